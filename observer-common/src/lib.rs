@@ -1,0 +1,2 @@
+//! Records shared by both sides.
+#![no_std]
