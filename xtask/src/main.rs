@@ -1,1 +1,21 @@
-fn main() {}
+//! Everything a person runs on this workspace: `cargo xtask help` lists it.
+
+mod apt;
+mod cli;
+mod ebpf;
+mod process;
+mod provenance;
+mod run;
+mod talk;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().run().unwrap_or_else(|error| {
+        talk::problem(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

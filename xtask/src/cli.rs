@@ -1,0 +1,43 @@
+//! The subcommands and their options.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{ebpf, run};
+
+/// Everything a person runs on this workspace.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the eBPF object that is checked in, setting up what that needs
+    Ebpf {
+        /// Rebuild beside it and compare instead; exit 1 if anything differs
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build observer and run it as root
+    Run {
+        /// What observer gets; `tail` if nothing is given
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+}
+
+impl Cli {
+    /// Runs the chosen subcommand.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        match self.command {
+            Task::Ebpf { check: false } => ebpf::write(),
+            Task::Ebpf { check: true } => ebpf::check(),
+            Task::Run { args } => run::run(&args),
+        }
+    }
+}

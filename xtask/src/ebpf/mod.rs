@@ -1,0 +1,105 @@
+//! `cargo xtask ebpf`: the eBPF object is built here, checked in, and can be proved to come from its sources.
+
+mod build;
+mod linker;
+mod rust_src;
+mod strip;
+mod tools;
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::provenance::{self, MEND, OBJECT, RECORD, Recorded};
+use crate::{talk, workspace};
+
+/// Builds the object and writes it, with its record beside it.
+pub(crate) fn write() -> Result<ExitCode> {
+    let (bytes, made) = make(false)?;
+    let root = workspace::root();
+    let object = root.join(OBJECT);
+    if let Some(dir) = object.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::write(&object, &bytes).with_context(|| format!("writing {OBJECT}"))?;
+    fs::write(root.join(RECORD), text(&made)).with_context(|| format!("writing {RECORD}"))?;
+    talk::step(&format!("{OBJECT}: {} bytes, sha256 {}", bytes.len(), made.object));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the object anew and compares it with the one that is checked in.
+pub(crate) fn check() -> Result<ExitCode> {
+    let root = workspace::root();
+    let mut problems: Vec<String> = provenance::stale(root)?.into_iter().collect();
+    let (bytes, made) = make(true)?;
+    if fs::read(root.join(OBJECT)).is_ok_and(|old| old != bytes) {
+        problems.push(format!("{OBJECT} differs from what these sources give here: run `{MEND}`"));
+        let recorded = provenance::recorded(root).unwrap_or_default();
+        problems.extend(differences(&recorded.tools, &made.tools));
+    }
+    if problems.is_empty() {
+        talk::step(&format!("{OBJECT} is what its sources give, byte for byte"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for problem in problems {
+        talk::problem(&problem);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Builds and strips, in the target directory.
+fn make(locked: bool) -> Result<(Vec<u8>, Recorded)> {
+    let root = workspace::root();
+    let rust_src = rust_src::ready()?;
+    let linker = linker::ready()?;
+    // Someone may save a file while the compiler runs: then no hash would be true of this object.
+    let sources = provenance::source_hash(root)?;
+    let built = build::build(&rust_src, &linker, locked)?;
+    let bytes = strip::strip_dwarf(&fs::read(&built)?)?;
+    if provenance::source_hash(root)? != sources {
+        bail!("the sources changed while they were compiled; run `{MEND}` again");
+    }
+    fs::write(built.with_extension("stripped.o"), &bytes)?;
+    let object = provenance::hex(&Sha256::digest(&bytes));
+    Ok((bytes, Recorded { sources, object, tools: tools::versions(&rust_src, &linker)? }))
+}
+
+/// The record as it is written.
+fn text(made: &Recorded) -> String {
+    let mut lines = vec![
+        format!("# Written by `{MEND}` beside the object it describes."),
+        format!("sources = {}", made.sources),
+        format!("object = {}", made.object),
+    ];
+    lines.extend(made.tools.iter().map(|(tool, version)| format!("{tool} = {version}")));
+    lines.join("\n") + "\n"
+}
+
+/// Tools that are not the recorded ones: the likely reason when the sources are the same and the bytes are not.
+fn differences(recorded: &[(String, String)], here: &[(String, String)]) -> Vec<String> {
+    here.iter()
+        .filter(|tool| !recorded.contains(tool))
+        .map(|(tool, version)| {
+            let before = recorded.iter().find(|(name, _)| name == tool);
+            let before = before.map_or("nothing", |(_, version)| version);
+            format!("{tool} is {version} here; {RECORD} has {before}")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differences;
+
+    #[test]
+    fn only_changed_tools_are_named() {
+        let tool = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+        let recorded = [tool("rustc", "1.95.0"), tool("llvm", "22.1.8")];
+        let here = [tool("rustc", "1.95.0"), tool("llvm", "22.1.9")];
+        let said = differences(&recorded, &here);
+        assert_eq!(said.len(), 1);
+        assert!(said[0].starts_with("llvm is 22.1.9 here"));
+    }
+}
