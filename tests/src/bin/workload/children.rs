@@ -1,0 +1,98 @@
+//! Parents of many, or of one whose fate they share.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+
+use libc::{c_int, pid_t};
+
+use crate::args::Args;
+use crate::{Command, Outcome, sys};
+
+pub(crate) const COMMANDS: &[Command] =
+    &[("vfork", vfork), ("storm", storm), ("storm-killed", storm_killed), ("shell", shell)];
+
+/// How many live at a time: enough for both CPUs, far below any limit on processes.
+const AT_ONCE: usize = 64;
+
+/// `vfork N CODE`: N children on the parent's own memory, one after the other.
+fn vfork(mut args: Args) -> Outcome {
+    let number: usize = args.number("N")?;
+    let code: c_int = args.number("CODE")?;
+    for _ in 0..number {
+        let child = vfork_child(code)?;
+        sys::say("child_pid", child);
+        sys::reap(child)?;
+    }
+    Ok(0)
+}
+
+/// vfork(2) itself returns twice on one stack, which no Rust function survives: the same flags
+/// through clone(2), with a stack of the child's own.
+fn vfork_child(code: c_int) -> Result<pid_t, String> {
+    extern "C" fn leave_with(code: *mut c_void) -> c_int {
+        // SAFETY: `code` points to the parent's variable, and the parent is asleep.
+        sys::leave(unsafe { *code.cast::<c_int>() })
+    }
+    let mut stack = vec![0_u128; 4096];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let top = stack.as_mut_ptr_range().end.cast();
+    // SAFETY: the stack outlives the child, for the parent sleeps until the child is gone.
+    let child = unsafe { libc::clone(leave_with, top, flags, (&raw const code).cast_mut().cast()) };
+    sys::check("clone", child)
+}
+
+/// `storm N CODE [pids]`: N children that leave with CODE at once, all reaped. Says the total and,
+/// when asked, each pid.
+fn storm(mut args: Args) -> Outcome {
+    let number: usize = args.number("N")?;
+    let code: c_int = args.number("CODE")?;
+    let list = args.text("").is_ok_and(|word| word == "pids");
+    let mut alive = VecDeque::with_capacity(AT_ONCE);
+    let mut reaped = 0;
+    for made in 0..number {
+        if alive.len() == AT_ONCE {
+            reaped += reap_first(&mut alive)?;
+        }
+        let child = sys::fork(|| code)?;
+        if list {
+            sys::say("child_pid", child);
+        }
+        alive.push_back(child);
+        debug_assert_eq!(made + 1, reaped + alive.len());
+    }
+    while !alive.is_empty() {
+        reaped += reap_first(&mut alive)?;
+    }
+    sys::say("total", reaped);
+    Ok(0)
+}
+
+fn reap_first(alive: &mut VecDeque<pid_t>) -> Result<usize, String> {
+    match alive.pop_front() {
+        Some(pid) => sys::reap(pid).map(|_| 1),
+        None => Ok(0),
+    }
+}
+
+/// `storm-killed N`: N children are killed with SIGKILL by this process. Says how many ended so.
+fn storm_killed(mut args: Args) -> Outcome {
+    let number: usize = args.number("N")?;
+    let born = (0..number).map(|_| sys::fork_tied(|| sys::pause_for_good()));
+    let children = born.collect::<Result<Vec<_>, _>>()?;
+    for child in &children {
+        sys::kill(*child, libc::SIGKILL)?;
+    }
+    let mut killed = 0;
+    for child in children {
+        killed += usize::from(sys::reap(child)? == libc::SIGKILL);
+    }
+    sys::say("total", killed);
+    Ok(0)
+}
+
+/// `shell`: does what a shell does whose last command was killed: exits with 128 and the signal.
+fn shell(_args: Args) -> Outcome {
+    let child = sys::fork_tied(|| sys::pause_for_good())?;
+    sys::say("child_pid", child);
+    Ok(sys::shell_status(sys::reap(child)?))
+}

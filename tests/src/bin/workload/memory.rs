@@ -1,0 +1,92 @@
+//! Processes that want more memory than their cgroup has.
+
+use std::ffi::c_void;
+use std::io::{Read, Write};
+
+use libc::c_int;
+
+use crate::args::Args;
+use crate::{Command, Outcome, sys};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    ("hog", hog),
+    ("hog-beside-small", hog_beside_small),
+    ("hog-shared", hog_shared),
+    ("peak", peak),
+];
+
+const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
+
+/// Takes `mib` MiB of anonymous memory and writes to every page. It stays.
+fn touch(mib: usize) -> Result<(), String> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), mib * MIB, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(format!("mmap: {}", std::io::Error::last_os_error()));
+    }
+    for offset in (0..mib * MIB).step_by(PAGE) {
+        // SAFETY: inside the mapping; volatile, so that no page is left out as pointless.
+        unsafe { start.cast::<u8>().add(offset).write_volatile(1) };
+    }
+    Ok(())
+}
+
+/// `hog MIB`: takes that much, says `touched=MIB` if it lives to say so, and waits.
+fn hog(mut args: Args) -> Outcome {
+    let mib = args.number("MIB")?;
+    touch(mib)?;
+    sys::say("touched", mib);
+    sys::pause_for_good()
+}
+
+/// `peak MIB CODE`: takes that much, gives all of it back by exiting with CODE.
+fn peak(mut args: Args) -> Outcome {
+    let mib = args.number("MIB")?;
+    let code = args.number("CODE")?;
+    touch(mib)?;
+    sys::leave(code)
+}
+
+/// `hog-beside-small BIG SMALL`: one child takes BIG MiB and sits still; then a second one asks
+/// for SMALL. The kernel kills the first for what the second asked. Says both pids, and what
+/// became of each as a shell would see it.
+fn hog_beside_small(mut args: Args) -> Outcome {
+    let big_mib = args.number("BIG")?;
+    let small_mib = args.number("SMALL")?;
+    let (mut reader, mut writer) = std::io::pipe().map_err(|why| why.to_string())?;
+    let big = sys::fork_tied(|| {
+        let done = touch(big_mib).is_ok() && writer.write_all(b"x").is_ok();
+        if done { sys::pause_for_good() } else { 1 }
+    })?;
+    sys::say("big_pid", big);
+    reader.read_exact(&mut [0]).map_err(|why| why.to_string())?;
+    let small = sys::fork_tied(|| i32::from(touch(small_mib).is_err()))?;
+    sys::say("small_pid", small);
+    sys::say("small_status", sys::shell_status(sys::reap(small)?));
+    // Not killed after all: end it, so that the test fails by what it sees and not by waiting.
+    sys::kill(big, libc::SIGTERM)?;
+    sys::say("big_status", sys::shell_status(sys::reap(big)?));
+    Ok(0)
+}
+
+/// `hog-shared MIB`: two processes (not threads) on one memory; the kernel that kills one for it
+/// has to kill both.
+fn hog_shared(mut args: Args) -> Outcome {
+    extern "C" fn sit_still(_: *mut c_void) -> c_int {
+        sys::die_with_parent(libc::SIGKILL);
+        sys::pause_for_good()
+    }
+    let mib = args.number("MIB")?;
+    let mut stack = vec![0_u128; 4096];
+    let top = stack.as_mut_ptr_range().end.cast();
+    let flags = libc::CLONE_VM | libc::SIGCHLD;
+    // SAFETY: the stack lives as long as this function, which does not return before the end.
+    let partner = unsafe { libc::clone(sit_still, top, flags, std::ptr::null_mut()) };
+    sys::say("partner_pid", sys::check("clone", partner)?);
+    touch(mib)?;
+    sys::say("touched", mib);
+    sys::pause_for_good()
+}

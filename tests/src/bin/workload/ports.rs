@@ -1,0 +1,181 @@
+//! Holders of ports, and those who are refused one.
+
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
+
+use libc::c_int;
+
+use crate::args::Args;
+use crate::socket::{self, Refusal, Wish};
+use crate::{Command, Outcome, sys};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    ("hold", hold),
+    ("bind", bind),
+    ("listen-fails", listen_fails),
+    ("orphan", orphan),
+    ("sharers", sharers),
+    ("time-wait", time_wait),
+    ("half-closed", half_closed),
+    ("client", client),
+    ("stale", stale),
+];
+
+fn serve(wish: &Wish) -> Result<c_int, String> {
+    let fd = wish.open()?;
+    let error = std::io::Error::from_raw_os_error;
+    wish.serve(fd).map_err(|Refusal { call, errno }| format!("{call}: {}", error(errno)))?;
+    sys::say("port", socket::port(fd));
+    sys::say("fd", fd);
+    Ok(fd)
+}
+
+fn tell(refusal: &Refusal) {
+    sys::say("call", refusal.call);
+    sys::say("errno", refusal.errno);
+}
+
+/// `hold tcp|udp|unix|abstract ADDRESS FLAG…`: has it, says `port`, `fd` and `ready=1`, and waits.
+/// Flags: reuseaddr reuseport v6only mptcp bind-only device=NAME.
+fn hold(args: Args) -> Outcome {
+    serve(&Wish::parse(&args.rest()?)?)?;
+    sys::say("ready", 1);
+    sys::pause_for_good()
+}
+
+/// `bind N tcp|udp|… ADDRESS FLAG…`: tries N times, with a new socket each. Says the last refusal
+/// and how many there were; exits with 1 when it was never refused.
+fn bind(mut args: Args) -> Outcome {
+    let times: usize = args.number("N")?;
+    let wish = Wish::parse(&args.rest()?)?;
+    let mut last = None;
+    let mut refused = 0;
+    for _ in 0..times {
+        let fd = wish.open()?;
+        if let Err(refusal) = wish.serve(fd) {
+            last = Some(refusal);
+            refused += 1;
+        }
+        // SAFETY: nobody else knows this descriptor.
+        unsafe { libc::close(fd) };
+    }
+    if let Some(refusal) = &last {
+        tell(refusal);
+    }
+    sys::say("refused", refused);
+    Ok(i32::from(last.is_none()))
+}
+
+/// `listen-fails self|other tcp ADDRESS reuseaddr…`: two sockets are bound to one port, which
+/// `reuseaddr` allows; one listens, by this process or by a child; the other's listen is refused.
+fn listen_fails(mut args: Args) -> Outcome {
+    let other = args.text("self|other")? == "other";
+    let mut words = args.rest()?;
+    let first = Wish::parse(&words)?;
+    let first_fd = first.open()?;
+    first.bind(first_fd).map_err(|refusal| format!("first bind: errno {}", refusal.errno))?;
+    let port = socket::port(first_fd);
+    sys::say("port", port);
+    if let Some(address) = words.get_mut(1) {
+        *address = address.replace(":0", &format!(":{port}"));
+    }
+    let second = Wish::parse(&words)?;
+    let second_fd = second.open()?;
+    second.bind(second_fd).map_err(|refusal| format!("second bind: errno {}", refusal.errno))?;
+    let listen_first = || socket::listen(first_fd).map_err(|refusal| refusal.errno.to_string());
+    if other {
+        let (mut reader, writer) = std::io::pipe().map_err(|why| why.to_string())?;
+        let child = sys::fork_tied(|| {
+            // SAFETY: the child has no use for it, and must not share it.
+            unsafe { libc::close(second_fd) };
+            if listen_first().is_err() || std::io::Write::write_all(&mut &writer, b"x").is_err() {
+                return 1;
+            }
+            sys::pause_for_good()
+        })?;
+        sys::say("child_pid", child);
+        reader.read_exact(&mut [0]).map_err(|why| why.to_string())?;
+        // SAFETY: the child has its own copy.
+        unsafe { libc::close(first_fd) };
+    } else {
+        listen_first()?;
+    }
+    match socket::listen(second_fd) {
+        Ok(()) => Err("the second listen was allowed".to_owned()),
+        Err(refusal) => {
+            tell(&refusal);
+            sys::say("ready", 1);
+            sys::pause_for_good()
+        }
+    }
+}
+
+/// `orphan tcp ADDRESS FLAG…`: the parent opens the listener, a child keeps it, the parent ends.
+fn orphan(args: Args) -> Outcome {
+    serve(&Wish::parse(&args.rest()?)?)?;
+    let child = sys::fork(|| sys::pause_for_good())?;
+    sys::say("child_pid", child);
+    Ok(0)
+}
+
+/// `sharers tcp ADDRESS FLAG…`: parent and child share one listener. The child says `ready=1`; it
+/// goes on when its parent is gone.
+fn sharers(args: Args) -> Outcome {
+    serve(&Wish::parse(&args.rest()?)?)?;
+    let child = sys::fork(|| sys::pause_for_good())?;
+    sys::say("child_pid", child);
+    sys::say("ready", 1);
+    sys::pause_for_good()
+}
+
+/// A listener, a client of it, and the server's end of the connection between them.
+fn connection(address: &str) -> Result<(TcpListener, TcpStream, TcpStream), String> {
+    let connect = || {
+        let listener = TcpListener::bind(address)?;
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        let (served, _) = listener.accept()?;
+        sys::say("port", listener.local_addr()?.port());
+        Ok((listener, client, served))
+    };
+    connect().map_err(|why: std::io::Error| why.to_string())
+}
+
+/// `time-wait ADDRESS`: serves one client, closes first, and exits. What is left on the port is
+/// `TIME_WAIT`, and no process.
+fn time_wait(mut args: Args) -> Outcome {
+    let (listener, mut client, mut served) = connection(&args.text("ADDRESS")?)?;
+    let mut close = || {
+        served.shutdown(Shutdown::Write)?;
+        client.read_to_end(&mut Vec::new())?;
+        client.shutdown(Shutdown::Write)?;
+        served.read_to_end(&mut Vec::new())
+    };
+    close().map_err(|why| why.to_string())?;
+    drop((listener, client, served));
+    Ok(0)
+}
+
+/// `half-closed ADDRESS`: the server closes its listener and its end, the client keeps its own: on
+/// the port is `FIN_WAIT2` and no process. Says `ready=1` and keeps the client's end.
+fn half_closed(mut args: Args) -> Outcome {
+    let (listener, mut client, served) = connection(&args.text("ADDRESS")?)?;
+    drop((listener, served));
+    client.read_to_end(&mut Vec::new()).map_err(|why| why.to_string())?;
+    sys::say("ready", 1);
+    sys::pause_for_good()
+}
+
+/// `client ADDRESS`: connects, says `ready=1`, keeps the connection: a bystander.
+fn client(mut args: Args) -> Outcome {
+    let connection = TcpStream::connect(args.text("ADDRESS")?).map_err(|why| why.to_string())?;
+    sys::say("ready", 1);
+    let pause: fn(&TcpStream) -> ! = |_| sys::pause_for_good();
+    pause(&connection)
+}
+
+/// `stale PATH`: leaves the file of a unix socket behind, and nobody who serves it.
+fn stale(mut args: Args) -> Outcome {
+    let path = args.text("PATH")?;
+    serve(&Wish::parse(&["unix".to_owned(), path])?)?;
+    Ok(0)
+}

@@ -1,0 +1,106 @@
+//! Wrappers: each changes one thing about this process and runs the rest of the command line.
+
+use std::ffi::CString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use crate::args::Args;
+use crate::{Command, Outcome, run, sys};
+
+pub(crate) const COMMANDS: &[Command] = &[
+    ("in-cgroup", in_cgroup),
+    ("in-netns", in_netns),
+    ("in-pidns", in_pidns),
+    ("as-user", as_user),
+    ("named", named),
+    ("with-core", with_core),
+    ("oom-adj", oom_adj),
+    ("own-group", own_group),
+];
+
+/// `in-cgroup DIR COMMAND…`
+fn in_cgroup(mut args: Args) -> Outcome {
+    let procs = PathBuf::from(args.os("DIR")?).join("cgroup.procs");
+    std::fs::write(&procs, "0").map_err(|why| format!("{}: {why}", procs.display()))?;
+    run(args)
+}
+
+/// `in-netns COMMAND…`: a network of its own, with loopback up.
+fn in_netns(args: Args) -> Outcome {
+    // SAFETY: takes an integer.
+    sys::check("unshare", unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
+    // SAFETY: `request` outlives the calls, and its name ends in a NUL.
+    unsafe {
+        let fd = sys::check("socket", libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0))?;
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_flags =
+            i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
+        sys::check("SIOCSIFFLAGS", libc::ioctl(fd, libc::SIOCSIFFLAGS, &raw const request))?;
+        libc::close(fd);
+    }
+    run(args)
+}
+
+/// `in-pidns COMMAND…`: a child that is pid 1 in a namespace of its own runs COMMAND. Says the
+/// child's pid as the test sees it, and ends as the child did.
+fn in_pidns(args: Args) -> Outcome {
+    // SAFETY: takes an integer.
+    sys::check("unshare", unsafe { libc::unshare(libc::CLONE_NEWPID) })?;
+    let mut rest = Some(args);
+    let child = sys::fork(|| {
+        sys::die_with_parent(libc::SIGKILL);
+        match rest.take().map(run) {
+            Some(Ok(code)) => code,
+            _ => 98,
+        }
+    })?;
+    sys::say("child_pid", child);
+    Ok(sys::shell_status(sys::reap(child)?))
+}
+
+/// `as-user UID COMMAND…`: with the group of the same number, and no others.
+fn as_user(mut args: Args) -> Outcome {
+    let uid = args.number("UID")?;
+    // SAFETY: an empty list needs no memory.
+    unsafe {
+        sys::check("setgroups", libc::setgroups(0, std::ptr::null()))?;
+        sys::check("setgid", libc::setgid(uid))?;
+        sys::check("setuid", libc::setuid(uid))?;
+    }
+    run(args)
+}
+
+/// `named NAME COMMAND…`: under that command name, any bytes.
+fn named(mut args: Args) -> Outcome {
+    let name = CString::new(args.os("NAME")?.into_vec()).map_err(|why| why.to_string())?;
+    // SAFETY: a C string; the kernel takes its first 15 bytes.
+    sys::check("prctl", unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) })?;
+    run(args)
+}
+
+/// `with-core DIR COMMAND…`: may dump core, into DIR.
+fn with_core(mut args: Args) -> Outcome {
+    let dir = args.os("DIR")?;
+    let name = dir.as_bytes().escape_ascii();
+    std::env::set_current_dir(&dir).map_err(|why| format!("{name}: {why}"))?;
+    sys::set_limit(libc::RLIMIT_CORE, libc::RLIM_INFINITY, libc::RLIM_INFINITY)?;
+    run(args)
+}
+
+/// `oom-adj SCORE COMMAND…`
+fn oom_adj(mut args: Args) -> Outcome {
+    let score = args.text("SCORE")?;
+    std::fs::write("/proc/self/oom_score_adj", score).map_err(|why| why.to_string())?;
+    run(args)
+}
+
+/// `own-group COMMAND…`: leads a process group of its own, so that signals to the group reach
+/// nobody else.
+fn own_group(args: Args) -> Outcome {
+    // SAFETY: takes integers.
+    sys::check("setpgid", unsafe { libc::setpgid(0, 0) })?;
+    run(args)
+}

@@ -1,0 +1,147 @@
+//! Temporary cgroups, on version 1 and version 2 alike. An OOM kill happens nowhere else.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::patience;
+
+/// Where version 1 has its memory controller.
+const V1_MEMORY: &str = "/sys/fs/cgroup/memory";
+
+/// Which hierarchy limits memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// One hierarchy for each controller.
+    V1,
+    /// One for all.
+    V2,
+}
+
+/// Which version of the memory controller this machine has.
+pub fn memory_root() -> Option<Version> {
+    if Path::new(V1_MEMORY).join("memory.limit_in_bytes").exists() {
+        return Some(Version::V1);
+    }
+    let controllers = fs::read_to_string(v2_root()?.join("cgroup.controllers")).ok()?;
+    controllers.split_whitespace().any(|name| name == "memory").then_some(Version::V2)
+}
+
+/// The mount of version 2: everything, or the nameless half of a hybrid.
+pub fn v2_root() -> Option<&'static Path> {
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    mounts.into_iter().find(|mount| mount.join("cgroup.controllers").exists())
+}
+
+/// Why a group cannot be killed by one write here. The root group has no such file, so that only
+/// a group made for it can tell.
+pub fn why_no_kill() -> Option<String> {
+    if v2_root().is_none() {
+        return Some("no cgroup v2 is mounted".to_owned());
+    }
+    let missing = !Cgroup::v2("probe").dir.join("cgroup.kill").exists();
+    missing.then(|| "this kernel has no cgroup.kill".to_owned())
+}
+
+/// A cgroup of this test. Removed on drop, so declare it before the processes that live in it.
+pub struct Cgroup {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its path in its hierarchy: what an event calls it.
+    pub path: String,
+    version: Version,
+}
+
+impl Cgroup {
+    /// A group whose memory ends at `limit_bytes`.
+    pub fn with_memory(limit_bytes: u64) -> Self {
+        let group = Self::with_memory_controller();
+        group.limit(limit_bytes);
+        group
+    }
+
+    fn with_memory_controller() -> Self {
+        let version = memory_root().expect("asked for by `Need::MemoryCgroup`");
+        let root = match version {
+            Version::V1 => Path::new(V1_MEMORY),
+            Version::V2 => v2_root().expect("version 2 is mounted"),
+        };
+        if version == Version::V2 {
+            hand_down_memory(root);
+        }
+        Self::make(root, "", &unique_name("memory"), version)
+    }
+
+    /// A group in the version 2 hierarchy, for things other than memory.
+    pub fn v2(name: &str) -> Self {
+        let root = v2_root().expect("asked for by `Need::CgroupV2`");
+        Self::make(root, "", &unique_name(name), Version::V2)
+    }
+
+    /// A group inside this one, with no limit of its own.
+    pub fn child(&self, name: &str) -> Self {
+        if self.version == Version::V2 && memory_root() == Some(Version::V2) {
+            hand_down_memory(&self.dir);
+        }
+        Self::make(&self.dir, &self.path, name, self.version)
+    }
+
+    fn make(parent: &Path, parent_path: &str, name: &str, version: Version) -> Self {
+        if version == Version::V1 {
+            // Kernels before 5.11 count a child's memory for its parent only when told to.
+            let _ = fs::write(parent.join("memory.use_hierarchy"), "1");
+        }
+        let dir = parent.join(name);
+        fs::create_dir(&dir).unwrap_or_else(|why| panic!("{}: {why}", dir.display()));
+        Self { dir, path: format!("{parent_path}/{name}"), version }
+    }
+
+    /// Sets its memory limit.
+    pub fn limit(&self, limit_bytes: u64) {
+        let file = match self.version {
+            Version::V1 => "memory.limit_in_bytes",
+            Version::V2 => "memory.max",
+        };
+        self.set(file, &limit_bytes.to_string());
+    }
+
+    /// Writes one of its files.
+    pub fn set(&self, file: &str, value: &str) {
+        let path = self.dir.join(file);
+        fs::write(&path, value).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+    }
+
+    /// Its folder as an argument of the workload `in-cgroup`.
+    pub fn arg(&self) -> &str {
+        self.dir.to_str().expect("made of ASCII")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // The last process is reaped before its cgroup knows that it is empty.
+        let deadline = Instant::now() + patience::limit();
+        while let Err(why) = fs::remove_dir(&self.dir) {
+            let busy = why.kind() == ErrorKind::ResourceBusy;
+            if !busy || Instant::now() > deadline {
+                assert!(thread::panicking(), "{}: {why}", self.dir.display());
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn hand_down_memory(parent: &Path) {
+    let path = parent.join("cgroup.subtree_control");
+    fs::write(&path, "+memory").unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+}
+
+fn unique_name(what: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("observer-test-{}-{count}-{what}", std::process::id())
+}

@@ -1,0 +1,59 @@
+//! What a test needs of the machine, and why this machine has not got it. A test whose need is
+//! not met is reported as skipped, by name and reason: never left out in silence.
+
+use std::fs;
+use std::path::Path;
+
+use crate::{cgroup, sys};
+
+/// Something that not every kernel, or not every user, has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A cgroup controller that limits memory, v1 or v2.
+    MemoryCgroup,
+    /// The same, v2: it alone kills a whole group.
+    MemoryCgroupV2,
+    /// A cgroup v2 hierarchy, with or without controllers.
+    CgroupV2,
+    /// `cgroup.kill`, since Linux 5.14.
+    CgroupKill,
+    /// Core dumps into the working directory.
+    CoreFile,
+    /// Multipath TCP.
+    Mptcp,
+}
+
+/// Why no live test can run here at all.
+pub fn why_nothing_runs() -> Option<String> {
+    if !sys::is_root() {
+        return Some("not root".to_owned());
+    }
+    missing("/sys/kernel/btf/vmlinux", "this kernel has no BTF")
+}
+
+impl Need {
+    /// Why it is not met, if it is not.
+    pub fn why_not(self) -> Option<String> {
+        match self {
+            Self::MemoryCgroup => {
+                cgroup::memory_root().is_none().then(|| "no cgroup memory controller".to_owned())
+            }
+            Self::MemoryCgroupV2 => (cgroup::memory_root() != Some(cgroup::Version::V2))
+                .then(|| "no cgroup v2 memory controller".to_owned()),
+            Self::CgroupV2 => {
+                cgroup::v2_root().is_none().then(|| "no cgroup v2 is mounted".to_owned())
+            }
+            Self::CgroupKill => cgroup::why_no_kill(),
+            Self::CoreFile => {
+                let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").ok()?;
+                let elsewhere = pattern.starts_with(['|', '/', '@']);
+                elsewhere.then(|| format!("core_pattern is {}", pattern.trim()))
+            }
+            Self::Mptcp => missing("/proc/sys/net/mptcp/enabled", "this kernel has no MPTCP"),
+        }
+    }
+}
+
+fn missing(path: &str, why: &str) -> Option<String> {
+    (!Path::new(path).exists()).then(|| format!("{why} ({path})"))
+}

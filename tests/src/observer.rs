@@ -1,0 +1,146 @@
+//! The binary under test, running.
+
+use std::ffi::OsStr;
+use std::process::{Command, ExitStatus};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::expect::Story;
+use crate::process::Process;
+use crate::{binaries, ours, patience, schema};
+
+/// `observer tail --json`, past its `session` event. Killed by its pid on drop.
+pub struct Observer {
+    process: Process,
+    read: usize,
+    story: Story,
+    faults: Vec<String>,
+    seqs: Vec<u64>,
+}
+
+/// What is left of an observer that was asked to stop.
+pub struct Finished {
+    /// All events about processes of this test, in the order in which they were printed.
+    pub story: Story,
+    /// The `seq` of every event, of whomever.
+    pub seqs: Vec<u64>,
+    /// Standard error, line by line.
+    pub stderr: Vec<String>,
+    /// How it ended.
+    pub status: ExitStatus,
+}
+
+/// `observer` with these arguments, uncoloured and with no configuration of this machine.
+pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
+    let mut command = Command::new(binaries::observer());
+    command.args(words).env("NO_COLOR", "1").env_remove("RUST_LOG");
+    command
+}
+
+impl Observer {
+    /// Starts `observer tail --json` with more arguments, and returns when it watches.
+    pub fn tail(more: &[&str]) -> Self {
+        let mut observer = Self::of(Process::start(tail_command(more)));
+        observer.wait_for("its first event", |_| true);
+        observer
+    }
+
+    /// The same, but what it prints is not read for now: a terminal that hangs. What it prints
+    /// first fits every pipe, so that it does begin to watch.
+    pub fn tail_unread(more: &[&str]) -> Self {
+        Self::of(Process::start_unread(tail_command(more)))
+    }
+
+    fn of(process: Process) -> Self {
+        let (story, faults, seqs) = (Story::default(), Vec::new(), Vec::new());
+        Self { process, read: 0, story, faults, seqs }
+    }
+
+    /// Reads on, after [`Self::tail_unread`].
+    pub fn read_on(&self) {
+        self.process.out.open();
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    /// The first event about our processes that `is_it`, now or soon.
+    pub fn wait_for(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.wait_until(what, |story| story.events.iter().find(|event| is_it(event)).cloned())
+    }
+
+    /// The `exit` of that process, now or soon.
+    pub fn exit_of(&mut self, pid: u32) -> Value {
+        self.wait_until(&format!("the exit of {pid}"), |story| story.exits_of(pid).next().cloned())
+    }
+
+    /// What `find` finds in all that was told until now, now or soon.
+    pub fn wait_until<T>(&mut self, what: &str, find: impl Fn(&Story) -> Option<T>) -> T {
+        let deadline = Instant::now() + patience::limit();
+        loop {
+            self.read();
+            if let Some(found) = find(&self.story) {
+                return found;
+            }
+            let grown = self.process.out.grow_beyond(self.read, deadline);
+            assert!(grown, "{what} does not come; {}{}", self.story, self.process.said());
+        }
+    }
+
+    /// What it told until now.
+    pub fn so_far(&mut self) -> &Story {
+        self.read();
+        &self.story
+    }
+
+    /// Takes in the lines that came. Nothing is kept of an event that is not ours.
+    fn read(&mut self) {
+        for line in self.process.out.from(self.read) {
+            self.read += 1;
+            match serde_json::from_slice::<Value>(&line) {
+                Err(why) => self.faults.push(format!("line {} is no JSON: {why}", self.read)),
+                Ok(event) => self.take(event),
+            }
+        }
+    }
+
+    fn take(&mut self, event: Value) {
+        let ours = ours::concerns(&event);
+        self.faults.extend(schema::faults(&event, ours));
+        self.seqs.extend(event["seq"].as_u64());
+        if self.read == 1 && event["kind"] != "session" {
+            self.faults.push(format!("the first event is no session but {}", event["kind"]));
+        }
+        if ours {
+            self.story.events.push(event);
+        }
+    }
+
+    /// Ctrl-C, then everything that is left. Holds the whole output to the contract.
+    pub fn stop(self) -> Finished {
+        self.read_on();
+        self.process.signal(libc::SIGINT);
+        self.finish()
+    }
+
+    /// Waits until it ends by itself, and judges as [`Self::stop`] does.
+    pub fn finish(mut self) -> Finished {
+        let status = self.process.wait().status;
+        self.process.out.to_the_end();
+        self.read();
+        let lines = self.process.err.to_the_end();
+        let stderr = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+        assert!(status.success(), "it ended with {status}{}", self.process.said());
+        assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
+        assert!(self.seqs.is_sorted(), "`seq` goes back");
+        let story = std::mem::take(&mut self.story);
+        Finished { story, seqs: std::mem::take(&mut self.seqs), stderr, status }
+    }
+}
+
+fn tail_command(more: &[&str]) -> Command {
+    command(["tail", "--json"].iter().chain(more))
+}

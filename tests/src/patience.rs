@@ -1,0 +1,10 @@
+//! How long a test waits for something that has to happen. Nothing is ever proven by a time: a
+//! limit only keeps a failing test from hanging, so it may be generous.
+
+use std::time::Duration;
+
+/// The limit for one step; `OBSERVER_TEST_SLOW` multiplies it (an emulated guest needs that).
+pub fn limit() -> Duration {
+    let factor = std::env::var("OBSERVER_TEST_SLOW").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(10).mul_f64(factor.unwrap_or(1.0))
+}

@@ -1,0 +1,78 @@
+//! The few calls that the standard library has no safe form of.
+
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// Sends a signal to a child that has not been reaped: its pid cannot have come round again.
+pub fn kill(pid: u32, signal: i32) {
+    let pid = libc::pid_t::try_from(pid).expect("a pid fits");
+    // SAFETY: takes two integers.
+    let done = unsafe { libc::kill(pid, signal) };
+    assert!(done == 0, "kill({pid}, {signal}): {}", std::io::Error::last_os_error());
+}
+
+/// A handle that goes on meaning the same process when its pid comes round again; none when it
+/// is gone already.
+pub fn pidfd(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: takes two integers; the descriptor is new and nobody else's.
+    unsafe {
+        let fd = i32::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).ok()?;
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Kills what `handle` stands for, if it still lives.
+pub fn kill_by(handle: &OwnedFd) {
+    // SAFETY: takes integers and no siginfo.
+    unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), libc::SIGKILL, 0, 0);
+    }
+}
+
+/// Whether the process ended within `limit`.
+pub fn ended_within(handle: &OwnedFd, limit: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one entry, which outlives the call.
+    unsafe { libc::poll(&raw mut poll, 1, ms) == 1 }
+}
+
+/// How a child ended, as wait(2) has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Code or signal.
+    pub status: ExitStatus,
+    /// The most memory that it, or a child that it reaped, ever had at a time.
+    pub peak_rss_bytes: u64,
+}
+
+/// Reaps a child that has ended.
+pub fn reap(pid: u32) -> Ended {
+    let pid = libc::pid_t::try_from(pid).expect("a pid fits");
+    // SAFETY: both results outlive the call; all zeros is a valid `rusage`.
+    let (reaped, status, usage) = unsafe {
+        let mut status = 0;
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(pid, &raw mut status, 0, &raw mut usage), status, usage)
+    };
+    assert_eq!(reaped, pid, "wait4: {}", std::io::Error::last_os_error());
+    let peak_rss_bytes = u64::try_from(usage.ru_maxrss).expect("a size") * 1024;
+    Ended { status: ExitStatus::from_raw(status), peak_rss_bytes }
+}
+
+/// Whether this is root, by effective user.
+pub fn is_root() -> bool {
+    // SAFETY: no arguments.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// The inode of a namespace of a living process, such as `net`: what `netns` is in an event.
+pub fn namespace(pid: u32, kind: &str) -> u64 {
+    let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("the process lives");
+    let text = link.to_string_lossy().into_owned();
+    let number = text.rsplit('[').next().and_then(|rest| rest.strip_suffix(']'));
+    number.and_then(|number| number.parse().ok()).expect("kind:[inode]")
+}

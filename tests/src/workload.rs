@@ -1,0 +1,121 @@
+//! Processes with a known end. See `src/bin/workload` for what they can do.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::process::Process;
+use crate::sys::{self, Ended};
+use crate::{binaries, ours, patience};
+
+/// A running workload. When it is dropped, it and every process that it named are killed.
+pub struct Workload {
+    process: Process,
+    words: String,
+    /// Of processes that it named. They may outlive it, and then their pids may come round again.
+    others: Vec<OwnedFd>,
+    seen: usize,
+    told: Vec<(String, String)>,
+}
+
+/// Runs a workload to its end.
+pub fn run<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> (Workload, Ended) {
+    let mut workload = Workload::start(words);
+    let ended = workload.wait();
+    (workload, ended)
+}
+
+impl Workload {
+    /// Starts it with that command line.
+    pub fn start<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Self {
+        let mut command = Command::new(binaries::workload());
+        command.args(words);
+        Self::from(command)
+    }
+
+    /// Starts a command line that ends in a workload that waits, and returns when it does.
+    pub fn start_ready<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Self {
+        let mut workload = Self::start(words);
+        workload.value("ready");
+        workload
+    }
+
+    /// Starts a command of the test's own making, such as a copy under another name.
+    pub fn from(command: Command) -> Self {
+        let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+        let mut words = words.join(" ");
+        words.truncate(words.floor_char_boundary(200));
+        let process = Process::start(command);
+        Self { process, words, others: Vec::new(), seen: 0, told: Vec::new() }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    /// Sends it a signal, from the test itself.
+    pub fn signal(&self, signal: i32) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Ended {
+        self.process.wait()
+    }
+
+    /// Waits until it says `key=value`, and gives the first such value.
+    pub fn value(&mut self, key: &str) -> String {
+        let deadline = Instant::now() + patience::limit();
+        loop {
+            if let Some((_, value)) = self.told.iter().find(|(known, _)| known == key) {
+                return value.clone();
+            }
+            let more = self.more(deadline);
+            assert!(more, "workload {:?} says no {key}{}", self.words, self.process.said());
+        }
+    }
+
+    /// [`Self::value`] as a number.
+    pub fn number(&mut self, key: &str) -> u64 {
+        self.value(key).parse().expect("a number")
+    }
+
+    /// [`Self::value`] as a pid.
+    pub fn pid_of(&mut self, key: &str) -> u32 {
+        self.value(key).parse().expect("a pid")
+    }
+
+    /// All pids that it says under `key` until it closes its output.
+    pub fn all_pids(&mut self, key: &str) -> Vec<u32> {
+        self.process.out.to_the_end();
+        while self.more(Instant::now()) {}
+        let told = self.told.iter().filter(|(known, _)| known == key);
+        told.map(|(_, value)| value.parse().expect("a pid")).collect()
+    }
+
+    fn more(&mut self, deadline: Instant) -> bool {
+        let more = self.process.out.grow_beyond(self.seen, deadline);
+        for line in self.process.out.from(self.seen) {
+            self.seen += 1;
+            let line = String::from_utf8(line).expect("a workload prints UTF-8");
+            let (key, value) = line.split_once('=').expect("a workload prints key=value");
+            if key.ends_with("pid") {
+                let pid = value.parse().expect("a pid");
+                ours::add(pid);
+                self.others.extend(sys::pidfd(pid));
+            }
+            self.told.push((key.to_owned(), value.to_owned()));
+        }
+        more
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        for other in &self.others {
+            sys::kill_by(other);
+        }
+    }
+}
