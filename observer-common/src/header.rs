@@ -1,0 +1,23 @@
+//! What every record begins with.
+
+/// Version of every layout in this crate; it grows with each change of one.
+pub const ABI: u16 = 1;
+
+/// A process ended: [`crate::exit::ExitRecord`].
+pub const KIND_EXIT: u16 = 1;
+/// The OOM killer chose a victim: [`crate::oom::OomRecord`].
+pub const KIND_OOM: u16 = 2;
+
+record! {
+    /// The first bytes of every record.
+    pub struct Header {
+        /// Length of the whole record in bytes, this header included.
+        pub size: u32,
+        /// One of the `KIND_` constants.
+        pub kind: u16,
+        /// [`ABI`] of the program that wrote the record.
+        pub abi: u16,
+        /// `CLOCK_BOOTTIME` in nanoseconds (`bpf_ktime_get_boot_ns`).
+        pub time_ns: u64,
+    } size 16
+}

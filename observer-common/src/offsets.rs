@@ -1,0 +1,124 @@
+//! Where the fields lie that the programs read, resolved by userspace from the running kernel's BTF before loading.
+//!
+//! Rust emits no CO-RE relocations, so each offset is a read-only global of the eBPF object. The kernel freezes them:
+//! the verifier sees constants, and a branch on [`ABSENT`] costs nothing.
+
+/// The kernel has no such field.
+pub const ABSENT: u32 = u32::MAX;
+
+/// What a global holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Offset in bytes of the first of these member paths that exists in the structure.
+    Member(&'static str, &'static [&'static str]),
+    /// Size of a structure in bytes.
+    Size(&'static str),
+    /// Value of an enumerator.
+    Enumerator(&'static str, &'static str),
+    /// 1 when the kernel has a function of this name.
+    Function(&'static str),
+    /// 1 when the tracepoint hands over at least so many arguments.
+    TracepointArguments(&'static str, u32),
+}
+
+/// One global of the eBPF object.
+#[derive(Clone, Copy, Debug)]
+pub struct Global {
+    /// Name of the global.
+    pub name: &'static str,
+    /// What it holds.
+    pub wanted: Wanted,
+    /// Without it no process can be told from another: loading is refused.
+    pub required: bool,
+}
+
+const fn member(
+    name: &'static str,
+    structure: &'static str,
+    paths: &'static [&'static str],
+) -> Global {
+    Global { name, wanted: Wanted::Member(structure, paths), required: false }
+}
+
+const fn required(
+    name: &'static str,
+    structure: &'static str,
+    paths: &'static [&'static str],
+) -> Global {
+    Global { name, wanted: Wanted::Member(structure, paths), required: true }
+}
+
+const fn other(name: &'static str, wanted: Wanted) -> Global {
+    Global { name, wanted, required: false }
+}
+
+/// Every global that userspace fills in.
+pub const GLOBALS: &[Global] = &[
+    required("TASK_EXIT_CODE", "task_struct", &["exit_code"]),
+    required("TASK_FLAGS", "task_struct", &["flags"]),
+    required("TASK_TGID", "task_struct", &["tgid"]),
+    required("TASK_PID", "task_struct", &["pid"]),
+    required("TASK_START", "task_struct", &["start_boottime", "real_start_time"]),
+    required("TASK_MM", "task_struct", &["mm"]),
+    required("TASK_SIGNAL", "task_struct", &["signal"]),
+    required("TASK_LEADER", "task_struct", &["group_leader"]),
+    required("TASK_PARENT", "task_struct", &["real_parent"]),
+    required("TASK_COMM", "task_struct", &["comm"]),
+    required("SIGNAL_LIVE", "signal_struct", &["live.counter"]),
+    required("SIGNAL_GROUP_EXIT_CODE", "signal_struct", &["group_exit_code"]),
+    member("TASK_CRED", "task_struct", &["cred"]),
+    member("TASK_NSPROXY", "task_struct", &["nsproxy"]),
+    member("TASK_CGROUPS", "task_struct", &["cgroups"]),
+    member("TASK_SECCOMP_MODE", "task_struct", &["seccomp.mode"]),
+    member("TASK_THREAD_PID", "task_struct", &["thread_pid"]),
+    member("SIGNAL_RLIM", "signal_struct", &["rlim"]),
+    member("SIGNAL_OOM_MM", "signal_struct", &["oom_mm"]),
+    member("SIGNAL_OOM_SCORE_ADJ", "signal_struct", &["oom_score_adj"]),
+    member("CRED_UID", "cred", &["uid"]),
+    member("NSPROXY_NET", "nsproxy", &["net_ns"]),
+    member("NET_INUM", "net", &["ns.inum"]),
+    member("PID_LEVEL", "pid", &["level"]),
+    member("PID_NUMBERS", "pid", &["numbers"]),
+    other("UPID_SIZE", Wanted::Size("upid")),
+    member("UPID_NR", "upid", &["nr"]),
+    member("UPID_NS", "upid", &["ns"]),
+    member("PIDNS_INUM", "pid_namespace", &["ns.inum"]),
+    member("MM_ARG_START", "mm_struct", &["arg_start"]),
+    member("MM_ARG_END", "mm_struct", &["arg_end"]),
+    member("MM_EXE_FILE", "mm_struct", &["exe_file"]),
+    member("MM_HIWATER_RSS", "mm_struct", &["hiwater_rss"]),
+    member("MM_TOTAL_VM", "mm_struct", &["total_vm"]),
+    member("MM_PGTABLES", "mm_struct", &["pgtables_bytes.counter"]),
+    // Linux 6.2 turned `struct mm_rss_stat { atomic_long_t count[] }` into an array of per-CPU counters.
+    member("MM_RSS", "mm_struct", &["rss_stat"]),
+    member("MM_RSS_COUNT", "mm_struct", &["rss_stat.count"]),
+    member("PERCPU_COUNTER_COUNT", "percpu_counter", &["count"]),
+    other("PERCPU_COUNTER_SIZE", Wanted::Size("percpu_counter")),
+    member("FILE_DENTRY", "file", &["f_path.dentry"]),
+    member("FILE_MNT", "file", &["f_path.mnt"]),
+    member("DENTRY_PARENT", "dentry", &["d_parent"]),
+    member("DENTRY_NAME", "dentry", &["d_name.name"]),
+    member("DENTRY_HASH_PPREV", "dentry", &["d_hash.pprev"]),
+    member("VFSMOUNT_ROOT", "vfsmount", &["mnt_root"]),
+    member("MOUNT_MNT", "mount", &["mnt"]),
+    member("MOUNT_PARENT", "mount", &["mnt_parent"]),
+    member("MOUNT_MOUNTPOINT", "mount", &["mnt_mountpoint"]),
+    member("CSS_SET_DFL", "css_set", &["dfl_cgrp"]),
+    member("CSS_SET_SUBSYS", "css_set", &["subsys"]),
+    other("MEMORY_CGRP_ID", Wanted::Enumerator("cgroup_subsys_id", "memory_cgrp_id")),
+    member("CSS_CGROUP", "cgroup_subsys_state", &["cgroup"]),
+    member("CSS_PARENT", "cgroup_subsys_state", &["parent"]),
+    member("CGROUP_KN", "cgroup", &["kn"]),
+    member("KN_NAME", "kernfs_node", &["name"]),
+    member("KN_PARENT", "kernfs_node", &["__parent", "parent"]),
+    member("MEMCG_USAGE", "mem_cgroup", &["memory.usage.counter"]),
+    member("MEMCG_MAX", "mem_cgroup", &["memory.max"]),
+    member("MEMCG_MEMSW_USAGE", "mem_cgroup", &["memsw.usage.counter"]),
+    member("MEMCG_MEMSW_MAX", "mem_cgroup", &["memsw.max"]),
+    member("OC_MEMCG", "oom_control", &["memcg"]),
+    member("OC_CONSTRAINT", "oom_control", &["constraint"]),
+    member("OC_TOTALPAGES", "oom_control", &["totalpages"]),
+    member("OC_CHOSEN", "oom_control", &["chosen"]),
+    // Linux 6.16 moved sched_process_exit ahead of exit_mm and gave it `group_dead`.
+    other("EXIT_HAS_GROUP_DEAD", Wanted::TracepointArguments("sched_process_exit", 2)),
+];

@@ -1,0 +1,65 @@
+//! The OOM killer chose a victim.
+
+use crate::header::Header;
+
+/// Levels of memory cgroups kept, from the victim's own upwards.
+pub const LEVELS: usize = 8;
+/// Kernel stack frames kept.
+pub const FRAMES: usize = 24;
+/// `OomRecord::constraint` when no hook could read `oom_control`.
+pub const CONSTRAINT_UNKNOWN: u32 = u32::MAX;
+/// `OomRecord::limit_level` when no hook could read `oom_control`, or the kill was not a cgroup's.
+pub const LEVEL_UNKNOWN: u32 = u32::MAX;
+
+/// The kernel had sent SIGKILL: without this the process was ending anyway and was only marked.
+pub const OOM_KILL_SENT: u32 = 1;
+
+record! {
+    /// One memory cgroup's counters, in pages (`struct page_counter`).
+    pub struct MemoryLevel {
+        /// `memory.usage`.
+        pub usage: u64,
+        /// `memory.max`; above 2^51 means no limit.
+        pub max: u64,
+        /// v1 only: memory and swap together.
+        pub memsw_usage: u64,
+        /// v1 only: its limit.
+        pub memsw_max: u64,
+    } size 32
+}
+
+record! {
+    /// Fixed part of an OOM kill. After it: the victim and then the trigger, each a [`crate::task::TaskRecord`] with segments.
+    pub struct OomRecord {
+        /// Kind [`crate::header::KIND_OOM`].
+        pub header: Header,
+        /// `mm->total_vm` in pages.
+        pub total_vm: u64,
+        /// Resident anonymous pages.
+        pub anon_rss: u64,
+        /// Resident pages of files.
+        pub file_rss: u64,
+        /// Resident pages of shared memory.
+        pub shmem_rss: u64,
+        /// `mm->pgtables_bytes` in bytes.
+        pub page_tables: u64,
+        /// `oom_control.totalpages`: the allowance of the domain, in pages; 0 when unknown.
+        pub total_pages: u64,
+        /// `signal->oom_score_adj`.
+        pub oom_score_adj: i32,
+        /// `OOM_` flags.
+        pub flags: u32,
+        /// `oom_control.constraint` (`enum oom_constraint`), or [`CONSTRAINT_UNKNOWN`].
+        pub constraint: u32,
+        /// Index in `levels` of the cgroup whose limit was hit (`oom_control.memcg`), or [`LEVEL_UNKNOWN`].
+        pub limit_level: u32,
+        /// How many of `levels` are used.
+        pub levels_len: u32,
+        /// How many of `frames` are used.
+        pub frames_len: u32,
+        /// From the victim's memory cgroup up to the root.
+        pub levels: [MemoryLevel; LEVELS],
+        /// Kernel addresses of the callers.
+        pub frames: [u64; FRAMES],
+    } size 536
+}

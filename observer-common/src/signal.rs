@@ -1,0 +1,98 @@
+//! Signals that may end a process, kept in a kernel map until it does.
+
+use crate::task::COMM_LEN;
+
+/// Who made a signal, by `send_signal`'s `info` argument and `si_code`.
+/// A process, by kill(2) and its kin; the sender is the process that was running.
+pub const ORIGIN_USER: u32 = 0;
+/// The kernel itself (`SEND_SIG_PRIV`): whoever was running has nothing to do with it.
+pub const ORIGIN_KERNEL: u32 = 1;
+/// A fault of the process's own (`si_code` above 0): the address is known.
+pub const ORIGIN_FAULT: u32 = 2;
+/// A timer or finished I/O of the process's own.
+pub const ORIGIN_TIMER: u32 = 3;
+
+/// The target ignored the signal (`TRACE_SIGNAL_IGNORED`).
+pub const NOTE_IGNORED: u32 = 1;
+/// The sender was ending when it sent the signal: a parent-death signal, or the end of a pid namespace.
+pub const NOTE_SENDER_EXITING: u32 = 1 << 1;
+/// A [`crate::task::TaskRecord`] of the sender with its segments follows the note.
+pub const NOTE_HAS_SENDER: u32 = 1 << 2;
+/// Sent to one thread (tgkill), not to the process.
+pub const NOTE_TO_THREAD: u32 = 1 << 3;
+/// Sent without a siginfo (`SEND_SIG_NOINFO`): the kernel on behalf of the process that ran.
+pub const NOTE_NO_INFO: u32 = 1 << 4;
+/// The sender was the first process of its pid namespace.
+pub const NOTE_SENDER_NS_INIT: u32 = 1 << 5;
+
+/// SIGKILL: the first one counts, later ones change nothing.
+pub const CLASS_KILL: u32 = 0;
+/// SIGTERM, SIGINT, SIGQUIT, SIGHUP from another process: a request to stop, which a process may handle.
+pub const CLASS_REQUEST: u32 = 1;
+/// Every other signal that ends a process by default.
+pub const CLASS_OTHER: u32 = 2;
+/// Number of classes.
+pub const CLASSES: u32 = 3;
+
+record! {
+    /// Key of the map of notes.
+    pub struct NoteKey {
+        /// Process id of the target.
+        pub tgid: u32,
+        /// One of the `CLASS_` constants.
+        pub class: u32,
+    } size 8
+}
+
+record! {
+    /// Key of the map of senders: one program image of one process.
+    pub struct SenderKey {
+        /// The sender's start time, as in [`crate::task::TaskRecord`].
+        pub start_time_ns: u64,
+        /// The sender's `mm`: another one after an exec.
+        pub mm: u64,
+        /// The sender's process id.
+        pub tgid: u32,
+        /// Always 0.
+        pub reserved: u32,
+    } size 24
+}
+
+record! {
+    /// A signal at its generation (`trace_signal_generate`, kernel/signal.c), in the sender's context.
+    pub struct SignalNote {
+        /// `CLOCK_BOOTTIME` in nanoseconds.
+        pub time_ns: u64,
+        /// Start time of the target: tells an old note for a process id that has come round again.
+        pub target_start_ns: u64,
+        /// `si_addr` of a fault; 0 otherwise.
+        pub address: u64,
+        /// The process that was running: the sender where the origin is [`ORIGIN_USER`], the allocating one in an OOM kill.
+        pub sender: SenderKey,
+        /// That process's name.
+        pub sender_comm: [u8; COMM_LEN],
+        /// Signal number.
+        pub signal: u32,
+        /// `si_code`.
+        pub code: i32,
+        /// One of the `ORIGIN_` constants.
+        pub origin: u32,
+        /// `NOTE_` flags.
+        pub flags: u32,
+    } size 80
+}
+
+/// Bytes kept of a sender: a [`crate::task::TaskRecord`] and its segments.
+pub const SENDER_BYTES: usize = 1024;
+
+record! {
+    /// A sender as captured when it sent its first signal.
+    pub struct Sender {
+        /// How many of `bytes` are used.
+        pub len: u32,
+        /// Always 0.
+        pub reserved: u32,
+        /// A `TaskRecord`, then its segments.
+        pub bytes: [u8; SENDER_BYTES],
+    } size 1032
+}

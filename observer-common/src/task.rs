@@ -1,0 +1,70 @@
+//! A process as the kernel knew it at the moment of an event.
+
+/// Longest argument list that is kept, in bytes; a longer one is cut.
+pub const ARGS_MAX: u32 = 4096;
+/// Longest argument list that is kept of a process that is not the subject of the record (a signal's sender).
+pub const OTHER_ARGS_MAX: u32 = 512;
+/// Longest path (executable, cgroup) that is kept, in bytes; a longer one loses its first components.
+pub const PATH_MAX: u32 = 768;
+/// The kernel's `TASK_COMM_LEN`.
+pub const COMM_LEN: usize = 16;
+
+/// The process had no memory map left (`task->mm` was NULL): no arguments, no executable, no memory figures.
+pub const TASK_NO_MM: u32 = 1;
+/// The arguments could not be read: their page was not in memory, or they belong to a process that is not running here.
+pub const TASK_NO_ARGS: u32 = 1 << 1;
+/// The executable's file was deleted or replaced since it was started (its dentry is unhashed).
+pub const TASK_EXE_DELETED: u32 = 1 << 2;
+/// The executable's path was longer than [`PATH_MAX`] or deeper than the walk goes: its first components are missing.
+pub const TASK_EXE_CUT: u32 = 1 << 3;
+/// As [`TASK_EXE_CUT`], for the cgroup's path.
+pub const TASK_CGROUP_CUT: u32 = 1 << 4;
+/// The cgroup is that of the v1 memory controller, since the process is in the root of the v2 hierarchy.
+pub const TASK_CGROUP_V1: u32 = 1 << 5;
+/// The process was already ending (`PF_EXITING`).
+pub const TASK_EXITING: u32 = 1 << 6;
+/// The process never called exec after its fork (`PF_FORKNOEXEC`): it runs its parent's program.
+pub const TASK_FORKED: u32 = 1 << 7;
+
+record! {
+    /// Identity and place of a process. Three segments follow it: the executable's path and the cgroup's path as their
+    /// components, leaf first, each ended by NUL; and the arguments as they stand in memory, each ended by NUL.
+    pub struct TaskRecord {
+        /// `task->group_leader->start_boottime`: nanoseconds of `CLOCK_BOOTTIME`. With `tgid` it names a process for good.
+        pub start_time_ns: u64,
+        /// `task->mm` as a number: equal for processes that share their memory, never a place to read from.
+        pub mm: u64,
+        /// Process id in the initial pid namespace.
+        pub tgid: u32,
+        /// Thread id of the thread that was seen.
+        pub tid: u32,
+        /// `task->real_parent->tgid`.
+        pub ppid: u32,
+        /// Real user id in the initial user namespace.
+        pub uid: u32,
+        /// Inode number of the network namespace; 0 when unknown.
+        pub netns: u32,
+        /// Inode number of the pid namespace the process lives in; 0 when unknown.
+        pub pidns: u32,
+        /// Process id inside that namespace.
+        pub ns_pid: u32,
+        /// Depth of that namespace: 0 is the initial one.
+        pub ns_level: u32,
+        /// `TASK_` flags.
+        pub flags: u32,
+        /// Length of the argument list in the process's memory, in bytes, before it was cut.
+        pub args_total: u32,
+        /// Length of the first segment: the executable.
+        pub exe_len: u16,
+        /// Length of the second segment: the cgroup.
+        pub cgroup_len: u16,
+        /// Length of the third segment: the arguments.
+        pub args_len: u16,
+        /// Always 0.
+        pub reserved: u16,
+        /// The process's name: that of its leading thread.
+        pub comm: [u8; COMM_LEN],
+        /// The parent's name.
+        pub parent_comm: [u8; COMM_LEN],
+    } size 96
+}

@@ -1,0 +1,182 @@
+//! Family `exit`: a process ended, once, when its last thread did.
+//!
+//! do_exit (kernel/exit.c) passes, in this order: taskstats_exit, sched_process_exit (Linux 6.16 and later), exit_mm,
+//! sched_process_exit (earlier). Whoever runs before exit_mm sees arguments, executable and memory figures.
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use aya_log_ebpf::debug;
+use observer_common::{
+    exit::ExitRecord,
+    header::KIND_EXIT,
+    loss::{SLOT_EXIT, SLOT_EXIT_AGAIN},
+    settings::EXITS_ALL,
+    signal::{
+        CLASSES, NOTE_HAS_SENDER, NoteKey, ORIGIN_USER, SENDER_BYTES, SignalNote,
+    },
+    task::ARGS_MAX,
+};
+
+use crate::{
+    fields::{
+        Direct, EXIT_HAS_GROUP_DEAD, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_OOM_MM, SIGNAL_RLIM,
+        TASK_EXIT_CODE, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SECCOMP_MODE, TASK_SIGNAL, TASK_START,
+        TASK_TGID, Probe, field, now, try_field,
+    },
+    maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, setting},
+    scratch::Writer,
+    task::{PF_KTHREAD, capture, peak_rss, value_or_zero},
+};
+
+/// `RLIMIT_` indexes and the size of `struct rlimit`, uapi/asm-generic/resource.h.
+const RLIMIT_CPU: usize = 0;
+const RLIMIT_FSIZE: usize = 1;
+const RLIMIT: usize = 16;
+
+/// Linux 6.16 and later: before exit_mm, and the kernel says whether this is the last thread.
+/// Earlier: after exit_mm, and the count of living threads tells, sometimes to two threads at once (userspace removes doubles).
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn exit(ctx: BtfTracePointContext) -> i32 {
+    let task: *const u8 = ctx.arg(0);
+    if !group_dead(&ctx, task) {
+        return 0;
+    }
+    died(&ctx, task, SLOT_EXIT);
+    0
+}
+
+/// Kernels before 6.16 with function tracing: earlier in do_exit, with everything still there.
+#[fentry(function = "taskstats_exit")]
+pub(crate) fn exit_early(ctx: FEntryContext) -> i32 {
+    let task: *const u8 = ctx.arg(0);
+    if ctx.arg::<u64>(1) & 0xff == 0 {
+        return 0;
+    }
+    died(&ctx, task, SLOT_EXIT);
+    0
+}
+
+/// The second look: on a preemptible kernel the first program is skipped when another thread was preempted inside it on
+/// the same CPU. This one has a guard of its own; what the first did report, it leaves alone.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn exit_again(ctx: BtfTracePointContext) -> i32 {
+    let task: *const u8 = ctx.arg(0);
+    if !group_dead(&ctx, task) {
+        return 0;
+    }
+    let identity = identity(task);
+    if LAST_EXIT.get(0).is_some_and(|last| *last == identity) {
+        return 0;
+    }
+    died(&ctx, task, SLOT_EXIT_AGAIN);
+    0
+}
+
+#[inline(always)]
+fn group_dead(ctx: &BtfTracePointContext, task: *const u8) -> bool {
+    if EXIT_HAS_GROUP_DEAD.load() == 1 {
+        return ctx.arg::<u64>(1) & 0xff != 0;
+    }
+    let signal: *const u8 = field::<Direct, _>(task, &TASK_SIGNAL);
+    field::<Direct, u32>(signal, &SIGNAL_LIVE) == 0
+}
+
+#[inline(always)]
+fn identity(task: *const u8) -> [u64; 2] {
+    let leader: *const u8 = field::<Direct, _>(task, &TASK_LEADER);
+    let tgid: u32 = field::<Direct, _>(task, &TASK_TGID);
+    [field::<Direct, u64>(leader, &TASK_START), u64::from(tgid)]
+}
+
+#[inline(always)]
+fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
+    let flags: u32 = field::<Direct, _>(task, &TASK_FLAGS);
+    if flags & PF_KTHREAD != 0 {
+        return;
+    }
+    let signal: *const u8 = field::<Direct, _>(task, &TASK_SIGNAL);
+    // The same on every kernel: before 5.18 or so a process whose threads left one by one has no group code.
+    let mut status: u32 = field::<Direct, _>(signal, &SIGNAL_GROUP_EXIT_CODE);
+    if status == 0 {
+        let leader: *const u8 = field::<Direct, _>(task, &TASK_LEADER);
+        status = field::<Direct, _>(leader, &TASK_EXIT_CODE);
+    }
+    if status == 0 && setting(EXITS_ALL) == 0 {
+        return;
+    }
+    report(task, signal, status, slot);
+    if slot == SLOT_EXIT
+        && let Some(last) = LAST_EXIT.get_ptr_mut(0)
+    {
+        // SAFETY: a value of this CPU's; a race with another thread here costs at worst a double, removed in userspace.
+        unsafe { *last = identity(task) };
+    }
+    debug!(ctx, "exit: tgid {} status {}", field::<Direct, u32>(task, &TASK_TGID), status);
+}
+
+#[inline(always)]
+fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
+    let Some(writer) = Writer::start(slot) else { return };
+    let record = writer.fixed::<ExitRecord>();
+    let mm: *const u8 = field::<Direct, _>(task, &TASK_MM);
+    // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
+    unsafe {
+        (*record).status = status;
+        (*record).seccomp = try_field::<Direct, u32>(task, &TASK_SECCOMP_MODE).unwrap_or(0);
+        (*record).peak_rss_pages = if mm.is_null() { 0 } else { peak_rss::<Direct>(mm) };
+        (*record).oom_mm = value_or_zero::<Probe>(signal, &SIGNAL_OOM_MM);
+        (*record).rlimit_cpu_soft = rlimit(signal, RLIMIT_CPU * RLIMIT);
+        (*record).rlimit_cpu_hard = rlimit(signal, RLIMIT_CPU * RLIMIT + 8);
+        (*record).rlimit_fsize = rlimit(signal, RLIMIT_FSIZE * RLIMIT);
+        (*record).reserved = 0;
+    }
+    capture::<Direct>(writer, task, ARGS_MAX);
+    let notes = notes(writer, identity(task));
+    // SAFETY: as above.
+    unsafe { (*record).notes = notes };
+    writer.submit(KIND_EXIT, now(), &EXIT_RING);
+}
+
+#[inline(always)]
+fn rlimit(signal: *const u8, offset: usize) -> u64 {
+    try_field::<Probe, u64>(signal.wrapping_add(offset), &SIGNAL_RLIM).unwrap_or(u64::MAX)
+}
+
+/// Appends what was sent to the process, each with its sender, and forgets it. Returns how many there are.
+#[inline(always)]
+fn notes(writer: Writer, identity: [u64; 2]) -> u32 {
+    let mut count = 0;
+    for class in 0..CLASSES {
+        let key = NoteKey { tgid: identity[1] as u32, class };
+        // SAFETY: the process is dead: nothing writes its notes any more, and an entry is reused only after a removal.
+        let Some(note) = (unsafe { NOTES.get(key) }) else { continue };
+        if note.target_start_ns == identity[0] && !writer.full() {
+            let at = writer.fixed::<SignalNote>();
+            // SAFETY: `fixed` gave room for the note.
+            unsafe { *at = *note };
+            count += 1;
+            let other = u64::from(note.sender.tgid) != identity[1];
+            if note.origin == ORIGIN_USER && other && append_sender(writer, note) {
+                // SAFETY: as above.
+                unsafe { (*at).flags |= NOTE_HAS_SENDER };
+            }
+        }
+        let _ = NOTES.remove(key);
+    }
+    count
+}
+
+#[inline(always)]
+fn append_sender(writer: Writer, note: &SignalNote) -> bool {
+    if writer.full() {
+        return false;
+    }
+    // SAFETY: a value that changes under us would belong to a sender evicted this instant; its length is bounded below.
+    let Some(sender) = (unsafe { SENDERS.get(note.sender) }) else { return false };
+    let len = if sender.len > SENDER_BYTES as u32 { SENDER_BYTES as u32 } else { sender.len };
+    writer.kernel_bytes((&raw const sender.bytes).cast(), len);
+    true
+}

@@ -1,0 +1,64 @@
+//! Everything shared between programs, and with userspace. Memory is bounded here, in one place.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+};
+use observer_common::{
+    loss::SLOTS,
+    settings::SETTINGS as SETTINGS_LEN,
+    signal::{NoteKey, Sender, SenderKey, SignalNote},
+};
+
+use crate::{oom::OomControl, scratch::Scratch};
+
+// Rings, one per family, so that a storm in one can't push out another. An OOM record is about 1 KiB: room for 250 kills.
+// An exit is 250 to 300 bytes without signals: room for 7,000 deaths while the reader does not run.
+#[map]
+pub(crate) static OOM_RING: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+#[map]
+pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
+
+/// What each program could not deliver.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+/// Settings that userspace may change while the programs run.
+#[map]
+static SETTINGS: Array<u32> = Array::with_max_entries(SETTINGS_LEN, 0);
+
+/// The last signals of each target that may end it: 8,192 notes are about 1 MiB.
+#[map]
+pub(crate) static NOTES: LruHashMap<NoteKey, SignalNote> = LruHashMap::with_max_entries(8192, 0);
+
+/// The processes that sent them: 256 are about 300 KiB.
+#[map]
+pub(crate) static SENDERS: LruHashMap<SenderKey, Sender> = LruHashMap::with_max_entries(256, 0);
+
+/// `oom_control` of the OOM kills under way, by the thread that runs them.
+#[map]
+pub(crate) static OOM_CONTROLS: LruHashMap<u64, OomControl> = LruHashMap::with_max_entries(64, 0);
+
+/// Who was reported last on each CPU, by the first exit program for the second: (start time, tgid).
+#[map]
+pub(crate) static LAST_EXIT: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room to build a record: 16 KiB for each program on each CPU.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> =
+    PerCpuArray::with_max_entries(SLOTS, 0);
+
+/// Counts one record that the program in `slot` could not deliver.
+#[inline(always)]
+pub(crate) fn count_lost(slot: u32) {
+    if let Some(count) = LOST.get_ptr_mut(slot) {
+        // SAFETY: this CPU's counter of a program that does not run twice at once on one CPU.
+        unsafe { *count += 1 };
+    }
+}
+
+/// A setting; 0 when it was never set.
+#[inline(always)]
+pub(crate) fn setting(index: u32) -> u32 {
+    SETTINGS.get(index).copied().unwrap_or(0)
+}

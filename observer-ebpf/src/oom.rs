@@ -1,0 +1,156 @@
+//! Family `oom`: the kernel's OOM killer chose a victim.
+//!
+//! mark_victim (mm/oom_kill.c, `mark_oom_victim`) runs in the context of whoever asked for memory, right after the SIGKILL:
+//! the asking process is the trigger, never the killer.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::generated as helpers,
+    macros::{btf_tracepoint, fentry, fexit},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext},
+};
+use observer_common::{
+    header::KIND_OOM,
+    loss::SLOT_OOM,
+    oom::{
+        CONSTRAINT_UNKNOWN, FRAMES, LEVEL_UNKNOWN, LEVELS, MemoryLevel, OOM_KILL_SENT, OomRecord,
+    },
+    signal::{CLASS_KILL, NoteKey, ORIGIN_KERNEL},
+    task::ARGS_MAX,
+};
+
+use crate::{
+    fields::{
+        CSS_PARENT, Direct, MEMCG_MAX, MEMCG_MEMSW_MAX, MEMCG_MEMSW_USAGE, MEMCG_USAGE, MM_PGTABLES,
+        MM_TOTAL_VM, OC_CONSTRAINT, OC_MEMCG, OC_TOTALPAGES, Probe, SIGNAL_OOM_SCORE_ADJ,
+        TASK_LEADER, TASK_MM, TASK_SIGNAL, TASK_START, TASK_TGID, current, field, now, pointer,
+        try_field,
+    },
+    maps::{NOTES, OOM_CONTROLS, OOM_RING},
+    paths::memory_css,
+    scratch::Writer,
+    task::{MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, capture, resident, value_or_zero},
+};
+
+/// What `oom_control` says of the kill under way.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct OomControl {
+    memcg: u64,
+    total_pages: u64,
+    constraint: u64,
+}
+
+/// Linux 6.9 and later, and stable kernels since 2025: the victim's task is handed over.
+#[btf_tracepoint(function = "mark_victim")]
+pub(crate) fn oom(ctx: BtfTracePointContext) -> i32 {
+    let victim: *const u8 = ctx.arg(0);
+    report(&ctx, victim);
+    0
+}
+
+/// Where function tracing works: whose limit it was, from the kernel's own mouth.
+#[fentry(function = "oom_kill_process")]
+pub(crate) fn oom_begin(ctx: FEntryContext) -> i32 {
+    let oc: *const u8 = ctx.arg(0);
+    let control = OomControl {
+        memcg: value_or_zero::<Probe>(oc, &OC_MEMCG),
+        total_pages: value_or_zero::<Probe>(oc, &OC_TOTALPAGES),
+        constraint: u64::from(
+            try_field::<Probe, u32>(oc, &OC_CONSTRAINT).unwrap_or(CONSTRAINT_UNKNOWN),
+        ),
+    };
+    let _ = OOM_CONTROLS.insert(this_thread(), control, 0);
+    0
+}
+
+/// The kill is over: a later mark by the same thread is not its doing.
+#[fexit(function = "oom_kill_process")]
+pub(crate) fn oom_end(_ctx: FExitContext) -> i32 {
+    let _ = OOM_CONTROLS.remove(this_thread());
+    0
+}
+
+#[inline(always)]
+fn this_thread() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { helpers::bpf_get_current_pid_tgid() }
+}
+
+#[inline(always)]
+fn report(ctx: &BtfTracePointContext, victim: *const u8) {
+    let Some(writer) = Writer::start(SLOT_OOM) else { return };
+    let record = writer.fixed::<OomRecord>();
+    let mm: *const u8 = field::<Direct, _>(victim, &TASK_MM);
+    let signal: *const u8 = field::<Direct, _>(victim, &TASK_SIGNAL);
+    // SAFETY: a value of this thread's own: nobody else writes it.
+    let control = unsafe { OOM_CONTROLS.get(this_thread()) }.copied();
+    // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
+    unsafe {
+        (*record).total_vm = value_or_zero::<Probe>(mm, &MM_TOTAL_VM);
+        (*record).anon_rss = resident::<Probe>(mm, MM_ANONPAGES);
+        (*record).file_rss = resident::<Probe>(mm, MM_FILEPAGES);
+        (*record).shmem_rss = resident::<Probe>(mm, MM_SHMEMPAGES);
+        (*record).page_tables = value_or_zero::<Probe>(mm, &MM_PGTABLES);
+        (*record).oom_score_adj =
+            i32::from(try_field::<Probe, i16>(signal, &SIGNAL_OOM_SCORE_ADJ).unwrap_or(0));
+        (*record).flags = if kill_was_sent(victim) { OOM_KILL_SENT } else { 0 };
+        (*record).total_pages = control.map_or(0, |c| c.total_pages);
+        (*record).constraint = control.map_or(CONSTRAINT_UNKNOWN, |c| c.constraint as u32);
+        let frames = helpers::bpf_get_stack(
+            ctx.as_ptr(),
+            (&raw mut (*record).frames).cast(),
+            size_of::<[u64; FRAMES]>() as u32,
+            0,
+        );
+        (*record).frames_len = if frames > 0 { frames as u32 / 8 } else { 0 };
+        levels(record, victim, control.map_or(0, |c| c.memcg));
+    }
+    capture::<Direct>(writer, victim, 0);
+    capture::<Probe>(writer, current(), ARGS_MAX);
+    writer.submit(KIND_OOM, now(), &OOM_RING);
+}
+
+/// `__oom_kill_process` sends SIGKILL before it marks; a process that was ending anyway is marked without one.
+#[inline(always)]
+fn kill_was_sent(victim: *const u8) -> bool {
+    let tgid: u32 = field::<Direct, _>(victim, &TASK_TGID);
+    let leader: *const u8 = field::<Direct, _>(victim, &TASK_LEADER);
+    let start: u64 = field::<Direct, _>(leader, &TASK_START);
+    // SAFETY: the value is only compared.
+    unsafe { NOTES.get(NoteKey { tgid, class: CLASS_KILL }) }
+        .is_some_and(|note| note.target_start_ns == start && note.origin == ORIGIN_KERNEL)
+}
+
+/// The victim's memory cgroup and those above it, with the one that `oom_control` names.
+///
+/// # Safety
+/// `record` must point to room for a record.
+#[inline(always)]
+unsafe fn levels(record: *mut OomRecord, victim: *const u8, limit: u64) {
+    let mut count = 0;
+    let mut limit_level = LEVEL_UNKNOWN;
+    let mut css = memory_css(victim);
+    for level in 0..LEVELS {
+        let Some(memcg) = css else { break };
+        if limit != 0 && memcg as u64 == limit {
+            limit_level = level as u32;
+        }
+        // SAFETY: `level` is below LEVELS.
+        unsafe {
+            (*record).levels[level] = MemoryLevel {
+                usage: value_or_zero::<Probe>(memcg, &MEMCG_USAGE),
+                max: value_or_zero::<Probe>(memcg, &MEMCG_MAX),
+                memsw_usage: value_or_zero::<Probe>(memcg, &MEMCG_MEMSW_USAGE),
+                memsw_max: value_or_zero::<Probe>(memcg, &MEMCG_MEMSW_MAX),
+            };
+        }
+        count += 1;
+        css = pointer::<Probe>(memcg, &CSS_PARENT);
+    }
+    // SAFETY: as above.
+    unsafe {
+        (*record).levels_len = count;
+        (*record).limit_level = limit_level;
+    }
+}

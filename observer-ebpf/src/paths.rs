@@ -1,0 +1,143 @@
+//! Paths that the kernel keeps as chains of names: written leaf first, each name ended by NUL; userspace turns them round.
+
+use crate::{
+    fields::{
+        CGROUP_KN, CSS_CGROUP, CSS_SET_DFL, CSS_SET_SUBSYS, DENTRY_HASH_PPREV, DENTRY_NAME,
+        DENTRY_PARENT, FILE_DENTRY, FILE_MNT, KN_NAME, KN_PARENT, MEMORY_CGRP_ID, MM_EXE_FILE,
+        MOUNT_MNT, MOUNT_MOUNTPOINT, MOUNT_PARENT, Probe, TASK_CGROUPS, VFSMOUNT_ROOT, field,
+        pointer,
+    },
+    scratch::Writer,
+};
+use observer_common::{
+    offsets::ABSENT,
+    task::{PATH_MAX, TASK_CGROUP_CUT, TASK_CGROUP_V1, TASK_EXE_CUT, TASK_EXE_DELETED},
+};
+
+/// Deepest path that is followed, mounts included.
+const DEPTH: u32 = 24;
+/// Longest single name the kernel allows, with its NUL.
+const NAME: u32 = 256;
+
+/// What was appended: its length, and `TASK_` flags.
+pub(crate) struct Path {
+    pub(crate) len: u16,
+    pub(crate) flags: u32,
+}
+
+/// Appends the path of the program that `mm` runs, within its mount namespace, as d_path does (fs/d_path.c).
+#[inline(always)]
+pub(crate) fn executable(writer: Writer, mm: *const u8) -> Path {
+    let mut path = Path { len: 0, flags: 0 };
+    let start = writer.len();
+    let Some(file) = pointer::<Probe>(mm, &MM_EXE_FILE) else { return path };
+    let (Some(mut dentry), Some(mut vfsmount)) =
+        (pointer::<Probe>(file, &FILE_DENTRY), pointer::<Probe>(file, &FILE_MNT))
+    else {
+        return path;
+    };
+    if DENTRY_HASH_PPREV.load() != ABSENT
+        && field::<Probe, u64>(dentry, &DENTRY_HASH_PPREV) == 0
+    {
+        path.flags |= TASK_EXE_DELETED;
+    }
+    if MOUNT_MNT.load() == ABSENT {
+        return path;
+    }
+    let mut ended = false;
+    for _ in 0..DEPTH {
+        let parent: *const u8 = field::<Probe, _>(dentry, &DENTRY_PARENT);
+        let root: *const u8 = field::<Probe, _>(vfsmount, &VFSMOUNT_ROOT);
+        if dentry == root || dentry == parent {
+            // Top of this file system: go on where it is mounted. `vfsmount` is a member of `struct mount`.
+            let mount = vfsmount.wrapping_sub(MOUNT_MNT.load() as usize);
+            let above: *const u8 = field::<Probe, _>(mount, &MOUNT_PARENT);
+            if above == mount || above.is_null() {
+                ended = true;
+                break;
+            }
+            dentry = field::<Probe, _>(mount, &MOUNT_MOUNTPOINT);
+            vfsmount = above.wrapping_add(MOUNT_MNT.load() as usize);
+            continue;
+        }
+        if writer.len() - start > PATH_MAX - NAME || writer.full() {
+            break;
+        }
+        if writer.kernel_str(field::<Probe, _>(dentry, &DENTRY_NAME)) == 0 {
+            break;
+        }
+        dentry = parent;
+    }
+    if !ended {
+        path.flags |= TASK_EXE_CUT;
+    }
+    path.len = (writer.len() - start) as u16;
+    path
+}
+
+/// Appends the path of a cgroup: kernfs names from `kn` up to the root, whose own name does not count.
+#[inline(always)]
+fn kernfs(writer: Writer, kn: *const u8) -> Path {
+    let start = writer.len();
+    let mut kn = kn;
+    let mut ended = false;
+    for _ in 0..DEPTH {
+        let parent: *const u8 = field::<Probe, _>(kn, &KN_PARENT);
+        if parent.is_null() {
+            ended = true;
+            break;
+        }
+        if writer.len() - start > PATH_MAX - NAME || writer.full() {
+            break;
+        }
+        if writer.kernel_str(field::<Probe, _>(kn, &KN_NAME)) == 0 {
+            break;
+        }
+        kn = parent;
+    }
+    Path {
+        len: (writer.len() - start) as u16,
+        flags: if ended { 0 } else { TASK_CGROUP_CUT },
+    }
+}
+
+/// Appends the cgroup of a task: that of the v2 hierarchy, or of the v1 memory controller when the task is in v2's root.
+#[inline(always)]
+pub(crate) fn cgroup(writer: Writer, task: *const u8) -> Path {
+    let none = Path { len: 0, flags: TASK_CGROUP_CUT };
+    if KN_PARENT.load() == ABSENT || KN_NAME.load() == ABSENT {
+        return none;
+    }
+    let Some(css_set) = pointer::<Probe>(task, &TASK_CGROUPS) else { return none };
+    let unified = pointer::<Probe>(css_set, &CSS_SET_DFL).and_then(|c| pointer::<Probe>(c, &CGROUP_KN));
+    if let Some(kn) = unified {
+        let path = kernfs(writer, kn);
+        if path.len > 0 {
+            return path;
+        }
+    }
+    let memory = memory_css(task)
+        .and_then(|css| pointer::<Probe>(css, &CSS_CGROUP))
+        .and_then(|cgroup| pointer::<Probe>(cgroup, &CGROUP_KN));
+    match memory {
+        Some(kn) => {
+            let mut path = kernfs(writer, kn);
+            if path.len > 0 {
+                path.flags |= TASK_CGROUP_V1;
+            }
+            path
+        }
+        None => Path { len: 0, flags: if unified.is_some() { 0 } else { TASK_CGROUP_CUT } },
+    }
+}
+
+/// The task's state in the memory controller: `css_set.subsys[memory_cgrp_id]`, at which its `struct mem_cgroup` begins.
+#[inline(always)]
+pub(crate) fn memory_css(task: *const u8) -> Option<*const u8> {
+    if MEMORY_CGRP_ID.load() == ABSENT || CSS_SET_SUBSYS.load() == ABSENT {
+        return None;
+    }
+    let css_set = pointer::<Probe>(task, &TASK_CGROUPS)?;
+    let slot = css_set.wrapping_add(MEMORY_CGRP_ID.load() as usize * size_of::<u64>());
+    pointer::<Probe>(slot, &CSS_SET_SUBSYS)
+}

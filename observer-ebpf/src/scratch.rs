@@ -1,0 +1,160 @@
+//! Builds a record of variable length in memory of the program's own, then hands it to a ring.
+//!
+//! The length lies in the map and is read back before each use: the compiler can't see through a volatile read, so it
+//! keeps the mask that the verifier needs (kernels before 6.12 lose the bound of an offset that grows in a loop).
+
+use core::ptr::{read_volatile, write_volatile};
+
+use aya_ebpf::{helpers::generated as helpers, maps::RingBuf};
+use observer_common::header::{ABI, Header};
+
+use crate::maps::{SCRATCH, count_lost};
+
+/// A record never starts a segment past this.
+const START_MAX: u32 = 0x1fff;
+/// A segment is never longer.
+const SEGMENT_MAX: u32 = 0x1fff;
+
+#[repr(C, align(8))]
+pub(crate) struct Scratch {
+    len: u32,
+    chunk: u32,
+    bytes: [u8; 0x4000],
+}
+
+/// Appends to one slot of the scratch memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer {
+    scratch: *mut Scratch,
+    slot: u32,
+}
+
+impl Writer {
+    /// Starts an empty record in the slot of the calling program.
+    #[inline(always)]
+    pub(crate) fn start(slot: u32) -> Option<Self> {
+        let writer = Self { scratch: SCRATCH.get_ptr_mut(slot)?, slot };
+        writer.set_len(0);
+        Some(writer)
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        // SAFETY: the map's value lives as long as the program and belongs to this program on this CPU.
+        unsafe { read_volatile(&raw const (*self.scratch).len) }
+    }
+
+    #[inline(always)]
+    fn set_len(self, len: u32) {
+        // SAFETY: as in `len`.
+        unsafe { write_volatile(&raw mut (*self.scratch).len, len) }
+    }
+
+    /// Where the next byte goes, with room for [`SEGMENT_MAX`] bytes.
+    #[inline(always)]
+    fn end(self) -> *mut u8 {
+        let at = (self.len() & START_MAX) as usize;
+        // SAFETY: `at` is below 0x2000 and `bytes` has 0x4000.
+        unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at) }
+    }
+
+    /// No room for another segment.
+    #[inline(always)]
+    pub(crate) fn full(self) -> bool {
+        self.len() > START_MAX - 512
+    }
+
+    /// Appends a fixed part, aligned to 8 bytes; the caller must write every field.
+    #[inline(always)]
+    pub(crate) fn fixed<T>(self) -> *mut T {
+        const { assert!(size_of::<T>() <= 1024 && align_of::<T>() <= 8) };
+        let aligned = (self.len() + 7) & !7;
+        self.set_len(aligned);
+        let at = (aligned & START_MAX & !7) as usize;
+        self.set_len(aligned + size_of::<T>() as u32);
+        // SAFETY: `at` is below 0x2000, a multiple of 8, and `bytes`, which is aligned to 8, has 0x4000.
+        unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at).cast() }
+    }
+
+    /// Appends a NUL-terminated string of the kernel's; returns its length with the NUL, 0 when it could not be read.
+    #[inline(always)]
+    pub(crate) fn kernel_str(self, from: *const u8) -> u32 {
+        // SAFETY: `end` has room for 256 bytes; the helper checks `from` itself.
+        let n = unsafe { helpers::bpf_probe_read_kernel_str(self.end().cast(), 256, from.cast()) };
+        if n <= 0 {
+            return 0;
+        }
+        self.set_len(self.len() + n as u32);
+        n as u32
+    }
+
+    /// Appends `len` bytes of the current process's memory, page by page, up to the first that is not in memory.
+    /// Returns how many it got.
+    #[inline(always)]
+    pub(crate) fn user_bytes(self, from: u64, len: u32) -> u32 {
+        const PAGE: u64 = 4096;
+        let mut got = 0;
+        for _ in 0..2 {
+            let at = from + u64::from(got);
+            let in_page = (PAGE - (at & (PAGE - 1))) as u32;
+            let left = len - got;
+            let n = self.bound(if left < in_page { left } else { in_page });
+            // SAFETY: `end` has room for SEGMENT_MAX bytes, which bounds `n`; the helper checks `at` itself.
+            let failed =
+                unsafe { helpers::bpf_probe_read_user(self.end().cast(), n, at as *const _) };
+            if failed != 0 {
+                break;
+            }
+            self.set_len(self.len() + n);
+            got += n;
+            if got >= len {
+                break;
+            }
+        }
+        got
+    }
+
+    /// Appends `len` bytes of a map's value.
+    #[inline(always)]
+    pub(crate) fn kernel_bytes(self, from: *const u8, len: u32) {
+        self.set_len((self.len() + 7) & !7);
+        let n = self.bound(len);
+        // SAFETY: as in `user_bytes`.
+        let failed =
+            unsafe { helpers::bpf_probe_read_kernel(self.end().cast(), n, from.cast()) };
+        if failed == 0 {
+            self.set_len(self.len() + n);
+        }
+    }
+
+    /// `n` as the verifier believes it: at most SEGMENT_MAX.
+    #[inline(always)]
+    fn bound(self, n: u32) -> u32 {
+        // SAFETY: as in `len`.
+        unsafe {
+            write_volatile(&raw mut (*self.scratch).chunk, n);
+            read_volatile(&raw const (*self.scratch).chunk) & SEGMENT_MAX
+        }
+    }
+
+    /// The bytes so far, for a copy into a map.
+    #[inline(always)]
+    pub(crate) fn bytes(self) -> *const u8 {
+        // SAFETY: a place inside the map's value.
+        unsafe { (&raw const (*self.scratch).bytes).cast() }
+    }
+
+    /// Fills in the header, which begins the record, and submits it; counts it as lost when the ring is full.
+    #[inline(always)]
+    pub(crate) fn submit(self, kind: u16, time_ns: u64, ring: &RingBuf) {
+        let len = self.len();
+        let header = self.bytes().cast_mut().cast::<Header>();
+        // SAFETY: `bytes` is aligned to 8 and large enough for a header.
+        unsafe { header.write(Header { size: len, kind, abi: ABI, time_ns }) };
+        // SAFETY: the mask keeps the slice inside `bytes`, which was zero from the start.
+        let record = unsafe { core::slice::from_raw_parts(self.bytes(), (len & 0x3fff) as usize) };
+        if ring.output::<[u8]>(record, 0).is_err() {
+            count_lost(self.slot);
+        }
+    }
+}

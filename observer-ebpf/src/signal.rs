@@ -1,0 +1,188 @@
+//! Family `signal`: who sent what may end a process. Kept in a map until the process ends; nothing goes to userspace.
+//!
+//! `trace_signal_generate` (kernel/signal.c, `__send_signal_locked`) runs in the sender's context under the target's
+//! siglock with interrupts off: no preemption here. The sender is taken from the running thread and never from siginfo,
+//! which kill(2) no longer fills on the newest kernels.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use observer_common::{
+    loss::SLOT_SIGNAL,
+    signal::{
+        CLASS_KILL, CLASS_OTHER, CLASS_REQUEST, NOTE_IGNORED, NOTE_NO_INFO, NOTE_SENDER_EXITING,
+        NOTE_SENDER_NS_INIT, NOTE_TO_THREAD, NoteKey, ORIGIN_FAULT, ORIGIN_KERNEL, ORIGIN_TIMER,
+        ORIGIN_USER, SENDER_BYTES, Sender, SenderKey, SignalNote,
+    },
+    task::{OTHER_ARGS_MAX, TaskRecord},
+};
+
+use crate::{
+    fields::{
+        Access, Probe, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_START, TASK_TGID, current, field, now,
+    },
+    maps::{NOTES, SENDERS, count_lost},
+    scratch::Writer,
+    task::{PF_EXITING, PF_KTHREAD, capture, comm},
+};
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGQUIT: i32 = 3;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+/// Bit n - 1 for each signal n that ends a process by default: all but CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+const ENDING: u64 = !(1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27);
+
+/// Results of `trace_signal_generate`, include/trace/events/signal.h.
+const DELIVERED: i32 = 0;
+const IGNORED: i32 = 1;
+const LOSE_INFO: i32 = 4;
+
+/// `si_code` of signals that a timer or I/O made, perhaps in an interrupt: whoever runs then is a bystander.
+const SI_TIMER: i32 = -2;
+const SI_ASYNCIO: i32 = -4;
+const SI_SIGIO: i32 = -5;
+
+#[raw_tracepoint(tracepoint = "signal_generate")]
+pub(crate) fn signal(ctx: RawTracePointContext) -> i32 {
+    let signal: i32 = ctx.arg(0);
+    if !(1..=64).contains(&signal) || (ENDING >> (signal - 1)) & 1 == 0 {
+        return 0;
+    }
+    let result: i32 = ctx.arg(4);
+    let request = matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM);
+    if result != DELIVERED && result != LOSE_INFO && !(result == IGNORED && request) {
+        return 0;
+    }
+    note(&ctx, signal, result, request);
+    0
+}
+
+#[inline(always)]
+fn note(ctx: &RawTracePointContext, signal: i32, result: i32, request: bool) {
+    let target: *const u8 = ctx.arg(2);
+    let sender = current();
+    let target_tgid: u32 = field::<Probe, _>(target, &TASK_TGID);
+    let target_leader: *const u8 = field::<Probe, _>(target, &TASK_LEADER);
+    let target_start: u64 = field::<Probe, _>(target_leader, &TASK_START);
+    let sender_tgid: u32 = field::<Probe, _>(sender, &TASK_TGID);
+    let own = sender_tgid == target_tgid;
+    if own && result == IGNORED {
+        return;
+    }
+    let class = match signal {
+        SIGKILL => CLASS_KILL,
+        _ if request && !own => CLASS_REQUEST,
+        _ => CLASS_OTHER,
+    };
+    let key = NoteKey { tgid: target_tgid, class };
+    if class == CLASS_KILL {
+        // SAFETY: the value is only compared; a torn read of it could at worst keep the later SIGKILL.
+        if let Some(earlier) = unsafe { NOTES.get(key) }
+            && earlier.target_start_ns == target_start
+        {
+            return;
+        }
+    }
+
+    let info = Info::read(ctx.arg::<*const u8>(1));
+    let mut flags = info.flags;
+    if result == IGNORED {
+        flags |= NOTE_IGNORED;
+    }
+    if ctx.arg::<i32>(3) == 0 {
+        flags |= NOTE_TO_THREAD;
+    }
+    let sender_flags: u32 = field::<Probe, _>(sender, &TASK_FLAGS);
+    if sender_flags & PF_EXITING != 0 {
+        flags |= NOTE_SENDER_EXITING;
+    }
+    if crate::task::is_namespace_init(sender) {
+        flags |= NOTE_SENDER_NS_INIT;
+    }
+    let sender_leader: *const u8 = field::<Probe, _>(sender, &TASK_LEADER);
+    let note = SignalNote {
+        time_ns: now(),
+        target_start_ns: target_start,
+        address: info.address,
+        sender: SenderKey {
+            start_time_ns: field::<Probe, _>(sender_leader, &TASK_START),
+            mm: field::<Probe, _>(sender, &TASK_MM),
+            tgid: sender_tgid,
+            reserved: 0,
+        },
+        sender_comm: comm::<Probe>(sender_leader),
+        signal: signal as u32,
+        code: info.code,
+        origin: info.origin,
+        flags,
+    };
+    if NOTES.insert(key, note, 0).is_err() {
+        count_lost(SLOT_SIGNAL);
+    }
+    if info.origin == ORIGIN_USER && !own && sender_flags & PF_KTHREAD == 0 {
+        remember(note.sender, sender);
+    }
+}
+
+/// Keeps the sender's own picture, once for each program it runs.
+#[inline(always)]
+fn remember(key: SenderKey, task: *const u8) {
+    // SAFETY: only whether there is a value matters.
+    if unsafe { SENDERS.get(key) }.is_some() {
+        return;
+    }
+    let Some(writer) = Writer::start(SLOT_SIGNAL) else { return };
+    // A `Sender` begins with its length, filled in when it is known.
+    let sender = writer.fixed::<[u32; 2]>();
+    capture::<Probe>(writer, task, OTHER_ARGS_MAX);
+    let head = size_of::<[u32; 2]>() as u32;
+    let mut len = writer.len() - head;
+    if len > SENDER_BYTES as u32 {
+        // The arguments come last: userspace sees how many bytes are there.
+        len = SENDER_BYTES as u32;
+    }
+    // SAFETY: `fixed` gave room for both words, and the scratch memory is larger than a `Sender`.
+    unsafe {
+        *sender = [len, 0];
+        let value = &*writer.bytes().cast::<Sender>();
+        let _ = SENDERS.insert(key, value, 0);
+    }
+}
+
+/// What `info` says, when it says anything.
+struct Info {
+    origin: u32,
+    flags: u32,
+    code: i32,
+    address: u64,
+}
+
+impl Info {
+    /// `info` is 0 (`SEND_SIG_NOINFO`), 1 (`SEND_SIG_PRIV`) or a `struct kernel_siginfo`, whose layout is ABI.
+    #[inline(always)]
+    fn read(info: *const u8) -> Self {
+        match info as u64 {
+            0 => Self { origin: ORIGIN_USER, flags: NOTE_NO_INFO, code: 0, address: 0 },
+            1 => Self { origin: ORIGIN_KERNEL, flags: 0, code: 0x80, address: 0 },
+            _ => {
+                // SAFETY: a kernel address by the tracepoint's contract; the helper checks it.
+                let (code, address) = unsafe {
+                    (
+                        Probe::read::<i32>(info.wrapping_add(8)),
+                        Probe::read::<u64>(info.wrapping_add(16)),
+                    )
+                };
+                let origin = match code {
+                    SI_TIMER | SI_ASYNCIO | SI_SIGIO => ORIGIN_TIMER,
+                    _ if code > 0 => ORIGIN_FAULT,
+                    _ => ORIGIN_USER,
+                };
+                let address = if origin == ORIGIN_FAULT { address } else { 0 };
+                Self { origin, flags: 0, code, address }
+            }
+        }
+    }
+}
+
+const _: () = assert!(size_of::<TaskRecord>() < SENDER_BYTES);

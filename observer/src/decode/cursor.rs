@@ -1,0 +1,46 @@
+//! Walks over a record: fixed parts lie at multiples of 8, segments wherever the last one ended.
+
+use bytes::Bytes;
+use zerocopy::FromBytes;
+
+use super::DecodeError;
+
+#[derive(Clone)]
+pub(super) struct Cursor<'a> {
+    record: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(record: &'a Bytes) -> Self {
+        Self { record, at: 0 }
+    }
+
+    /// Copies out a fixed part.
+    pub(super) fn fixed<T: FromBytes>(&mut self) -> Result<T, DecodeError> {
+        self.at = self.at.next_multiple_of(8);
+        let bytes = self.take(size_of::<T>())?;
+        T::read_from_bytes(&bytes).map_err(|_| self.short())
+    }
+
+    /// Takes a segment.
+    pub(super) fn take(&mut self, len: usize) -> Result<Bytes, DecodeError> {
+        let end = self.at.checked_add(len).filter(|end| *end <= self.record.len());
+        let Some(end) = end else { return Err(self.short()) };
+        let bytes = self.record.slice(self.at..end);
+        self.at = end;
+        Ok(bytes)
+    }
+
+    /// Takes a segment, or what there is of it.
+    pub(super) fn take_up_to(&mut self, len: usize) -> Bytes {
+        let end = self.at.saturating_add(len).min(self.record.len());
+        let bytes = self.record.slice(self.at.min(end)..end);
+        self.at = end;
+        bytes
+    }
+
+    fn short(&self) -> DecodeError {
+        DecodeError::Short { at: self.at, len: self.record.len() }
+    }
+}

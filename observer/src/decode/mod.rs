@@ -1,0 +1,81 @@
+//! Stage 2: from bytes to typed kernel events. Every length is checked; nothing here trusts a record, or does I/O.
+
+mod cursor;
+mod exit;
+mod oom;
+mod task;
+
+use bytes::Bytes;
+use observer_common::header::{ABI, Header, KIND_EXIT, KIND_OOM};
+
+use cursor::Cursor;
+pub use exit::{Exit, Note};
+pub use oom::Oom;
+pub use task::{Task, TaskId};
+
+/// A record, decoded.
+#[derive(Clone, Debug)]
+pub enum KernelEvent {
+    /// A process ended.
+    Exit(Box<Exit>),
+    /// The OOM killer chose a victim.
+    Oom(Box<Oom>),
+}
+
+impl KernelEvent {
+    /// When it happened: nanoseconds of `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub fn time_ns(&self) -> u64 {
+        match self {
+            Self::Exit(exit) => exit.time_ns,
+            Self::Oom(oom) => oom.time_ns,
+        }
+    }
+}
+
+/// A record that is not what it says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It ends before its parts do.
+    #[error("record cut off at byte {at} of {len}")]
+    Short {
+        /// Where the missing part begins.
+        at: usize,
+        /// Length of the record.
+        len: usize,
+    },
+    /// Its header names another length than it has.
+    #[error("record of {actual} bytes says it has {stated}")]
+    Length {
+        /// Length in the header.
+        stated: u32,
+        /// Length of the record.
+        actual: usize,
+    },
+    /// It was written by other programs than these.
+    #[error("record of ABI {0}, this is {ABI}")]
+    Abi(u16),
+    /// Nothing is known of its kind.
+    #[error("record of unknown kind {0}")]
+    Kind(u16),
+}
+
+/// Decodes one record.
+pub fn decode(record: &Bytes) -> Result<KernelEvent, DecodeError> {
+    let mut cursor = Cursor::new(record);
+    let header: Header = cursor.clone().fixed()?;
+    if header.size as usize != record.len() {
+        return Err(DecodeError::Length { stated: header.size, actual: record.len() });
+    }
+    if header.abi != ABI {
+        return Err(DecodeError::Abi(header.abi));
+    }
+    match header.kind {
+        KIND_EXIT => Ok(KernelEvent::Exit(Box::new(exit::decode(&mut cursor)?))),
+        KIND_OOM => Ok(KernelEvent::Oom(Box::new(oom::decode(&mut cursor)?))),
+        kind => Err(DecodeError::Kind(kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

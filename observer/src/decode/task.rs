@@ -1,0 +1,115 @@
+//! A process as the kernel side captured it.
+
+use bytes::Bytes;
+use observer_common::task::{
+    TASK_CGROUP_CUT, TASK_EXE_CUT, TASK_EXE_DELETED, TASK_EXITING, TASK_FORKED, TASK_NO_ARGS,
+    TASK_NO_MM, TaskRecord,
+};
+
+use super::{DecodeError, cursor::Cursor};
+
+/// A process, still in the kernel's terms.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The fixed part.
+    pub record: TaskRecord,
+    /// Path of the executable; empty when unknown.
+    pub exe: Vec<u8>,
+    /// Path of the cgroup, `/` for the root; empty when unknown.
+    pub cgroup: Vec<u8>,
+    /// The arguments as they stood in memory, each ended by NUL.
+    pub args: Bytes,
+}
+
+impl Task {
+    pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let record: TaskRecord = cursor.fixed()?;
+        let exe = cursor.take(record.exe_len.into())?;
+        let cgroup = cursor.take(record.cgroup_len.into())?;
+        // The arguments come last in a sender, which the kernel side cuts at a fixed size.
+        let args = cursor.take_up_to(record.args_len.into());
+        let flags = record.flags;
+        let mut exe = if flags & TASK_NO_MM != 0 || exe.is_empty() {
+            Vec::new()
+        } else {
+            path(&exe, flags & TASK_EXE_CUT != 0)
+        };
+        if !exe.is_empty() && flags & TASK_EXE_DELETED != 0 {
+            exe.extend_from_slice(b" (deleted)");
+        }
+        let cut = flags & TASK_CGROUP_CUT != 0;
+        let cgroup = if cgroup.is_empty() && cut { Vec::new() } else { path(&cgroup, cut) };
+        Ok(Self { record, exe, cgroup, args })
+    }
+
+    /// (process id, start time): names one process for good.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        TaskId { tgid: self.record.tgid, start_ns: self.record.start_time_ns }
+    }
+
+    /// The process's name, up to its NUL.
+    #[must_use]
+    pub fn comm(&self) -> &[u8] {
+        until_nul(&self.record.comm)
+    }
+
+    /// The parent's name, up to its NUL.
+    #[must_use]
+    pub fn parent_comm(&self) -> &[u8] {
+        until_nul(&self.record.parent_comm)
+    }
+
+    /// Whether the arguments could not be read.
+    #[must_use]
+    pub fn args_unreadable(&self) -> bool {
+        self.record.flags & TASK_NO_ARGS != 0
+    }
+
+    /// Whether the memory map was gone.
+    #[must_use]
+    pub fn no_mm(&self) -> bool {
+        self.record.flags & TASK_NO_MM != 0
+    }
+
+    /// Whether the process was ending.
+    #[must_use]
+    pub fn exiting(&self) -> bool {
+        self.record.flags & TASK_EXITING != 0
+    }
+
+    /// Whether it never called exec after its fork.
+    #[must_use]
+    pub fn forked(&self) -> bool {
+        self.record.flags & TASK_FORKED != 0
+    }
+}
+
+/// Names one process for good: process ids come round again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskId {
+    /// Process id in the initial namespace.
+    pub tgid: u32,
+    /// Start time in nanoseconds of `CLOCK_BOOTTIME`.
+    pub start_ns: u64,
+}
+
+/// Bytes up to the first NUL.
+pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|b| *b == 0).next().unwrap_or_default()
+}
+
+/// Turns names that come leaf first into a path; one whose first components are missing begins with `…/`.
+fn path(names: &[u8], cut: bool) -> Vec<u8> {
+    let mut names: Vec<&[u8]> = names.split(|b| *b == 0).filter(|name| !name.is_empty()).collect();
+    names.reverse();
+    let mut path = if cut { "…".as_bytes().to_vec() } else { Vec::new() };
+    for name in &names {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+    if path.is_empty() {
+        path.push(b'/');
+    }
+    path
+}

@@ -1,0 +1,218 @@
+//! The running kernel's type information, as far as field offsets need it.
+//!
+//! Format: Documentation/bpf/btf.rst. `aya` reads BTF too but keeps members to itself, and the crates that show them are
+//! under licences that don't fit a static binary.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+const MAGIC: u16 = 0xeb9f;
+const TYPE: usize = 12;
+
+/// Kinds of types, `BTF_KIND_*`.
+const INT: u32 = 1;
+const PTR: u32 = 2;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const TYPEDEF: u32 = 8;
+const FUNC: u32 = 12;
+const FUNC_PROTO: u32 = 13;
+const VAR: u32 = 14;
+const DATASEC: u32 = 15;
+const DECL_TAG: u32 = 17;
+const ENUM64: u32 = 19;
+
+/// A parsed `/sys/kernel/btf/vmlinux`.
+pub struct Btf {
+    data: Vec<u8>,
+    strings: usize,
+    strings_len: usize,
+    /// Where each type begins in `data`; type ids start at 1.
+    types: Vec<u32>,
+}
+
+/// One type's fixed part.
+#[derive(Clone, Copy)]
+struct Type {
+    at: usize,
+    name: u32,
+    kind: u32,
+    vlen: usize,
+    bitfields: bool,
+    size_or_type: u32,
+}
+
+impl Btf {
+    /// Reads the kernel's BTF from `path`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let data = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+        Self::parse(data).with_context(|| format!("{} is not BTF", path.display()))
+    }
+
+    /// Parses BTF of the machine's own byte order.
+    pub fn parse(data: Vec<u8>) -> Result<Self> {
+        ensure!(data.len() >= 24 && u16_at(&data, 0)? == MAGIC, "no BTF header");
+        let header = u32_at(&data, 4)? as usize;
+        let types_at = header + u32_at(&data, 8)? as usize;
+        let types_end = types_at + u32_at(&data, 12)? as usize;
+        let strings = header + u32_at(&data, 16)? as usize;
+        let strings_len = u32_at(&data, 20)? as usize;
+        ensure!(types_end <= data.len() && strings + strings_len <= data.len(), "cut off");
+        let mut btf = Self { data, strings, strings_len, types: Vec::with_capacity(1 << 16) };
+        let mut at = types_at;
+        while at < types_end {
+            let ty = btf.type_at(at)?;
+            btf.types.push(u32::try_from(at)?);
+            at += TYPE + trailer(ty.kind, ty.vlen)?;
+        }
+        Ok(btf)
+    }
+
+    fn type_at(&self, at: usize) -> Result<Type> {
+        let info = u32_at(&self.data, at + 4)?;
+        Ok(Type {
+            at,
+            name: u32_at(&self.data, at)?,
+            kind: (info >> 24) & 0x1f,
+            vlen: (info & 0xffff) as usize,
+            bitfields: info >> 31 != 0,
+            size_or_type: u32_at(&self.data, at + 8)?,
+        })
+    }
+
+    fn by_id(&self, id: u32) -> Option<Type> {
+        let at = *self.types.get(usize::try_from(id).ok()?.checked_sub(1)?)?;
+        self.type_at(at as usize).ok()
+    }
+
+    fn strings(&self) -> &[u8] {
+        &self.data[self.strings..self.strings + self.strings_len]
+    }
+
+    /// Offset of a name in the string table. BTF is deduplicated: a name stands there once.
+    fn name(&self, name: &str) -> Option<u32> {
+        let mut needle = Vec::with_capacity(name.len() + 2);
+        needle.push(0);
+        needle.extend_from_slice(name.as_bytes());
+        needle.push(0);
+        let found = memchr::memmem::find(self.strings(), &needle)?;
+        u32::try_from(found + 1).ok()
+    }
+
+    fn find(&self, name: &str, kinds: &[u32]) -> Option<Type> {
+        let name = self.name(name)?;
+        self.types
+            .iter()
+            .filter_map(|&at| self.type_at(at as usize).ok())
+            .find(|ty| ty.name == name && kinds.contains(&ty.kind))
+    }
+
+    /// Size in bytes of a structure.
+    #[must_use]
+    pub fn size(&self, structure: &str) -> Option<u32> {
+        self.find(structure, &[STRUCT, UNION]).map(|ty| ty.size_or_type)
+    }
+
+    /// Whether the kernel has a function of this name that a program could be attached to.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.find(name, &[FUNC]).is_some()
+    }
+
+    /// Value of an enumerator.
+    #[must_use]
+    pub fn enumerator(&self, name: &str, enumerator: &str) -> Option<u32> {
+        let ty = self.find(name, &[ENUM])?;
+        let wanted = self.name(enumerator)?;
+        (0..ty.vlen).map(|n| ty.at + TYPE + n * 8).find_map(|at| {
+            (u32_at(&self.data, at).ok()? == wanted).then(|| u32_at(&self.data, at + 4).ok())?
+        })
+    }
+
+    /// How many arguments a tracepoint hands to its programs, and whether each is a pointer.
+    #[must_use]
+    pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<Vec<bool>> {
+        let typedef = self.find(&format!("btf_trace_{tracepoint}"), &[TYPEDEF])?;
+        let pointer = self.by_id(typedef.size_or_type)?;
+        let proto = self.by_id(pointer.size_or_type).filter(|ty| ty.kind == FUNC_PROTO)?;
+        // The first parameter is the tracepoint's own `void *`.
+        (1..proto.vlen)
+            .map(|n| {
+                let id = u32_at(&self.data, proto.at + TYPE + n * 8 + 4).ok()?;
+                Some(self.by_id(id).is_some_and(|ty| ty.kind == PTR))
+            })
+            .collect()
+    }
+
+    /// Offset in bytes of a member such as `live.counter`; anonymous members are looked through.
+    #[must_use]
+    pub fn offset(&self, structure: &str, path: &str) -> Option<u32> {
+        let mut ty = self.find(structure, &[STRUCT, UNION])?;
+        let mut bits = 0;
+        for part in path.split('.') {
+            let (offset, id) = self.member(self.resolve(ty)?, self.name(part)?)?;
+            bits += offset;
+            ty = self.by_id(id)?;
+        }
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// Looks through typedefs and qualifiers.
+    fn resolve(&self, mut ty: Type) -> Option<Type> {
+        for _ in 0..16 {
+            match ty.kind {
+                STRUCT | UNION => return Some(ty),
+                // typedef, volatile, const, restrict, type tag
+                8..=11 | 18 => ty = self.by_id(ty.size_or_type)?,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// (offset in bits, type id) of a member.
+    fn member(&self, ty: Type, name: u32) -> Option<(u32, u32)> {
+        for n in 0..ty.vlen {
+            let at = ty.at + TYPE + n * 12;
+            let (member, id) = (u32_at(&self.data, at).ok()?, u32_at(&self.data, at + 4).ok()?);
+            let raw = u32_at(&self.data, at + 8).ok()?;
+            let (offset, bits) =
+                if ty.bitfields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
+            if member == name && bits == 0 {
+                return Some((offset, id));
+            }
+            if member == 0
+                && let Some(inner) = self.by_id(id).and_then(|ty| self.resolve(ty))
+                && let Some((more, id)) = self.member(inner, name)
+            {
+                return Some((offset + more, id));
+            }
+        }
+        None
+    }
+}
+
+/// Length of what follows a type's fixed part.
+fn trailer(kind: u32, vlen: usize) -> Result<usize> {
+    Ok(match kind {
+        INT | VAR | DECL_TAG => 4,
+        ARRAY => 12,
+        STRUCT | UNION | DATASEC | ENUM64 => vlen * 12,
+        ENUM | FUNC_PROTO => vlen * 8,
+        PTR | 7..=12 | 16 | 18 => 0,
+        _ => bail!("unknown kind {kind}"),
+    })
+}
+
+fn u16_at(data: &[u8], at: usize) -> Result<u16> {
+    let bytes = data.get(at..at + 2).context("cut off")?;
+    Ok(u16::from_ne_bytes(bytes.try_into()?))
+}
+
+fn u32_at(data: &[u8], at: usize) -> Result<u32> {
+    let bytes = data.get(at..at + 4).context("cut off")?;
+    Ok(u32::from_ne_bytes(bytes.try_into()?))
+}

@@ -1,0 +1,76 @@
+//! From the kernel's `CLOCK_BOOTTIME` to the time of day.
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+/// The difference between the two clocks, sampled now and then: the time of day may be set while we run.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Nanoseconds of the epoch at boot, as first sampled: start times are told by it for good, since a process's
+    /// (pid, start time) must not change when the clock is set.
+    first: i128,
+    now: i128,
+}
+
+/// A smaller change is the jitter of sampling two clocks one after the other.
+const STEP_NS: i128 = 1_000_000;
+
+impl Clock {
+    /// Samples both clocks.
+    #[must_use]
+    pub fn new() -> Self {
+        let offset = sample();
+        Self { first: offset, now: offset }
+    }
+
+    /// A clock of a recording: `boot_ns` is the epoch's nanoseconds at boot.
+    #[must_use]
+    pub fn fixed(boot_ns: i128) -> Self {
+        Self { first: boot_ns, now: boot_ns }
+    }
+
+    /// Follows the time of day when it was set.
+    pub fn resample(&mut self) {
+        let offset = sample();
+        if (offset - self.now).abs() > STEP_NS {
+            self.now = offset;
+        }
+    }
+
+    /// When something happened, by the time of day as it is now.
+    #[must_use]
+    pub fn time(&self, boot_ns: u64) -> Timestamp {
+        timestamp(self.now + i128::from(boot_ns))
+    }
+
+    /// When a process was started; the same for one process whatever happens to the clock.
+    #[must_use]
+    pub fn start_time(&self, boot_ns: u64) -> Timestamp {
+        timestamp(self.first + i128::from(boot_ns))
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn timestamp(ns: i128) -> Timestamp {
+    Timestamp::from_nanosecond(ns).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME` now.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    u64::try_from(nanoseconds(ClockId::Boottime)).unwrap_or(0)
+}
+
+fn sample() -> i128 {
+    nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime)
+}
+
+fn nanoseconds(clock: ClockId) -> i128 {
+    let time = clock_gettime(clock);
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}

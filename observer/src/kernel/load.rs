@@ -1,0 +1,208 @@
+//! Loads the eBPF object, hands it the offsets, and attaches what this kernel allows.
+
+use std::{os::fd::{AsFd, AsRawFd}, path::Path};
+
+use anyhow::{Context, Result};
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    maps::{Array, MapData, PerCpuArray},
+    programs::ProgramError,
+};
+use observer_common::{
+    loss::SLOTS,
+    settings::{EXITS_ALL, SETTINGS},
+};
+
+use super::{btf, hooks, hooks::Hook, offsets::Offsets, preflight, rings::Rings};
+use crate::error::Failure;
+
+/// The object that `cargo xtask ebpf` builds.
+static OBJECT: &[u8] =
+    include_bytes_aligned!("../../../observer-ebpf/object/observer.bpf.o");
+
+/// How to load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Report processes that ended with code 0 too.
+    pub exits_all: bool,
+    /// Level of the programs' own log (`aya_log`): 0 is off.
+    pub log_level: u8,
+}
+
+/// What became of one program.
+#[derive(Debug)]
+pub struct Attached {
+    /// The program.
+    pub hook: Hook,
+    /// Why it is not attached.
+    pub refused: Option<String>,
+}
+
+/// The loaded programs; dropping it detaches them.
+pub struct Kernel {
+    ebpf: Ebpf,
+    rings: Option<Rings>,
+    lost: PerCpuArray<MapData, u64>,
+    settings: Array<MapData, u32>,
+    /// What was tried, in order.
+    pub attached: Vec<Attached>,
+    /// What the kernel's structures lack.
+    pub missing_fields: Vec<String>,
+}
+
+impl Kernel {
+    /// Checks, loads and attaches. An optional program that the kernel refuses is noted; a required one fails.
+    pub fn load(options: Options) -> Result<Self> {
+        preflight::check()?;
+        let types = btf::Btf::read(Path::new(preflight::BTF_PATH))?;
+        let offsets = Offsets::resolve(&types).map_err(|e| Failure::Unsupported(e.to_string()))?;
+        let victim_is_task =
+            types.tracepoint_arguments("mark_victim").is_some_and(|a| a.first() == Some(&true));
+        let has_group_dead = offsets.get("EXIT_HAS_GROUP_DEAD").is_some();
+        drop(types);
+
+        let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE);
+        for (name, value) in offsets.iter() {
+            loader.override_global(name, value, true);
+        }
+        loader.override_global(aya_log::LEVEL, &options.log_level, false);
+        let mut ebpf = loader.load(OBJECT).map_err(refused)?;
+
+        let mut settings: Array<_, u32> =
+            Array::try_from(take(&mut ebpf, "SETTINGS")?).context("SETTINGS")?;
+        debug_assert_eq!(settings.len(), SETTINGS);
+        settings.set(EXITS_ALL, u32::from(options.exits_all), 0).context("SETTINGS")?;
+        let mut kernel = Self {
+            rings: Some(Rings::take(&mut ebpf)?),
+            lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?).context("LOST")?,
+            settings,
+            attached: Vec::new(),
+            missing_fields: offsets.missing(),
+            ebpf,
+        };
+        kernel.attach(&btf, has_group_dead, victim_is_task)?;
+        Ok(kernel)
+    }
+
+    /// Senders first: a death whose signal was sent before we looked can't name its sender.
+    fn attach(&mut self, btf: &Btf, has_group_dead: bool, victim_is_task: bool) -> Result<()> {
+        self.optional(btf, hooks::SIGNAL);
+        if victim_is_task {
+            self.optional(btf, hooks::OOM);
+        } else {
+            self.skip(hooks::OOM, "mark_victim hands over a number instead of the task");
+        }
+        if self.optional(btf, hooks::OOM_BEGIN) {
+            self.optional(btf, hooks::OOM_END);
+        }
+        let early = !has_group_dead && self.optional(btf, hooks::EXIT_EARLY);
+        if !early {
+            self.required(btf, hooks::EXIT)?;
+        }
+        if preflight::preemptible() {
+            self.optional(btf, hooks::EXIT_AGAIN);
+        }
+        Ok(())
+    }
+
+    fn required(&mut self, btf: &Btf, hook: Hook) -> Result<()> {
+        hooks::attach(&mut self.ebpf, btf, hook).map_err(|error| {
+            Failure::Unsupported(format!(
+                "this kernel refuses {} ({}); see `observer doctor`",
+                hook.attach,
+                reason(&error)
+            ))
+        })?;
+        self.attached.push(Attached { hook, refused: None });
+        Ok(())
+    }
+
+    fn optional(&mut self, btf: &Btf, hook: Hook) -> bool {
+        let refused = hooks::attach(&mut self.ebpf, btf, hook).err().map(|e| reason(&e));
+        if let Some(reason) = &refused {
+            tracing::debug!(hook = %hook.attach, reason, "not attached");
+        }
+        let attached = refused.is_none();
+        self.attached.push(Attached { hook, refused });
+        attached
+    }
+
+    fn skip(&mut self, hook: Hook, why: &str) {
+        self.attached.push(Attached { hook, refused: Some(why.to_owned()) });
+    }
+
+    /// The rings; `None` the second time.
+    pub fn take_rings(&mut self) -> Option<Rings> {
+        self.rings.take()
+    }
+
+    /// What each program could not deliver so far, by slot (`observer_common::loss`).
+    pub fn lost(&self) -> Result<[u64; SLOTS as usize]> {
+        let mut lost = [0; SLOTS as usize];
+        for (slot, count) in (0..SLOTS).zip(&mut lost) {
+            *count = self.lost.get(&slot, 0).context("LOST")?.iter().sum();
+        }
+        Ok(lost)
+    }
+
+    /// How many deaths every exit program was skipped for, at most: the kernel counts them for each program
+    /// (`recursion_misses`), and a death is lost only when all of them were.
+    #[must_use]
+    pub fn skipped_exits(&self) -> u64 {
+        self.attached
+            .iter()
+            .filter(|a| a.refused.is_none() && a.hook.purpose.starts_with("deaths"))
+            .filter_map(|a| self.recursion_misses(a.hook.program))
+            .min()
+            .unwrap_or(0)
+    }
+
+    fn recursion_misses(&self, program: &str) -> Option<u64> {
+        let fd = self.ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        line.trim().parse().ok()
+    }
+
+    /// Switches the reporting of processes that ended with code 0, while the programs run.
+    pub fn set_exits_all(&mut self, all: bool) -> Result<()> {
+        self.settings.set(EXITS_ALL, u32::from(all), 0).context("SETTINGS")
+    }
+
+    /// The eBPF object, for its log.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+/// Takes a map out of the object.
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
+    ebpf.take_map(name).with_context(|| format!("the eBPF object has no map {name}"))
+}
+
+/// Loading creates all maps: a kernel that lacks one kind of them refuses here.
+fn refused(error: EbpfError) -> anyhow::Error {
+    let text = format!("{:#}", anyhow::Error::from(error));
+    Failure::Unsupported(format!(
+        "this kernel refuses the eBPF maps or types (ring buffers need Linux 5.8): {text}"
+    ))
+    .into()
+}
+
+/// A program's error in one line.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            match log.lines().rev().find(|line| !line.trim().is_empty()) {
+                Some(last) => format!("{io_error}: {last}"),
+                None => io_error.to_string(),
+            }
+        }
+        ProgramError::Btf(error) => error.to_string(),
+        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
+        other => other.to_string(),
+    }
+}

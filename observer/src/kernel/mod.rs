@@ -1,0 +1,11 @@
+//! Stage 1: from the kernel to bytes. Loads the eBPF programs, and drains their rings.
+
+pub mod btf;
+pub mod clock;
+pub mod hooks;
+pub mod load;
+pub mod offsets;
+pub mod preflight;
+pub mod rings;
+
+pub use load::Kernel;

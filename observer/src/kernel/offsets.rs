@@ -1,0 +1,71 @@
+//! Fills the table of globals (`observer_common::offsets`) from the running kernel's BTF.
+
+use anyhow::{Result, bail};
+use observer_common::offsets::{ABSENT, GLOBALS, Wanted};
+
+use super::btf::Btf;
+
+/// A value for each global, in the order of [`GLOBALS`].
+#[derive(Debug)]
+pub struct Offsets(Vec<u32>);
+
+impl Offsets {
+    /// Resolves every global; fails when a required one is missing.
+    pub fn resolve(btf: &Btf) -> Result<Self> {
+        let values: Vec<u32> =
+            GLOBALS.iter().map(|global| value(btf, global.wanted).unwrap_or(ABSENT)).collect();
+        for (global, value) in GLOBALS.iter().zip(&values) {
+            if global.required && *value == ABSENT {
+                bail!("this kernel's BTF has no {}", describe(global.wanted));
+            }
+        }
+        Ok(Self(values))
+    }
+
+    /// Name and value of each global.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &u32)> {
+        GLOBALS.iter().map(|global| global.name).zip(&self.0)
+    }
+
+    /// What this kernel lacks, in words.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        GLOBALS
+            .iter()
+            .zip(&self.0)
+            .filter(|(_, value)| **value == ABSENT)
+            .map(|(global, _)| describe(global.wanted))
+            .collect()
+    }
+
+    /// A global's value, `None` when the kernel lacks it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<u32> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| *value).filter(|v| *v != ABSENT)
+    }
+}
+
+fn value(btf: &Btf, wanted: Wanted) -> Option<u32> {
+    match wanted {
+        Wanted::Member(structure, paths) => {
+            paths.iter().find_map(|path| btf.offset(structure, path))
+        }
+        Wanted::Size(structure) => btf.size(structure),
+        Wanted::Enumerator(name, enumerator) => btf.enumerator(name, enumerator),
+        Wanted::Function(name) => btf.has_function(name).then_some(1),
+        Wanted::TracepointArguments(name, count) => {
+            let arguments = btf.tracepoint_arguments(name)?;
+            (arguments.len() >= count as usize).then_some(1)
+        }
+    }
+}
+
+fn describe(wanted: Wanted) -> String {
+    match wanted {
+        Wanted::Member(structure, paths) => format!("{structure}.{}", paths.join(" or .")),
+        Wanted::Size(structure) => format!("struct {structure}"),
+        Wanted::Enumerator(_, enumerator) => enumerator.to_owned(),
+        Wanted::Function(name) => format!("function {name}"),
+        Wanted::TracepointArguments(name, count) => format!("{count} arguments of {name}"),
+    }
+}

@@ -1,0 +1,41 @@
+//! Refuses early, and says what to do.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::error::Failure;
+
+/// Where the kernel shows its type information.
+pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Fails when this user or this kernel can't run the programs at all.
+pub fn check() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::Unsupported(
+            "loading the eBPF programs needs root; run it with sudo".to_owned(),
+        )
+        .into());
+    }
+    if !Path::new(BTF_PATH).exists() {
+        return Err(Failure::Unsupported(format!(
+            "this kernel has no type information ({BTF_PATH}); observer needs a kernel built with \
+             CONFIG_DEBUG_INFO_BTF, as every Ubuntu kernel since 20.10 is"
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// Whether a task may be preempted inside the kernel, as far as the kernel's version string says.
+#[must_use]
+pub fn preemptible() -> bool {
+    let uname = rustix::system::uname();
+    uname.version().to_string_lossy().contains("PREEMPT")
+}
+
+/// The kernel's release.
+#[must_use]
+pub fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}

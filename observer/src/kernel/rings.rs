@@ -1,0 +1,87 @@
+//! The rings: waits for the first record, gives a storm a moment to gather, then drains everything.
+//!
+//! The kernel wakes a reader only when it had caught up. A reader that waits 10 ms once it is woken is woken about 100
+//! times a second under any load, and never when nothing happens: a wake-up for each record would cost 8 µs each.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::load::take;
+
+/// How long a woken reader waits before it drains.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// The rings of all families.
+pub struct Rings {
+    oom: RingBuf<MapData>,
+    exit: RingBuf<MapData>,
+}
+
+impl Rings {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let mut ring = |name| RingBuf::try_from(take(ebpf, name)?).context(name);
+        Ok(Self { oom: ring("OOM_RING")?, exit: ring("EXIT_RING")? })
+    }
+
+    /// Hands the rings to the runtime.
+    pub fn watch(self) -> Result<RingReader> {
+        let watch = |ring| AsyncFd::with_interest(ring, Interest::READABLE).context("ring buffer");
+        Ok(RingReader { oom: watch(self.oom)?, exit: watch(self.exit)?, more: false })
+    }
+}
+
+/// Most bytes taken at a time: the rest waits in the rings, whose size is known.
+const DRAIN_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads the rings under tokio.
+pub struct RingReader {
+    oom: AsyncFd<RingBuf<MapData>>,
+    exit: AsyncFd<RingBuf<MapData>>,
+    /// The last drain left something.
+    more: bool,
+}
+
+impl RingReader {
+    /// Waits until a ring has something, and for more to gather behind it. Rare records don't wait.
+    /// Dropping the future loses nothing.
+    pub async fn ready(&mut self) -> Result<()> {
+        if self.more {
+            return Ok(());
+        }
+        tokio::select! {
+            guard = self.oom.readable_mut() => guard?.clear_ready(),
+            guard = self.exit.readable_mut() => {
+                guard?.clear_ready();
+                tokio::time::sleep(GATHER).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the records out of every ring.
+    pub fn drain(&mut self) -> Vec<Bytes> {
+        let mut bytes = BytesMut::new();
+        let mut lengths = Vec::new();
+        self.more = false;
+        for ring in [&mut self.oom, &mut self.exit] {
+            let ring = ring.get_mut();
+            while let Some(item) = ring.next() {
+                bytes.extend_from_slice(&item);
+                lengths.push(item.len());
+                if bytes.len() > DRAIN_MAX {
+                    self.more = true;
+                    break;
+                }
+            }
+        }
+        let mut bytes = bytes.freeze();
+        lengths.into_iter().map(|len| bytes.split_to(len)).collect()
+    }
+}
