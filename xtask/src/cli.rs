@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{ebpf, run};
+use crate::{ebpf, guests, run, test};
 
 /// Everything a person runs on this workspace.
 #[derive(Parser)]
@@ -29,6 +29,14 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Run every test this machine can: unit, documentation, command line, replay, live
+    Test {
+        /// What the live tests get, such as a filter
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run the live tests on other kernels, in emulated machines
+    Guests(guests::Options),
 }
 
 impl Cli {
@@ -38,6 +46,8 @@ impl Cli {
             Task::Ebpf { check: false } => ebpf::write(),
             Task::Ebpf { check: true } => ebpf::check(),
             Task::Run { args } => run::run(&args),
+            Task::Test { args } => test::run(&args),
+            Task::Guests(options) => guests::run(&options),
         }
     }
 }

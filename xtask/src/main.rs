@@ -1,12 +1,15 @@
 //! Everything a person runs on this workspace: `cargo xtask help` lists it.
 
 mod apt;
+mod build;
 mod cli;
 mod ebpf;
+mod guests;
 mod process;
 mod provenance;
 mod run;
 mod talk;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;

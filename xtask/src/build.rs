@@ -1,0 +1,89 @@
+//! The binaries that tests are made of.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{process, workspace};
+
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// How a binary is linked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linking {
+    /// As cargo does by itself.
+    Dynamic,
+    /// Into one file that runs in a guest which has no libraries.
+    Static,
+}
+
+impl Linking {
+    /// `cargo VERB --release` for this linking.
+    fn cargo(self, verb: &str) -> Command {
+        let mut cargo = process::cargo();
+        cargo.args([verb, "--release"]);
+        if self == Self::Static {
+            // With a target named, the flags leave proc macros and build scripts alone.
+            cargo.args(["--target", HOST]);
+            cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        }
+        cargo
+    }
+
+    fn dir(self) -> PathBuf {
+        match self {
+            Self::Dynamic => workspace::target().join("release"),
+            Self::Static => workspace::target().join(HOST).join("release"),
+        }
+    }
+}
+
+/// The release build of `observer`.
+pub(crate) fn observer(linking: Linking) -> Result<PathBuf> {
+    process::run(linking.cargo("build").args(["--package", "observer"]))?;
+    Ok(linking.dir().join("observer"))
+}
+
+/// The program that dies and binds in known ways.
+pub(crate) fn workload(linking: Linking) -> Result<PathBuf> {
+    process::run(linking.cargo("build").args([
+        "--package",
+        "observer-tests",
+        "--bin",
+        "workload",
+    ]))?;
+    Ok(linking.dir().join("workload"))
+}
+
+/// The live tests, a program of their own that may be run as another user or elsewhere.
+pub(crate) fn live_tests(linking: Linking) -> Result<PathBuf> {
+    let mut cargo = linking.cargo("test");
+    cargo.args(["--package", "observer-tests", "--test", "live", "--no-run"]);
+    cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = cargo.output().context("cargo could not be started")?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", process::line(&cargo), output.status);
+    }
+    executable(&String::from_utf8_lossy(&output.stdout))
+        .context("cargo did not say where it put the live tests")
+}
+
+/// The last executable that cargo's messages name.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let (_, rest) = messages.rsplit_once(r#""executable":""#)?;
+    rest.split_once('"').map(|(path, _)| PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::executable;
+
+    #[test]
+    fn executable_of_the_last_artifact() {
+        let messages = r#"{"executable":null,"x":1}
+{"reason":"compiler-artifact","executable":"/t/live-1","fresh":true}
+{"reason":"build-finished"}"#;
+        assert_eq!(executable(messages), Some("/t/live-1".into()));
+    }
+}

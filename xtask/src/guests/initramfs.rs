@@ -1,0 +1,107 @@
+//! The guest's whole system: a shell, our static binaries, and a script that is its first process.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{process, talk};
+
+const INIT: &str = include_str!("init.sh");
+
+/// What the guest gets besides its shell.
+pub(super) struct Contents {
+    /// Name in the guest's `/bin`, and the file here.
+    pub(super) programs: Vec<(String, PathBuf)>,
+}
+
+/// The shell command that runs the live tests.
+pub(super) fn test_script(args: &[String]) -> String {
+    let args: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
+    format!(
+        "export OBSERVER_BIN=/bin/observer OBSERVER_WORKLOAD=/bin/workload OBSERVER_GUEST=1\n\
+         exec /bin/live {}\n",
+        args.join(" ")
+    )
+}
+
+/// Packs the system with `script` as what it runs, and gives the file.
+pub(super) fn pack(contents: &Contents, script: &str) -> Result<PathBuf> {
+    let root = super::dir().join("root");
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    let bin = root.join("bin");
+    fs::create_dir_all(&bin)?;
+    let busybox = process::find("busybox").context("busybox is not installed")?;
+    executable(&busybox, &bin.join("busybox"))?;
+    for (name, file) in &contents.programs {
+        executable(file, &bin.join(name))?;
+    }
+    fs::write(root.join("init"), INIT)?;
+    fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
+    fs::write(root.join("script"), script)?;
+    let initrd = super::dir().join("initramfs.cpio");
+    archive(&root, &initrd)?;
+    fs::remove_dir_all(&root)?;
+    let size = fs::metadata(&initrd)?.len() >> 20;
+    talk::note(&format!("initramfs: {size} MiB"));
+    Ok(initrd)
+}
+
+fn executable(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// Not compressed: an emulated processor unpacks slower than it reads.
+fn archive(root: &Path, to: &Path) -> Result<()> {
+    let mut names = String::new();
+    list(root, root, &mut names)?;
+    let mut cpio = Command::new("cpio")
+        .args(["--create", "--format=newc", "--owner=0:0", "--quiet"])
+        .current_dir(root)
+        .stdin(Stdio::piped())
+        .stdout(fs::File::create(to)?)
+        .spawn()
+        .context("cpio could not be started")?;
+    cpio.stdin.take().context("cpio takes no input")?.write_all(names.as_bytes())?;
+    let status = cpio.wait()?;
+    if !status.success() {
+        bail!("cpio failed: {status}");
+    }
+    Ok(())
+}
+
+/// Every path below `dir`, folders before what is in them.
+fn list(root: &Path, dir: &Path, names: &mut String) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.strip_prefix(root)?.to_str().context("a name that is not UTF-8")?;
+        names.push_str(name);
+        names.push('\n');
+        if path.is_dir() {
+            list(root, &path, names)?;
+        }
+    }
+    Ok(())
+}
+
+/// One word for the shell, whatever is in it.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn a_quote_stays_in_its_word() {
+        assert_eq!(quote("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,140 @@
+//! One guest from power on to power off, under a watchdog.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::kernels::Kernel;
+use super::report;
+
+/// What the init script prints last.
+const VERDICT: &str = "guest-exit-status: ";
+/// What a broken kernel prints on the console, where a process that merely faults prints nothing.
+const BROKEN: [&str; 4] = ["Kernel panic", "Oops", "BUG: ", "general protection fault"];
+/// Exit statuses of a test runner that was itself struck: a fault or an illegal instruction where there is none.
+const STRUCK: [i32; 3] = [132, 135, 139];
+
+/// A machine to be switched on.
+pub(super) struct Guest<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) initrd: &'a Path,
+    pub(super) limit: Duration,
+}
+
+/// How it went.
+pub(super) enum Ended {
+    /// The script ran to its end.
+    Finished {
+        /// Its exit status.
+        status: i32,
+        /// What it printed.
+        output: Vec<String>,
+    },
+    /// The guest broke down: no verdict on us.
+    Crashed {
+        /// The line that says so.
+        why: String,
+    },
+    /// Neither, within the time.
+    TimedOut {
+        /// What the script had printed by then.
+        output: Vec<String>,
+    },
+}
+
+impl Guest<'_> {
+    /// Boots, shows what the script prints as it comes, and waits for the end.
+    pub(super) fn run(&self) -> Result<Ended> {
+        let mut qemu = self.command(&format!("file:{}", self.console().display()), "stdio");
+        let mut child = qemu
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("qemu could not be started")?;
+        let lines = lines_of(child.stdout.take().context("qemu has no output")?);
+        let mut output = Vec::new();
+        let ended = self.follow(&lines, &mut output);
+        child.kill()?;
+        child.wait()?;
+        let console = fs::read(self.console()).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        let broken = console.lines().find(|line| BROKEN.iter().any(|mark| line.contains(mark)));
+        Ok(match (broken, ended) {
+            (Some(line), _) => Ended::Crashed { why: line.trim().to_owned() },
+            (None, End::Verdict(status)) if STRUCK.contains(&status) => Ended::Crashed {
+                why: format!("the script ended with {status}, a fault of its own"),
+            },
+            (None, End::Verdict(status)) => Ended::Finished { status, output },
+            (None, End::Time) => Ended::TimedOut { output },
+            (None, End::Silence) => Ended::Crashed {
+                why: format!("it went off without a word; see {}", self.console().display()),
+            },
+        })
+    }
+
+    /// The same machine with its console on the terminal.
+    pub(super) fn by_hand(&self) -> Command {
+        self.command("stdio", "null")
+    }
+
+    fn command(&self, console: &str, output: &str) -> Command {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+        qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-monitor", "none"]);
+        qemu.args(["-serial", console, "-serial", output]);
+        qemu.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(self.initrd);
+        qemu.args(["-append", "console=ttyS0 panic=-1 quiet"]);
+        qemu
+    }
+
+    fn console(&self) -> PathBuf {
+        super::dir().join(format!("console-{}.log", self.kernel.version))
+    }
+
+    /// Reads until the verdict, the end, or the end of our patience.
+    fn follow(&self, lines: &Receiver<String>, output: &mut Vec<String>) -> End {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some(status) = line.strip_prefix(VERDICT) {
+                        return End::Verdict(status.trim().parse().unwrap_or(-1));
+                    }
+                    report::show(&line);
+                    output.push(line);
+                }
+                Err(RecvTimeoutError::Timeout) => return End::Time,
+                Err(RecvTimeoutError::Disconnected) => return End::Silence,
+            }
+        }
+    }
+}
+
+enum End {
+    Verdict(i32),
+    Time,
+    Silence,
+}
+
+/// Reads on a thread of its own, so that the reader can also watch the clock.
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            if sender.send(text).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}

@@ -1,0 +1,227 @@
+//! What the guests' tests said, as one table. This is data, so it goes to standard output.
+#![expect(clippy::print_stdout, reason = "prints the guests' output and the table")]
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use super::kernels::Kernel;
+use super::qemu::Ended;
+
+/// How one test went on one kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed,
+    Skipped(String),
+}
+
+/// One kernel's column.
+pub(super) struct KernelReport {
+    version: String,
+    tests: Vec<(String, Outcome)>,
+    /// The script's exit status, if it came to its end.
+    status: Option<i32>,
+}
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) kernels: Vec<KernelReport>,
+}
+
+/// Prints a line of a guest's output.
+pub(super) fn show(line: &str) {
+    println!("{line}");
+}
+
+impl KernelReport {
+    /// Reads the outcomes out of what the guest printed.
+    pub(super) fn new(kernel: &Kernel, ended: Ended) -> Self {
+        let version = kernel.version.clone();
+        let (mut tests, status, trouble) = match ended {
+            Ended::Finished { status, output } => (outcomes(&output), Some(status), None),
+            Ended::Crashed { why } => (Vec::new(), None, Some(format!("guest broke down: {why}"))),
+            Ended::TimedOut { output } => {
+                (outcomes(&output), None, Some("no end within the time".to_owned()))
+            }
+        };
+        let failed = tests.iter().any(|(_, outcome)| *outcome == Outcome::Failed);
+        // An exit status that no test accounts for, or no test at all, must not pass for success.
+        let trouble = trouble.or_else(|| match status {
+            Some(0) if tests.is_empty() => Some("no test ran".to_owned()),
+            Some(status) if status != 0 && !failed => Some(format!("exit status {status}")),
+            _ => None,
+        });
+        if let Some(trouble) = trouble {
+            tests.push((format!("({trouble})"), Outcome::Failed));
+        }
+        Self { version, tests, status }
+    }
+
+    /// A kernel that is not to be had.
+    pub(super) fn absent(version: &str, reason: &str, asked_for: bool) -> Self {
+        let outcome = if asked_for { Outcome::Failed } else { Outcome::Skipped(reason.to_owned()) };
+        Self {
+            version: version.to_owned(),
+            tests: vec![("(boot)".to_owned(), outcome)],
+            status: None,
+        }
+    }
+}
+
+impl Report {
+    /// Prints the table, the reasons, and the closing line.
+    pub(super) fn print(&self) -> ExitCode {
+        let names: BTreeSet<&str> = self
+            .kernels
+            .iter()
+            .flat_map(|kernel| &kernel.tests)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        print!("\n{:width$}", "");
+        for kernel in &self.kernels {
+            print!("  {:>8}", kernel.version);
+        }
+        println!();
+        for name in &names {
+            print!("{name:width$}");
+            for kernel in &self.kernels {
+                print!("  {:>8}", kernel.outcome(name).map_or("-", Outcome::word));
+            }
+            println!();
+        }
+        let reasons: BTreeSet<(&str, &str)> = self.all().filter_map(Outcome::reason_of).collect();
+        if !reasons.is_empty() {
+            println!("\nskipped:");
+        }
+        for (name, reason) in reasons {
+            println!("  {name}: {reason}");
+        }
+        let count = |wanted: fn(&Outcome) -> bool| {
+            self.all().filter(|(_, outcome)| wanted(outcome)).count()
+        };
+        let failed = count(|outcome| *outcome == Outcome::Failed);
+        println!(
+            "\n{} passed, {failed} failed, {} skipped",
+            count(|outcome| *outcome == Outcome::Passed),
+            count(|outcome| matches!(outcome, Outcome::Skipped(_))),
+        );
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// For a command instead of the tests: success if it succeeded everywhere.
+    pub(super) fn exec_status(&self) -> ExitCode {
+        if self.kernels.iter().all(|kernel| kernel.status == Some(0)) {
+            return ExitCode::SUCCESS;
+        }
+        for kernel in self.kernels.iter().filter(|kernel| kernel.status != Some(0)) {
+            let how = match kernel.status {
+                Some(status) => format!("exit status {status}"),
+                None => kernel.tests.iter().map(|(name, _)| name.as_str()).collect(),
+            };
+            crate::talk::problem(&format!("guest {}: {how}", kernel.version));
+        }
+        ExitCode::FAILURE
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+        self.kernels
+            .iter()
+            .flat_map(|kernel| &kernel.tests)
+            .map(|(name, outcome)| (name.as_str(), outcome))
+    }
+}
+
+impl KernelReport {
+    fn outcome(&self, test: &str) -> Option<&Outcome> {
+        self.tests.iter().find(|(name, _)| name == test).map(|(_, outcome)| outcome)
+    }
+}
+
+impl Outcome {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Passed => "ok",
+            Self::Failed => "FAILED",
+            Self::Skipped(_) => "skipped",
+        }
+    }
+
+    fn reason_of<'a>((name, outcome): (&'a str, &'a Self)) -> Option<(&'a str, &'a str)> {
+        match outcome {
+            Self::Skipped(reason) => Some((name, reason)),
+            _ => None,
+        }
+    }
+
+    /// `ok`, `FAILED`, `ignored`, `ignored (reason)`.
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "ok" => Some(Self::Passed),
+            "FAILED" => Some(Self::Failed),
+            _ => {
+                let reason = text.strip_prefix("ignored")?.trim();
+                Some(Self::Skipped(reason.trim_matches(['(', ')']).to_owned()))
+            }
+        }
+    }
+}
+
+/// The lines `test NAME ... OUTCOME`. Something that a test prints may stand between the two halves of one.
+fn outcomes(output: &[String]) -> Vec<(String, Outcome)> {
+    let mut tests = Vec::new();
+    let mut open: Option<String> = None;
+    for line in output {
+        if let Some((name, rest)) =
+            line.strip_prefix("test ").and_then(|line| line.split_once(" ... "))
+        {
+            let name = name.trim().to_owned();
+            match Outcome::parse(rest.trim()) {
+                Some(outcome) => tests.push((name, outcome)),
+                None => open = Some(name),
+            }
+        } else if let Some(outcome) = Outcome::parse(line.trim())
+            && let Some(name) = open.take()
+        {
+            tests.push((name, outcome));
+        }
+    }
+    // A test that began and said no more did not pass.
+    tests.extend(open.map(|name| (name, Outcome::Failed)));
+    tests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, outcomes};
+
+    #[test]
+    fn outcomes_in_libtest_lines() {
+        let output = "running 4 tests\n\
+            test exit::code   ... ok\n\
+            test oom::limit   ... FAILED\n\
+            test bind::uring  ... ignored (no io_uring here)\n\
+            test exit::noisy  ... a word in between\n\
+            ok\n\
+            test result: FAILED. 2 passed; 1 failed"
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        assert_eq!(
+            outcomes(&output),
+            [
+                ("exit::code".to_owned(), Outcome::Passed),
+                ("oom::limit".to_owned(), Outcome::Failed),
+                ("bind::uring".to_owned(), Outcome::Skipped("no io_uring here".to_owned())),
+                ("exit::noisy".to_owned(), Outcome::Passed),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_test_that_never_ended_failed() {
+        let output = ["test exit::hang ... ".to_owned()];
+        assert_eq!(outcomes(&output), [("exit::hang".to_owned(), Outcome::Failed)]);
+    }
+}
