@@ -41,15 +41,19 @@ pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
 impl Observer {
     /// Starts `observer tail --json` with more arguments, and returns when it watches.
     pub fn tail(more: &[&str]) -> Self {
-        let mut observer = Self::of(Process::start(tail_command(more)));
-        observer.wait_for("its first event", |_| true);
-        observer
+        Self::watching(Process::start(tail_command(more)))
     }
 
-    /// The same, but what it prints is not read for now: a terminal that hangs. What it prints
-    /// first fits every pipe, so that it does begin to watch.
-    pub fn tail_unread(more: &[&str]) -> Self {
-        Self::of(Process::start_unread(tail_command(more)))
+    /// The same, but nothing is read of it after its `session`, until [`Self::read_on`]: a
+    /// terminal that hangs.
+    pub fn tail_hanging(more: &[&str]) -> Self {
+        Self::watching(Process::start_hanging(tail_command(more)))
+    }
+
+    fn watching(process: Process) -> Self {
+        let mut observer = Self::of(process);
+        observer.wait_for("its first event", |_| true);
+        observer
     }
 
     fn of(process: Process) -> Self {
@@ -57,7 +61,7 @@ impl Observer {
         Self { process, read: 0, story, faults, seqs }
     }
 
-    /// Reads on, after [`Self::tail_unread`].
+    /// Reads on, after [`Self::tail_hanging`].
     pub fn read_on(&self) {
         self.process.out.open();
     }

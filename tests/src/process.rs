@@ -29,9 +29,9 @@ impl Process {
         Self::start_reading(command, true)
     }
 
-    /// Starts `command` with a reader that is slow: nothing of its standard output is read before
-    /// [`Lines::open`].
-    pub fn start_unread(command: Command) -> Self {
+    /// Starts `command` with a reader that hangs: nothing of its standard output is read beyond the
+    /// first line (and what came with it) before [`Lines::open`].
+    pub fn start_hanging(command: Command) -> Self {
         Self::start_reading(command, false)
     }
 
@@ -104,8 +104,6 @@ impl Lines {
         }
         let theirs = Arc::clone(&lines);
         thread::spawn(move || {
-            let gate = theirs.state.lock().expect("no panic while it is held");
-            drop(theirs.grown.wait_while(gate, |state| !state.open));
             let mut pipe = BufReader::new(pipe);
             loop {
                 let mut line = Vec::new();
@@ -122,12 +120,13 @@ impl Lines {
                 if state.ended {
                     break;
                 }
+                drop(theirs.grown.wait_while(state, |state| !state.open));
             }
         });
         lines
     }
 
-    /// Lets a slow reader begin.
+    /// Lets a hanging reader go on.
     pub fn open(&self) {
         self.state.lock().expect("no panic while it is held").open = true;
         self.grown.notify_all();

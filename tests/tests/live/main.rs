@@ -1,2 +1,99 @@
-//! Live tests.
-fn main() {}
+//! The real binary on this machine's kernel, as root.
+//!
+//! One file a topic. Each test starts its own observer and its own processes, and judges only
+//! what is said about those, so the machine may be as busy as it likes. They run one at a time
+//! unless `--test-threads` says otherwise. Where they cannot run, they are reported as ignored,
+//! each with its reason, and their number is said on standard error.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cause;
+mod enrich;
+mod exit;
+mod oom;
+mod senders;
+mod storm;
+mod tail;
+mod text;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use observer_tests::{Need, needs, ours};
+
+/// One test, and what it needs of the machine beyond root and BTF.
+pub(crate) struct Test {
+    name: &'static str,
+    needs: &'static [Need],
+    run: fn(),
+}
+
+/// Lists the tests of a file under their own names.
+macro_rules! tests {
+    ($($name:ident $(needs $need:ident)?),+ $(,)?) => {
+        pub(crate) const TESTS: &[crate::Test] = &[$(crate::Test {
+            name: stringify!($name),
+            needs: &[$(observer_tests::Need::$need)?],
+            run: $name,
+        }),+];
+    };
+}
+pub(crate) use tests;
+
+const FAMILIES: [(&str, &[Test]); 8] = [
+    ("exit", exit::TESTS),
+    ("storm", storm::TESTS),
+    ("cause", cause::TESTS),
+    ("senders", senders::TESTS),
+    ("oom", oom::TESTS),
+    ("enrich", enrich::TESTS),
+    ("tail", tail::TESTS),
+    ("text", text::TESTS),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let alone = *arguments.test_threads.get_or_insert(1) == 1;
+    let nothing_runs = needs::why_nothing_runs();
+    let mut skipped = Vec::new();
+    let mut trials = Vec::new();
+    for (family, tests) in FAMILIES {
+        for test in tests {
+            let name = format!("{family}::{}", test.name);
+            let why_not = nothing_runs.clone();
+            let why_not = why_not.or_else(|| test.needs.iter().find_map(|need| need.why_not()));
+            skipped.extend(why_not.as_ref().map(|why| format!("{name}: {why}")));
+            trials.push(trial(name, test.run, why_not, alone));
+        }
+    }
+    if !arguments.list {
+        say_aloud(&skipped, trials.len(), nothing_runs.as_deref());
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: String, run: fn(), why_not: Option<String>, alone: bool) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(why) = why_not {
+            return Ok(Completion::ignored_with(format!("skipped: {why}")));
+        }
+        if alone {
+            ours::forget_all();
+        }
+        run();
+        Ok(Completion::Completed)
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "standard output belongs to the list of results")]
+fn say_aloud(skipped: &[String], all: usize, nothing_runs: Option<&str>) {
+    match nothing_runs {
+        Some(why) => eprintln!("live: all {all} tests are SKIPPED: {why}"),
+        None if skipped.is_empty() => {}
+        None => {
+            eprintln!("live: {} of {all} tests are SKIPPED:", skipped.len());
+            for line in skipped {
+                eprintln!("  {line}");
+            }
+        }
+    }
+}

@@ -8,8 +8,14 @@ use libc::{c_int, pid_t};
 use crate::args::Args;
 use crate::{Command, Outcome, sys};
 
-pub(crate) const COMMANDS: &[Command] =
-    &[("vfork", vfork), ("storm", storm), ("storm-killed", storm_killed), ("shell", shell)];
+pub(crate) const COMMANDS: &[Command] = &[
+    ("vfork", vfork),
+    ("storm", storm),
+    ("storm-killed", storm_killed),
+    ("shell", shell),
+    ("unreaped", unreaped),
+    ("same-pid", same_pid),
+];
 
 /// How many live at a time: enough for both CPUs, far below any limit on processes.
 const AT_ONCE: usize = 64;
@@ -95,4 +101,48 @@ fn shell(_args: Args) -> Outcome {
     let child = sys::fork_tied(|| sys::pause_for_good())?;
     sys::say("child_pid", child);
     Ok(sys::shell_status(sys::reap(child)?))
+}
+
+/// `unreaped CODE`: a child has left with CODE and stays a zombie. Says `ready=1` and waits.
+fn unreaped(mut args: Args) -> Outcome {
+    let code = args.number("CODE")?;
+    sys::say("child_pid", sys::fork(|| code)?);
+    sys::say("ready", 1);
+    sys::pause_for_good()
+}
+
+/// `same-pid CODE…`: a child for each CODE, one after the other, all under one pid. Needs root.
+fn same_pid(args: Args) -> Outcome {
+    let codes = args.rest()?;
+    let codes: Vec<c_int> = codes.iter().filter_map(|code| code.parse().ok()).collect();
+    let Some((first, more)) = codes.split_first() else {
+        return Err("no CODE".to_owned());
+    };
+    let pid = sys::fork(|| *first)?;
+    sys::say("child_pid", pid);
+    sys::reap(pid)?;
+    for code in more {
+        fork_as(pid, *code)?;
+        sys::reap(pid)?;
+    }
+    Ok(0)
+}
+
+/// A child with a pid of our choice, which must be free: it has just become so, and pids come
+/// round again only after all the others.
+fn fork_as(pid: pid_t, code: c_int) -> Result<(), String> {
+    // SAFETY: all zeros asks for nothing special; `pid` outlives the call; the child has a copy
+    // of everything, and leaves at once.
+    unsafe {
+        let mut wish: libc::clone_args = std::mem::zeroed();
+        wish.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+        wish.set_tid = (&raw const pid) as u64;
+        wish.set_tid_size = 1;
+        let size = std::mem::size_of::<libc::clone_args>();
+        match libc::syscall(libc::SYS_clone3, &raw const wish, size) {
+            0 => sys::leave(code),
+            -1 => Err(format!("clone3: {}", std::io::Error::last_os_error())),
+            _ => Ok(()),
+        }
+    }
 }

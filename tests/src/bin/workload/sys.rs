@@ -13,6 +13,17 @@ pub(crate) fn undo_what_the_runtime_did() {
     }
 }
 
+/// Faults are the daily bread here; only `with-core` asks for what they leave behind.
+pub(crate) fn dump_no_core() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives both calls.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit);
+        limit.rlim_cur = 0;
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
+    }
+}
+
 /// Tells the test something, at once.
 ///
 /// # Panics

@@ -1,0 +1,221 @@
+//! Deaths in which somebody else had a hand: who sent the signal, and what came before it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use observer_tests::{Cgroup, Observer, Workload, assert_has, binaries, run};
+use serde_json::{Value, json};
+
+crate::tests![
+    every_way_to_send_names_its_sender,
+    a_whole_process_group,
+    a_whole_cgroup needs CgroupKill,
+    sender_that_is_older_than_the_observer,
+    sender_of_another_user,
+    its_own_hand,
+    a_fault_signal_from_somebody_is_no_fault,
+    asked_to_stop_and_did,
+    asked_to_stop_and_exited_with_zero,
+    asked_to_stop_and_had_to_be_killed,
+    a_child_whose_parent_ended,
+    the_name_of_an_oom_daemon_is_not_enough,
+];
+
+/// Starts a victim that waits, lets a workload of its own send it `signal`, and gives the
+/// victim's `exit` when that names the sender for good, by pid and start time.
+fn killed_by(sender_words: &[&str], victim_words: &[&str], signal: i32) -> Value {
+    let mut observer = Observer::tail(&["--all"]);
+    let mut victim = Workload::start_ready(victim_words);
+    let signal_word = signal.to_string();
+    let pid = victim.pid().to_string();
+    let (sender, _) = run(sender_words.iter().chain(&[signal_word.as_str(), pid.as_str()]));
+    victim.wait();
+    observer.exit_of(victim.pid());
+    observer.exit_of(sender.pid());
+    let story = observer.stop().story;
+    let exit = story.only_exit_of(victim.pid()).clone();
+    let start = &story.only_exit_of(sender.pid())["process"]["start_time"];
+    let sender = json!({"pid": sender.pid(), "start_time": start, "ppid": std::process::id()});
+    let cause = json!({"type": "killed", "sender": sender, "prompted_by": null});
+    assert_has(&exit, &json!({"status": {"signal": signal}, "cause": cause}));
+    exit
+}
+
+fn every_way_to_send_names_its_sender() {
+    for method in ["kill", "tgkill", "sigqueue", "pidfd"] {
+        for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGHUP] {
+            let exit = killed_by(&["send", method], &["wait"], signal);
+            let args = json!(["send", method]);
+            assert_eq!(exit["cause"]["sender"]["args"][1], args[0], "{exit:#}");
+            assert_eq!(exit["cause"]["sender"]["args"][2], args[1], "{exit:#}");
+            assert_eq!(exit["cause"]["sender"]["comm"], "workload", "{exit:#}");
+        }
+    }
+}
+
+fn a_whole_process_group() {
+    killed_by(&["send", "group"], &["own-group", "wait"], libc::SIGKILL);
+}
+
+fn a_whole_cgroup() {
+    let group = Cgroup::v2("killed");
+    let mut observer = Observer::tail(&[]);
+    let start = |_| Workload::start_ready(["in-cgroup", group.arg(), "wait"]);
+    let mut victims: Vec<_> = (0..3).map(start).collect();
+    let (killer, _) = run(["kill-cgroup", group.arg()]);
+    for victim in &mut victims {
+        victim.wait();
+        observer.exit_of(victim.pid());
+    }
+    let story = observer.stop().story;
+    for victim in &victims {
+        let cause = json!({"type": "killed", "sender": {"pid": killer.pid()}});
+        let exit = story.only_exit_of(victim.pid());
+        assert_has(exit, &json!({"status": {"signal": libc::SIGKILL}, "cause": cause}));
+    }
+}
+
+/// This test itself, which was there before.
+fn sender_that_is_older_than_the_observer() {
+    let mut victim = Workload::start_ready(["wait"]);
+    let mut observer = Observer::tail(&[]);
+    victim.signal(libc::SIGKILL);
+    victim.wait();
+    let exit = observer.exit_of(victim.pid());
+    observer.stop();
+    let sender = json!({"pid": std::process::id()});
+    assert_has(&exit, &json!({"cause": {"type": "killed", "sender": sender}}));
+}
+
+fn sender_of_another_user() {
+    let victim = ["as-user", "65534", "wait"];
+    let exit = killed_by(&["as-user", "65534", "send", "kill"], &victim, libc::SIGTERM);
+    assert_has(&exit, &json!({"process": {"uid": 65534}, "cause": {"sender": {"uid": 65534}}}));
+}
+
+fn its_own_hand() {
+    let mut observer = Observer::tail(&[]);
+    let (workload, _) = run(["raise", "15"]);
+    let exit = observer.exit_of(workload.pid());
+    observer.stop();
+    let sender = json!({"pid": workload.pid()});
+    assert_has(&exit, &json!({"cause": {"type": "killed", "sender": sender}}));
+}
+
+/// Signals that the kernel sends for a reason are sent by people without it.
+fn a_fault_signal_from_somebody_is_no_fault() {
+    let signals = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGABRT,
+        libc::SIGSYS,
+        libc::SIGXCPU,
+        libc::SIGPIPE,
+        libc::SIGALRM,
+    ];
+    for signal in signals {
+        let exit = killed_by(&["send", "kill"], &["wait"], signal);
+        assert_has(&exit, &json!({"cause": {"address": null}}));
+    }
+}
+
+/// The only key of a span in `value`: its name ends in `seconds`.
+fn seconds(value: &Value) -> f64 {
+    let keys = value.as_object().into_iter().flatten();
+    let spans: Vec<_> = keys.filter(|(key, _)| key.ends_with("seconds")).collect();
+    match spans[..] {
+        [(_, span)] => span.as_f64().expect("a span is a number"),
+        _ => panic!("not one span in {value}"),
+    }
+}
+
+/// Sends SIGTERM, waits for the end (or, after a moment, kills), and holds the `exit` to it.
+fn prompted(victim_words: &[&str], code: Option<i32>) {
+    let mut observer = Observer::tail(&["--all"]);
+    let mut victim = Workload::start_ready(victim_words);
+    let pid = victim.pid().to_string();
+    let before = Instant::now();
+    let (asker, _) = run(["send", "kill", "15", &pid]);
+    let asked = Instant::now();
+    let mut at_least = 0.15;
+    let mut killer = None;
+    if code.is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        at_least = asked.elapsed().as_secs_f64();
+        killer = Some(run(["send", "kill", "9", &pid]).0);
+    }
+    victim.wait();
+    let at_most = before.elapsed().as_secs_f64();
+    observer.exit_of(victim.pid());
+    let exit = observer.stop().story.only_exit_of(victim.pid()).clone();
+    let cause = match (&killer, code) {
+        (Some(killer), _) => json!({"type": "killed", "sender": {"pid": killer.pid()}}),
+        (None, code) => {
+            assert_has(&exit, &json!({"status": {"code": code}}));
+            json!({"type": "exit_code", "sender": null})
+        }
+    };
+    assert_has(&exit, &json!({ "cause": cause }));
+    let prompt = &exit["cause"]["prompted_by"];
+    assert_has(prompt, &json!({"signal": libc::SIGTERM, "sender": {"pid": asker.pid()}}));
+    // It is known to have lain between these two moments of ours, however slow the machine is.
+    let seconds = seconds(prompt);
+    assert!(at_least <= seconds + 0.001 && seconds <= at_most, "{at_least} {seconds} {at_most}");
+}
+
+fn asked_to_stop_and_did() {
+    prompted(&["handle-term", "3", "150"], Some(3));
+}
+
+fn asked_to_stop_and_exited_with_zero() {
+    prompted(&["handle-term", "0", "150"], Some(0));
+}
+
+/// What every service manager does to one that does not listen.
+fn asked_to_stop_and_had_to_be_killed() {
+    prompted(&["ignore-term", "ignored"], None);
+    prompted(&["ignore-term", "blocked"], None);
+    prompted(&["handle-term", "3", "60000"], None);
+}
+
+/// The kernel sends it in the parent's name.
+fn a_child_whose_parent_ended() {
+    let mut observer = Observer::tail(&["--all"]);
+    let (mut parent, _) = run(["parent-death", "9"]);
+    let child = parent.pid_of("child_pid");
+    let exit = observer.exit_of(child);
+    observer.stop();
+    assert_has(&exit, &json!({"status": {"signal": libc::SIGKILL}}));
+    let cause = &exit["cause"];
+    let by_parent = cause["type"] == "killed" && cause["sender"]["pid"] == parent.pid();
+    assert!(by_parent || cause["type"] == "kernel", "{cause:#}");
+}
+
+/// Everybody may call himself earlyoom, or put a file of that name where he may write.
+fn the_name_of_an_oom_daemon_is_not_enough() {
+    for name in ["earlyoom", "systemd-oomd"] {
+        let exit = killed_by(&["named", name, "send", "kill"], &["wait"], libc::SIGKILL);
+        assert_has(&exit, &json!({"cause": {"sender": {"comm": name}}}));
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let copy = folder.path().join(name);
+        std::fs::copy(binaries::workload(), &copy).expect("room for a copy");
+        let exit = killed_by_copy(&copy);
+        assert_has(&exit, &json!({"cause": {"type": "killed", "sender": {"comm": name}}}));
+    }
+}
+
+fn killed_by_copy(program: &Path) -> Value {
+    let mut observer = Observer::tail(&[]);
+    let mut victim = Workload::start_ready(["wait"]);
+    let mut command = Command::new(program);
+    command.args(["send", "kill", "9", &victim.pid().to_string()]);
+    let mut sender = Workload::from(command);
+    sender.wait();
+    victim.wait();
+    observer.exit_of(victim.pid());
+    let exit = observer.stop().story.only_exit_of(victim.pid()).clone();
+    assert_has(&exit, &json!({"cause": {"sender": {"pid": sender.pid()}}}));
+    exit
+}

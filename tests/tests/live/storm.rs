@@ -1,0 +1,78 @@
+//! Many deaths at once: each is told once, or counted as lost.
+
+use std::collections::HashSet;
+
+use observer_tests::{Observer, Story, Workload, run};
+
+crate::tests![
+    kill_2000_report_2000,
+    storm_of_10000,
+    storm_of_10000_while_the_terminal_hangs,
+    ordinary_exits_that_nobody_asked_for,
+];
+
+/// How many different children of `parent` were told to have ended. None may come twice.
+fn different_children(story: &Story, parent: &Workload) -> usize {
+    let mut seen = HashSet::new();
+    for exit in story.exits_of_children(parent.pid()) {
+        let process = &exit["process"];
+        let name = (process["pid"].as_u64(), process["start_time"].as_str().map(str::to_owned));
+        assert!(seen.insert(name.clone()), "{name:?} ended twice");
+    }
+    seen.len()
+}
+
+fn kill_2000_report_2000() {
+    let mut observer = Observer::tail(&[]);
+    let (mut parent, _) = run(["storm-killed", "2000"]);
+    assert_eq!(parent.number("total"), 2000);
+    let pid = parent.pid();
+    observer.wait_until("the last of 2,000", |story| {
+        (story.exits_of_children(pid).count() >= 2000).then_some(())
+    });
+    let story = observer.stop().story;
+    assert_eq!(different_children(&story, &parent), 2000);
+    for exit in story.exits_of_children(pid) {
+        assert_eq!(exit["status"]["signal"], libc::SIGKILL, "{exit}");
+        assert_eq!(exit["cause"]["type"], "killed", "{exit}");
+        assert_eq!(exit["cause"]["sender"]["pid"], pid, "{exit}");
+    }
+}
+
+/// Losses are counted for the whole machine: what is missing of ours is at most that, and when
+/// nothing was lost nothing is missing.
+fn assert_nothing_unsaid(story: &Story, parent: &Workload, sent: usize) {
+    let seen = different_children(story, parent);
+    let lost = usize::try_from(story.lost()).expect("a count");
+    assert!(seen <= sent, "{seen} of {sent} ended");
+    assert!(seen + lost >= sent, "{sent} ended, {seen} were told and {lost} said to be lost");
+    assert!(lost > 0 || seen == sent, "{sent} ended, {seen} were told, none said to be lost");
+}
+
+fn storm_of_10000() {
+    let mut observer = Observer::tail(&["--all"]);
+    let (mut parent, _) = run(["storm", "10000", "1"]);
+    assert_eq!(parent.number("total"), 10_000);
+    observer.exit_of(parent.pid());
+    assert_nothing_unsaid(&observer.stop().story, &parent, 10_000);
+}
+
+fn storm_of_10000_while_the_terminal_hangs() {
+    let observer = Observer::tail_hanging(&["--all"]);
+    let (mut parent, _) = run(["storm", "10000", "1"]);
+    assert_eq!(parent.number("total"), 10_000);
+    // The last one may itself be among the lost, so there is nothing to wait for but its end.
+    assert_nothing_unsaid(&observer.stop().story, &parent, 10_000);
+}
+
+/// Left out in the kernel already; the abnormal ones among them are not.
+fn ordinary_exits_that_nobody_asked_for() {
+    let mut observer = Observer::tail(&[]);
+    let (ordinary, _) = run(["storm", "500", "0"]);
+    let (abnormal, _) = run(["storm", "50", "1"]);
+    let (marker, _) = run(["exit", "1"]);
+    observer.exit_of(marker.pid());
+    let story = observer.stop().story;
+    assert_eq!(different_children(&story, &ordinary), 0);
+    assert_eq!(different_children(&story, &abnormal), 50);
+}

@@ -1,0 +1,117 @@
+//! `observer tail` as a person sees it. How a line looks is for the snapshots beside the code:
+//! here is proven that it comes, and that nothing in it can touch the terminal.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::process::Stdio;
+use std::time::Instant;
+
+use observer_tests::process::Process;
+use observer_tests::{Workload, observer, patience, run, sys};
+
+crate::tests![
+    a_death_is_told,
+    hostile_names_touch_no_terminal,
+    a_closed_pipe_is_no_error,
+    a_closed_pipe_is_no_error_for_json,
+];
+
+/// `observer tail` that watches: its first line says so.
+fn watching() -> Process {
+    let process = Process::start(observer::command(["tail"]));
+    let begun = process.out.grow_beyond(0, Instant::now() + patience::limit());
+    assert!(begun, "it does not begin{}", process.said());
+    process
+}
+
+/// Everything that it said once it has said `word`.
+fn text_with(mut process: Process, word: &str) -> String {
+    let deadline = Instant::now() + patience::limit();
+    let text = |lines: Vec<Vec<u8>>| String::from_utf8(lines.join(&b'\n')).expect("UTF-8");
+    let mut known = 0;
+    while !text(process.out.so_far()).contains(word) {
+        let grown = process.out.grow_beyond(known, deadline);
+        assert!(grown, "no line with {word:?}{}", process.said());
+        known = process.out.so_far().len();
+    }
+    process.signal(libc::SIGINT);
+    assert!(process.wait().status.success());
+    text(process.out.to_the_end())
+}
+
+/// Only lines that have to do with our process may be shown when a test fails.
+fn lines_with<'text>(text: &'text str, word: &str) -> Vec<&'text str> {
+    text.lines().filter(|line| line.contains(word)).collect()
+}
+
+fn a_death_is_told() {
+    let observer = watching();
+    let (workload, _) = run(["named", "fine-name", "raise", "9"]);
+    let pid = workload.pid().to_string();
+    let text = text_with(observer, &pid);
+    let headlines = lines_with(&text, &pid);
+    assert!(headlines[0].contains("fine-name"), "{headlines:?}");
+    assert!(text.contains("SIGKILL"), "{headlines:?}");
+}
+
+/// What a terminal obeys, and what makes a line read as another: C0, C1, bidi, invisible.
+fn is_dangerous(letter: char) -> bool {
+    let invisible = ['\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}', '\u{2028}', '\u{2029}'];
+    (letter.is_control() && letter != '\n')
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}')
+        || invisible.contains(&letter)
+}
+
+fn hostile_names_touch_no_terminal() {
+    let names: [&[u8]; 9] = [
+        b"\x1b[2J\x1b[31mx",
+        b"a\nb exit 0",
+        b"a\rb\x08\x7f",
+        b"\xc2\x9b31mx",
+        b"\xff\xfe\x80",
+        "\u{202e}gpj.exe".as_bytes(),
+        "\u{2066}x\u{2069}".as_bytes(),
+        "a\u{200b}\u{200d}b\u{feff}".as_bytes(),
+        "\u{e0041}\u{ad}".as_bytes(),
+    ];
+    let observer = watching();
+    for name in names {
+        let name = OsString::from_vec(name.to_vec());
+        let (_hostile, _) = run(["named".into(), name.clone(), "exit".into(), "1".into(), name]);
+    }
+    let (marker, _) = run(["exit", "1", "0", "hostile-marker"]);
+    let text = text_with(observer, &marker.pid().to_string());
+    let dangerous: Vec<_> = text.chars().filter(|letter| is_dangerous(*letter)).collect();
+    assert!(dangerous.is_empty(), "{dangerous:?}");
+    // Nor does a name begin a line of its own.
+    assert!(!text.lines().any(|line| line.starts_with("b exit 0")));
+    assert!(lines_with(&text, "gpj.exe").len() == 1 || text.contains("gpj.exe"));
+}
+
+/// Reads the first bytes, closes the pipe, lets somebody die, and waits for an ordinary end.
+fn close_the_pipe(words: &[&str]) {
+    let mut command = observer::command(words);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut out = child.stdout.take().expect("piped");
+    out.read_exact(&mut [0]).expect("it begins");
+    drop(out);
+    let handle = sys::pidfd(child.id()).expect("a child has a handle");
+    let _victims: [Workload; 3] = std::array::from_fn(|_| run(["exit", "1"]).0);
+    let in_time = sys::ended_within(&handle, patience::limit());
+    sys::kill_by(&handle);
+    let output = child.wait_with_output().expect("it is ours");
+    assert!(in_time, "it goes on");
+    assert!(output.status.success(), "{}", output.status);
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn a_closed_pipe_is_no_error() {
+    close_the_pipe(&["tail"]);
+}
+
+fn a_closed_pipe_is_no_error_for_json() {
+    close_the_pipe(&["tail", "--json"]);
+}
