@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{ebpf, guests, run, test};
+use crate::{ci, ebpf, guests, lint, run, test};
 
 /// Everything a person runs on this workspace.
 #[derive(Parser)]
@@ -37,6 +37,10 @@ enum Task {
     },
     /// Run the live tests on other kernels, in emulated machines
     Guests(guests::Options),
+    /// Check format, lints, file sizes, licences
+    Lint,
+    /// Run lint, ebpf --check, test and guests, and sum up
+    Ci,
 }
 
 impl Cli {
@@ -48,6 +52,8 @@ impl Cli {
             Task::Run { args } => run::run(&args),
             Task::Test { args } => test::run(&args),
             Task::Guests(options) => guests::run(&options),
+            Task::Lint => Ok(lint::run()),
+            Task::Ci => Ok(ci::run()),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod apt;
 mod build;
+mod ci;
 mod cli;
 mod ebpf;
 mod guests;
+mod lint;
 mod process;
 mod provenance;
 mod run;

@@ -30,10 +30,8 @@ pub(super) fn build(rust_src: &RustSrc, linker: &Linker, locked: bool) -> Result
     Ok(target_dir.join(TARGET).join("ebpf").join(PACKAGE))
 }
 
-/// Clippy for the eBPF crate, which only compiles for its own target.
+/// Clippy with the flags of the build, so that it sees the same code.
 pub(super) fn clippy(rust_src: &RustSrc, linker: &Linker) -> Result<()> {
-    talk::step(&format!("clippy of {PACKAGE} for {TARGET}"));
-    process::run(cargo(rust_src, linker, false)?.args(["fetch", "--quiet"]))?;
     process::run(
         cargo(rust_src, linker, false)?
             .args(["clippy", "--quiet", "--package", PACKAGE, "--bins", "--profile", "ebpf"])

@@ -49,6 +49,11 @@ pub(crate) fn check() -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// Clippy of the eBPF crate, which compiles for its own target only.
+pub(crate) fn clippy() -> Result<()> {
+    build::clippy(&rust_src::ready()?, &linker::ready()?)
+}
+
 /// Builds and strips, in the target directory.
 fn make(locked: bool) -> Result<(Vec<u8>, Recorded)> {
     let root = workspace::root();

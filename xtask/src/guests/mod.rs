@@ -24,8 +24,11 @@ use report::{KernelReport, Report};
 /// Debian's 6.12 crashes at random under TCG, also before anything of ours was loaded.
 const TRIES: u32 = 3;
 
+/// How long a guest may take unless told otherwise: many times what it does take.
+const LIMIT: Duration = Duration::from_mins(15);
+
 /// Options of `cargo xtask guests`.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Options {
     /// Kernel versions, comma separated
     #[arg(long = "kernel", value_name = "VERSION", value_delimiter = ',')]
@@ -40,8 +43,8 @@ pub(crate) struct Options {
     #[arg(long)]
     keep: bool,
     /// How long one guest may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
-    timeout: u64,
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
     /// What the live tests get, such as a filter
     #[arg(last = true)]
     args: Vec<String>,
@@ -72,8 +75,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
                 continue;
             }
         };
-        let guest =
-            Guest { kernel: &kernel, initrd: &initrd, limit: Duration::from_secs(options.timeout) };
+        let guest = Guest {
+            kernel: &kernel,
+            initrd: &initrd,
+            limit: options.timeout.map_or(LIMIT, Duration::from_secs),
+        };
         let ended = boot(&guest)?;
         report.kernels.push(KernelReport::new(&kernel, ended));
         if options.keep {

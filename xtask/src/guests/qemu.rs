@@ -103,7 +103,12 @@ impl Guest<'_> {
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    if let Some(status) = line.strip_prefix(VERDICT) {
+                    // The script's last line may lack its end: the verdict then stands behind it.
+                    if let Some((last, status)) = line.split_once(VERDICT) {
+                        if !last.is_empty() {
+                            report::show(last);
+                            output.push(last.to_owned());
+                        }
                         return End::Verdict(status.trim().parse().unwrap_or(-1));
                     }
                     report::show(&line);

@@ -1,0 +1,54 @@
+//! `cargo xtask lint`: what can be said of the code without running it.
+
+mod size;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{ebpf, process, talk};
+
+/// A name and what fails if the check does not hold.
+type Check = (&'static str, fn() -> Result<()>);
+
+/// Runs every check, also after one has failed.
+pub(crate) fn run() -> ExitCode {
+    let checks: [Check; 5] = [
+        ("format", format),
+        ("clippy", clippy),
+        ("clippy of the eBPF side", ebpf::clippy),
+        ("file sizes", size::check),
+        ("licences and sources of dependencies", dependencies),
+    ];
+    let mut good = true;
+    for (name, check) in checks {
+        talk::step(name);
+        if let Err(error) = check() {
+            talk::problem(&format!("{name}: {error:#}"));
+            good = false;
+        }
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn format() -> Result<()> {
+    process::run(process::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    process::run(
+        process::cargo()
+            .args(["clippy", "--quiet", "--workspace", "--exclude", "observer-ebpf"])
+            .args(["--all-targets", "--", "-D", "warnings"]),
+    )
+}
+
+/// The rules are in `deny.toml`.
+fn dependencies() -> Result<()> {
+    if process::find("cargo-deny").is_none() {
+        // It takes minutes to build: that is for CI, not for everyone who changes a line.
+        talk::note("skipped: needs `cargo install --locked cargo-deny`; CI does it");
+        return Ok(());
+    }
+    process::run(process::cargo().args(["deny", "check", "licenses", "bans", "sources"]))
+}

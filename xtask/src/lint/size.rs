@@ -1,0 +1,53 @@
+//! A file that a newcomer can read in one go: beyond the limit it has more than one subject.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::workspace;
+
+const LIMIT: usize = 400;
+const ENDINGS: [&str; 2] = ["rs", "sh"];
+const FOLDERS: [&str; 5] = ["observer", "observer-common", "observer-ebpf", "tests", "xtask"];
+/// Files that may be longer, each with its reason.
+const EXEMPT: [(&str, &str); 0] = [];
+
+/// Fails if a source file is too long, and names each.
+pub(super) fn check() -> Result<()> {
+    let root = workspace::root();
+    let mut files = Vec::new();
+    for folder in FOLDERS {
+        collect(&root.join(folder), &mut files)?;
+    }
+    files.sort();
+    let mut long = Vec::new();
+    for file in files {
+        let lines = fs::read_to_string(&file)?.lines().count();
+        let name = file.strip_prefix(root)?.display().to_string();
+        if lines > LIMIT && !EXEMPT.iter().any(|(exempt, _)| *exempt == name) {
+            long.push(format!("{name} has {lines} lines"));
+        }
+    }
+    if !long.is_empty() {
+        bail!(
+            "{}; the limit is {LIMIT}: split the file by subject, or give a reason in {}",
+            long.join(", "),
+            file!()
+        );
+    }
+    Ok(())
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|ending| ENDINGS.iter().any(|one| ending == *one)) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
