@@ -95,6 +95,12 @@ impl Workload {
         told.map(|(_, value)| value.parse().expect("a pid")).collect()
     }
 
+    /// Everything that it says on standard error until it closes that.
+    pub fn stderr(&self) -> Vec<String> {
+        let lines = self.process.err.to_the_end();
+        lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
     fn more(&mut self, deadline: Instant) -> bool {
         let more = self.process.out.grow_beyond(self.seen, deadline);
         for line in self.process.out.from(self.seen) {

@@ -28,7 +28,9 @@ fn one_exit_each(command_lines: &[&str]) {
     for (words, (workload, ended)) in &ends {
         let exit = finished.story.only_exit_of(workload.pid());
         assert_eq!(exit["process"]["args"][1], words.split(' ').next().expect("a command"));
-        assert_has(exit, &json!({ "status": expected_status(ended.status) }));
+        // The process's own name, whichever thread was the last.
+        let process = json!({ "comm": "workload" });
+        assert_has(exit, &json!({"status": expected_status(ended.status), "process": process}));
     }
 }
 

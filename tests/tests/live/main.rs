@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cause;
+mod doctor;
 mod enrich;
 mod exit;
 mod oom;
@@ -39,7 +40,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 8] = [
+const FAMILIES: [(&str, &[Test]); 9] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -48,6 +49,7 @@ const FAMILIES: [(&str, &[Test]); 8] = [
     ("enrich", enrich::TESTS),
     ("tail", tail::TESTS),
     ("text", text::TESTS),
+    ("doctor", doctor::TESTS),
 ];
 
 fn main() -> ExitCode {

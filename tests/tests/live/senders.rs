@@ -19,6 +19,8 @@ crate::tests![
     asked_to_stop_and_exited_with_zero,
     asked_to_stop_and_had_to_be_killed,
     a_child_whose_parent_ended,
+    a_sender_in_a_pid_namespace,
+    the_end_of_a_pid_namespace,
     the_name_of_an_oom_daemon_is_not_enough,
 ];
 
@@ -190,6 +192,36 @@ fn a_child_whose_parent_ended() {
     let cause = &exit["cause"];
     let by_parent = cause["type"] == "killed" && cause["sender"]["pid"] == parent.pid();
     assert!(by_parent || cause["type"] == "kernel", "{cause:#}");
+}
+
+/// It is named by the pid under which everybody else knows it.
+fn a_sender_in_a_pid_namespace() {
+    let mut observer = Observer::tail(&["--all"]);
+    let (mut outer, _) = run(["in-pidns", "storm-killed", "3"]);
+    let sender = outer.pid_of("child_pid");
+    observer.exit_of(outer.pid());
+    let story = observer.stop().story;
+    let victims: Vec<_> = story.exits_of_children(sender).collect();
+    assert_eq!(victims.len(), 3, "{story}");
+    for victim in victims {
+        let sender = json!({"pid": sender, "ns_pid": 1});
+        assert_has(victim, &json!({"cause": {"type": "killed", "sender": sender}}));
+    }
+}
+
+/// The kernel takes everybody along when the first process of a pid namespace ends.
+fn the_end_of_a_pid_namespace() {
+    let mut observer = Observer::tail(&["--all"]);
+    let (mut outer, _) = run(["in-pidns", "leave-child", "4"]);
+    let init = outer.pid_of("child_pid");
+    observer.exit_of(outer.pid());
+    let story = observer.stop().story;
+    assert_has(story.only_exit_of(init), &json!({"status": {"code": 4}}));
+    let children: Vec<_> = story.exits_of_children(init).collect();
+    assert_eq!(children.len(), 1, "{story}");
+    let cause = &children[0]["cause"];
+    let by_init = cause["type"] == "killed" && cause["sender"]["pid"] == init;
+    assert!(by_init || cause["type"] == "kernel", "{cause:#}");
 }
 
 /// Everybody may call himself earlyoom, or put a file of that name where he may write.

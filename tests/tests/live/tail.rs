@@ -10,10 +10,12 @@ crate::tests![
     pids,
     users,
     units needs CgroupV2,
+    containers needs CgroupV2,
     filters_narrow_each_other,
     seq_grows_by_one,
     two_at_a_time,
     interrupt_is_an_ordinary_end,
+    messages_of_the_programs_touch_no_event,
 ];
 
 fn begins_with_a_session() {
@@ -97,6 +99,13 @@ fn units() {
     only_the_second(&["--unit", &group.path[1..]], &["exit", "1"], &wanted);
 }
 
+fn containers() {
+    let group = Cgroup::v2("containers");
+    let container = group.child(&format!("docker-{}.scope", "fedcba9876543210".repeat(4)));
+    let wanted = ["in-cgroup", container.arg(), "exit", "1"];
+    only_the_second(&["--container", "fedcba987654"], &["exit", "1"], &wanted);
+}
+
 fn filters_narrow_each_other() {
     let flags = ["--user", "12345", "--comm", "wanted"];
     let wanted = ["as-user", "12345", "named", "wanted", "exit", "1"];
@@ -139,4 +148,12 @@ fn interrupt_is_an_ordinary_end() {
     let line = &finished.stderr[0];
     assert!(line.contains(|letter: char| letter.is_ascii_digit()), "{line:?} counts nothing");
     assert!(line.contains("lost"), "{line:?} says nothing of losses");
+}
+
+/// aya-log is for whoever works on the programs; standard output stays data.
+fn messages_of_the_programs_touch_no_event() {
+    let mut observer = Observer::tail(&["--ebpf-log", "debug"]);
+    let (workload, _) = run(["raise", "15"]);
+    observer.exit_of(workload.pid());
+    observer.stop().story.only_exit_of(workload.pid());
 }

@@ -13,6 +13,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("storm", storm),
     ("storm-killed", storm_killed),
     ("shell", shell),
+    ("leave-child", leave_child),
     ("unreaped", unreaped),
     ("same-pid", same_pid),
 ];
@@ -26,7 +27,7 @@ fn vfork(mut args: Args) -> Outcome {
     let code: c_int = args.number("CODE")?;
     for _ in 0..number {
         let child = vfork_child(code)?;
-        sys::say("child_pid", child);
+        sys::say_pid("child_pid", child);
         sys::reap(child)?;
     }
     Ok(0)
@@ -61,7 +62,7 @@ fn storm(mut args: Args) -> Outcome {
         }
         let child = sys::fork(|| code)?;
         if list {
-            sys::say("child_pid", child);
+            sys::say_pid("child_pid", child);
         }
         alive.push_back(child);
         debug_assert_eq!(made + 1, reaped + alive.len());
@@ -99,14 +100,21 @@ fn storm_killed(mut args: Args) -> Outcome {
 /// `shell`: does what a shell does whose last command was killed: exits with 128 and the signal.
 fn shell(_args: Args) -> Outcome {
     let child = sys::fork_tied(|| sys::pause_for_good())?;
-    sys::say("child_pid", child);
+    sys::say_pid("child_pid", child);
     Ok(sys::shell_status(sys::reap(child)?))
+}
+
+/// `leave-child CODE`: exits with CODE while a child of it waits.
+fn leave_child(mut args: Args) -> Outcome {
+    let code = args.number("CODE")?;
+    sys::say_pid("child_pid", sys::fork(|| sys::pause_for_good())?);
+    Ok(code)
 }
 
 /// `unreaped CODE`: a child has left with CODE and stays a zombie. Says `ready=1` and waits.
 fn unreaped(mut args: Args) -> Outcome {
     let code = args.number("CODE")?;
-    sys::say("child_pid", sys::fork(|| code)?);
+    sys::say_pid("child_pid", sys::fork(|| code)?);
     sys::say("ready", 1);
     sys::pause_for_good()
 }
@@ -119,7 +127,7 @@ fn same_pid(args: Args) -> Outcome {
         return Err("no CODE".to_owned());
     };
     let pid = sys::fork(|| *first)?;
-    sys::say("child_pid", pid);
+    sys::say_pid("child_pid", pid);
     sys::reap(pid)?;
     for code in more {
         fork_as(pid, *code)?;

@@ -61,10 +61,10 @@ fn hog_beside_small(mut args: Args) -> Outcome {
         let done = touch(big_mib).is_ok() && writer.write_all(b"x").is_ok();
         if done { sys::pause_for_good() } else { 1 }
     })?;
-    sys::say("big_pid", big);
+    sys::say_pid("big_pid", big);
     reader.read_exact(&mut [0]).map_err(|why| why.to_string())?;
     let small = sys::fork_tied(|| i32::from(touch(small_mib).is_err()))?;
-    sys::say("small_pid", small);
+    sys::say_pid("small_pid", small);
     sys::say("small_status", sys::shell_status(sys::reap(small)?));
     // Not killed after all: end it, so that the test fails by what it sees and not by waiting.
     sys::kill(big, libc::SIGTERM)?;
@@ -85,7 +85,7 @@ fn hog_shared(mut args: Args) -> Outcome {
     let flags = libc::CLONE_VM | libc::SIGCHLD;
     // SAFETY: the stack lives as long as this function, which does not return before the end.
     let partner = unsafe { libc::clone(sit_still, top, flags, std::ptr::null_mut()) };
-    sys::say("partner_pid", sys::check("clone", partner)?);
+    sys::say_pid("partner_pid", sys::check("clone", partner)?);
     touch(mib)?;
     sys::say("touched", mib);
     sys::pause_for_good()

@@ -93,7 +93,7 @@ fn listen_fails(mut args: Args) -> Outcome {
             }
             sys::pause_for_good()
         })?;
-        sys::say("child_pid", child);
+        sys::say_pid("child_pid", child);
         reader.read_exact(&mut [0]).map_err(|why| why.to_string())?;
         // SAFETY: the child has its own copy.
         unsafe { libc::close(first_fd) };
@@ -114,7 +114,7 @@ fn listen_fails(mut args: Args) -> Outcome {
 fn orphan(args: Args) -> Outcome {
     serve(&Wish::parse(&args.rest()?)?)?;
     let child = sys::fork(|| sys::pause_for_good())?;
-    sys::say("child_pid", child);
+    sys::say_pid("child_pid", child);
     Ok(0)
 }
 
@@ -123,7 +123,7 @@ fn orphan(args: Args) -> Outcome {
 fn sharers(args: Args) -> Outcome {
     serve(&Wish::parse(&args.rest()?)?)?;
     let child = sys::fork(|| sys::pause_for_good())?;
-    sys::say("child_pid", child);
+    sys::say_pid("child_pid", child);
     sys::say("ready", 1);
     sys::pause_for_good()
 }

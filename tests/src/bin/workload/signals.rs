@@ -122,7 +122,7 @@ fn parent_death(mut args: Args) -> Outcome {
         let _ = std::io::Write::write_all(&mut &writer, b"x");
         sys::pause_for_good()
     })?;
-    sys::say("child_pid", child);
+    sys::say_pid("child_pid", child);
     let ready = std::io::Read::read_exact(&mut &reader, &mut [0]);
     ready.map(|()| 0).map_err(|why| why.to_string())
 }

@@ -1,6 +1,7 @@
 //! Safe wrappers, as thin as can be, around the calls that every module needs.
 
 use std::io::{Write, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, pid_t};
@@ -32,6 +33,21 @@ pub(crate) fn say(key: &str, value: impl std::fmt::Display) {
     let mut out = stdout().lock();
     let done = writeln!(out, "{key}={value}").and_then(|()| out.flush());
     assert!(done.is_ok(), "standard output is closed");
+}
+
+static IN_PID_NAMESPACE: AtomicBool = AtomicBool::new(false);
+
+/// From now on pids are not those that the test knows.
+pub(crate) fn pids_are_private() {
+    IN_PID_NAMESPACE.store(true, Ordering::Relaxed);
+}
+
+/// Names a process that the test owns. Not one of a pid namespace: under its number the test
+/// would own, and kill in the end, somebody else.
+pub(crate) fn say_pid(key: &str, pid: pid_t) {
+    if !IN_PID_NAMESPACE.load(Ordering::Relaxed) {
+        say(key, pid);
+    }
 }
 
 /// Says on standard error why nothing was done; the test prints it when it fails.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process;
 use std::sync::Barrier;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::args::Args;
 use crate::{Command, Outcome, sys};
@@ -26,7 +26,7 @@ const LAST_CODE: i32 = 7;
 /// waits to be killed.
 fn leader_first(mut args: Args) -> Outcome {
     let how = args.text("group|last|wait")?;
-    thread::spawn(move || {
+    spawn(move || {
         while !leader_is_gone() {
             sys::sleep_ms(1);
         }
@@ -38,8 +38,16 @@ fn leader_first(mut args: Args) -> Outcome {
                 sys::pause_for_good()
             }
         }
-    });
+    })?;
     sys::leave_thread(LEADER_CODE)
+}
+
+/// A thread under a name of its own, which is not the process's.
+fn spawn<T: Send + 'static>(
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, String> {
+    let named = thread::Builder::new().name("a-thread".to_owned());
+    named.spawn(body).map_err(|why| why.to_string())
 }
 
 /// The leader's state, the word after the name in brackets, is Z.
@@ -54,10 +62,10 @@ fn threads(mut args: Args) -> Outcome {
     let code = args.number("CODE")?;
     let together: &'static Barrier = Box::leak(Box::new(Barrier::new(number)));
     for _ in 1..number {
-        thread::spawn(move || {
+        spawn(move || {
             together.wait();
             sys::leave_thread(code)
-        });
+        })?;
     }
     together.wait();
     sys::leave_thread(code)
@@ -66,7 +74,7 @@ fn threads(mut args: Args) -> Outcome {
 /// `worker-exits CODE`: a thread that is not the leader ends the process.
 fn worker_exits(mut args: Args) -> Outcome {
     let code = args.number("CODE")?;
-    thread::spawn(move || sys::leave(code));
+    spawn(move || sys::leave(code))?;
     sys::pause_for_good()
 }
 
@@ -78,7 +86,7 @@ fn exec_from_thread(mut args: Args) -> Outcome {
         words.push(word);
     }
     let become_it = move || process::Command::new("/proc/self/exe").args(words).exec();
-    match thread::spawn(become_it).join() {
+    match spawn(become_it)?.join() {
         Ok(why) => Err(format!("exec: {why}")),
         Err(_) => Err("the thread panicked".to_owned()),
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use crate::args::Args;
@@ -16,6 +17,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("with-core", with_core),
     ("oom-adj", oom_adj),
     ("own-group", own_group),
+    ("hide", hide),
+    ("without-capabilities", without_capabilities),
+    ("exec", exec),
 ];
 
 /// `in-cgroup DIR COMMAND…`
@@ -52,12 +56,13 @@ fn in_pidns(args: Args) -> Outcome {
     let mut rest = Some(args);
     let child = sys::fork(|| {
         sys::die_with_parent(libc::SIGKILL);
+        sys::pids_are_private();
         match rest.take().map(run) {
             Some(Ok(code)) => code,
             _ => 98,
         }
     })?;
-    sys::say("child_pid", child);
+    sys::say_pid("child_pid", child);
     Ok(sys::shell_status(sys::reap(child)?))
 }
 
@@ -103,4 +108,39 @@ fn own_group(args: Args) -> Outcome {
     // SAFETY: takes integers.
     sys::check("setpgid", unsafe { libc::setpgid(0, 0) })?;
     run(args)
+}
+
+/// `hide DIR COMMAND…`: sees an empty folder there. Nobody else does.
+fn hide(mut args: Args) -> Outcome {
+    let dir = CString::new(args.os("DIR")?.into_vec()).map_err(|why| why.to_string())?;
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    let nothing = std::ptr::null();
+    // SAFETY: C strings, and no data.
+    unsafe {
+        sys::check("unshare", libc::unshare(libc::CLONE_NEWNS))?;
+        let root = libc::mount(nothing, c"/".as_ptr(), nothing, private, nothing.cast());
+        sys::check("mount /", root)?;
+        let tmpfs = c"tmpfs".as_ptr();
+        let hidden = libc::mount(tmpfs, dir.as_ptr(), tmpfs, libc::MS_RDONLY, nothing.cast());
+        sys::check("mount tmpfs", hidden)?;
+    }
+    run(args)
+}
+
+/// `without-capabilities COMMAND…`: what COMMAND executes is root by name only.
+fn without_capabilities(args: Args) -> Outcome {
+    // SAFETY: takes integers.
+    let drop_it = |which: i32| unsafe { libc::prctl(libc::PR_CAPBSET_DROP, which, 0, 0, 0) };
+    // The first number that is no capability is refused.
+    let _all = (0..64).take_while(|which| drop_it(*which) == 0).count();
+    run(args)
+}
+
+/// `exec PROGRAM WORD…`: becomes another program.
+fn exec(mut args: Args) -> Outcome {
+    let mut program = std::process::Command::new(args.os("PROGRAM")?);
+    while let Ok(word) = args.os("") {
+        program.arg(word);
+    }
+    Err(program.exec().to_string())
 }
