@@ -29,7 +29,8 @@ record! {
 }
 
 record! {
-    /// Fixed part of an OOM kill. After it: the victim and then the trigger, each a [`crate::task::TaskRecord`] with segments.
+    /// Fixed part of an OOM kill. After it two segments, the victim's and the trigger's memory cgroups as components, leaf
+    /// first; then the victim and the trigger, each a [`crate::task::TaskRecord`] with segments.
     pub struct OomRecord {
         /// Kind [`crate::header::KIND_OOM`].
         pub header: Header,
@@ -57,9 +58,13 @@ record! {
         pub levels_len: u32,
         /// How many of `frames` are used.
         pub frames_len: u32,
+        /// Length of the first segment: the path of `levels[0]`, in whatever hierarchy has the memory controller.
+        pub victim_memory_len: u32,
+        /// Length of the second segment: the same of the trigger.
+        pub trigger_memory_len: u32,
         /// From the victim's memory cgroup up to the root.
         pub levels: [MemoryLevel; LEVELS],
         /// Kernel addresses of the callers.
         pub frames: [u64; FRAMES],
-    } size 536
+    } size 544
 }

@@ -27,7 +27,7 @@ use crate::{
         try_field,
     },
     maps::{NOTES, OOM_CONTROLS, OOM_RING},
-    paths::memory_css,
+    paths::{memory_cgroup, memory_css},
     scratch::Writer,
     task::{MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, capture, resident, value_or_zero},
 };
@@ -105,6 +105,13 @@ fn report(ctx: &BtfTracePointContext, victim: *const u8) {
         );
         (*record).frames_len = if frames > 0 { frames as u32 / 8 } else { 0 };
         levels(record, victim, control.map_or(0, |c| c.memcg));
+    }
+    let victim_memory = memory_cgroup(writer, victim);
+    let trigger_memory = memory_cgroup(writer, current());
+    // SAFETY: as above.
+    unsafe {
+        (*record).victim_memory_len = u32::from(victim_memory.len);
+        (*record).trigger_memory_len = u32::from(trigger_memory.len);
     }
     capture::<Direct>(writer, victim, 0);
     capture::<Probe>(writer, current(), ARGS_MAX);

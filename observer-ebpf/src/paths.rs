@@ -116,18 +116,24 @@ pub(crate) fn cgroup(writer: Writer, task: *const u8) -> Path {
             return path;
         }
     }
-    let memory = memory_css(task)
+    let mut path = memory_cgroup(writer, task);
+    if path.len > 0 {
+        path.flags |= TASK_CGROUP_V1;
+    } else if unified.is_some() {
+        path.flags = 0;
+    }
+    path
+}
+
+/// Appends the path of the task's cgroup in the hierarchy that has the memory controller.
+#[inline(always)]
+pub(crate) fn memory_cgroup(writer: Writer, task: *const u8) -> Path {
+    let kn = memory_css(task)
         .and_then(|css| pointer::<Probe>(css, &CSS_CGROUP))
         .and_then(|cgroup| pointer::<Probe>(cgroup, &CGROUP_KN));
-    match memory {
-        Some(kn) => {
-            let mut path = kernfs(writer, kn);
-            if path.len > 0 {
-                path.flags |= TASK_CGROUP_V1;
-            }
-            path
-        }
-        None => Path { len: 0, flags: if unified.is_some() { 0 } else { TASK_CGROUP_CUT } },
+    match kn {
+        Some(kn) => kernfs(writer, kn),
+        None => Path { len: 0, flags: TASK_CGROUP_CUT },
     }
 }
 

@@ -1,2 +1,24 @@
-//! observer
-fn main() -> anyhow::Result<()> { let k = observer::kernel::Kernel::load(Default::default())?; for a in &k.attached { eprintln!("{} {:?}", a.hook.attach, a.refused); } eprintln!("{:?}", k.missing_fields); Ok(()) }
+//! Wires the command line to the commands; the only place that prints an error or ends the process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use observer::{
+    cli::{Cli, Command},
+    commands, error,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    observer::logging::start(&cli.command);
+    let done = match &cli.command {
+        Command::Tail(args) => commands::tail::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
+        Command::Schema => commands::schema::run(),
+    };
+    let status = done.unwrap_or_else(|error| {
+        observer::logging::error(&error);
+        error::exit_status(&error)
+    });
+    ExitCode::from(status)
+}

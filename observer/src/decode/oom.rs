@@ -2,7 +2,7 @@
 
 use observer_common::oom::{MemoryLevel, OOM_KILL_SENT, OomRecord};
 
-use super::{DecodeError, Task, cursor::Cursor};
+use super::{DecodeError, Task, cursor::Cursor, task::path};
 
 /// The OOM killer chose a victim.
 #[derive(Clone, Debug)]
@@ -11,6 +11,10 @@ pub struct Oom {
     pub time_ns: u64,
     /// The fixed part.
     pub record: OomRecord,
+    /// Path of the victim's memory cgroup.
+    pub victim_memory: Vec<u8>,
+    /// Path of the trigger's memory cgroup.
+    pub trigger_memory: Vec<u8>,
     /// Who was chosen.
     pub victim: Task,
     /// Who asked for the memory that was not there.
@@ -41,7 +45,9 @@ impl Oom {
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Oom, DecodeError> {
     let record: OomRecord = cursor.fixed()?;
+    let victim_memory = path(&cursor.take(record.victim_memory_len as usize)?, false);
+    let trigger_memory = path(&cursor.take(record.trigger_memory_len as usize)?, false);
     let victim = Task::decode(cursor)?;
     let trigger = Task::decode(cursor)?;
-    Ok(Oom { time_ns: record.header.time_ns, record, victim, trigger })
+    Ok(Oom { time_ns: record.header.time_ns, record, victim_memory, trigger_memory, victim, trigger })
 }

@@ -100,7 +100,7 @@ pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
 }
 
 /// Turns names that come leaf first into a path; one whose first components are missing begins with `…/`.
-fn path(names: &[u8], cut: bool) -> Vec<u8> {
+pub(super) fn path(names: &[u8], cut: bool) -> Vec<u8> {
     let mut names: Vec<&[u8]> = names.split(|b| *b == 0).filter(|name| !name.is_empty()).collect();
     names.reverse();
     let mut path = if cut { "…".as_bytes().to_vec() } else { Vec::new() };

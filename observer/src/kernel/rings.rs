@@ -32,7 +32,12 @@ impl Rings {
 
     /// Hands the rings to the runtime.
     pub fn watch(self) -> Result<RingReader> {
-        let watch = |ring| AsyncFd::with_interest(ring, Interest::READABLE).context("ring buffer");
+        let watch = |ring: RingBuf<MapData>| {
+            // SAFETY: a `RingBuf` owns its map's file descriptor and keeps it open, the same one, until it is dropped,
+            // which `AsyncFd` does after it has deregistered.
+            unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+                .context("ring buffer")
+        };
         Ok(RingReader { oom: watch(self.oom)?, exit: watch(self.exit)?, more: false })
     }
 }

@@ -1,0 +1,123 @@
+//! The command line: what was typed, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::filter::Filter;
+
+/// Which process died, why, and who holds the contested port: from the kernel, as it happens.
+#[derive(Debug, Parser)]
+#[command(name = "observer", version, propagate_version = true)]
+#[command(after_help = "Exit status: 0 done; 1 nothing matched, or a check did not hold; 2 wrong usage; \
+3 not permitted, or not supported by this kernel; 4 files or service out of reach.")]
+pub struct Cli {
+    /// Folder of the service's records
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/log/observer")]
+    pub dir: PathBuf,
+    /// Socket of the service
+    #[arg(long, global = true, value_name = "PATH", default_value = "/run/observer/observer.sock")]
+    pub socket: PathBuf,
+    /// Settings, in TOML; a flag beats the file
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/observer/observer.toml")]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show events as they happen, until Ctrl-C
+    Tail(TailArgs),
+    /// Say what this kernel supports, which hook each feature uses, and what is missing
+    Doctor(DoctorArgs),
+    /// Print the JSON Schema of an event
+    Schema,
+}
+
+/// Arguments of `observer tail`.
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// Also show processes that ended with code 0
+    #[arg(long)]
+    pub all: bool,
+    /// How to write events
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
+    /// The same as --format json: one event a line
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Log of the eBPF programs themselves, on standard error
+    #[arg(long, value_enum, default_value_t = EbpfLog::Off, value_name = "LEVEL")]
+    pub ebpf_log: EbpfLog,
+    /// What to show.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// Arguments of `observer doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How to write events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON object a line
+    Json,
+}
+
+/// Levels of the eBPF programs' log, as `aya_log` numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EbpfLog {
+    /// Compiled in, but removed by the kernel when it loads the programs: costs nothing
+    Off,
+    /// Errors
+    Error,
+    /// And warnings
+    Warn,
+    /// And what happens
+    Info,
+    /// And each event
+    Debug,
+    /// Everything
+    Trace,
+}
+
+impl EbpfLog {
+    /// The level as the programs know it.
+    #[must_use]
+    pub fn level(self) -> u8 {
+        self as u8
+    }
+
+    /// The level as a directive of the log filter.
+    #[must_use]
+    pub fn directive(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,149 @@
+//! `observer tail`: live events, standalone.
+
+use std::{collections::BTreeMap, pin::pin};
+
+use anyhow::{Context, Result};
+use aya_log::EbpfLogger;
+use jiff::tz::TimeZone;
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::live::Live;
+use crate::{
+    cli::{EbpfLog, Format, TailArgs},
+    error::status,
+    kernel::load::Options,
+    logging,
+    model::{Body, Event, Kind},
+    sinks::{
+        stdout::{Output, Reader},
+        style::Palette,
+        text::TextFormat,
+    },
+};
+
+/// Shows events until Ctrl-C, SIGTERM, or until nobody reads any more.
+pub fn run(args: &TailArgs) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(tail(args));
+    // A terminal that is stopped may hold a write for ever: don't wait for it.
+    runtime.shutdown_background();
+    done
+}
+
+async fn tail(args: &TailArgs) -> Result<u8> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut live = Live::start(Options { exits_all: args.all, log_level: args.ebpf_log.level() })?;
+    if args.ebpf_log != EbpfLog::Off {
+        forward_log(&mut live)?;
+    }
+    let mut show = Show::new(args);
+    let outcome = {
+        let mut stop = pin!(async {
+            tokio::select! {
+                _ = interrupt.recv() => (),
+                _ = terminate.recv() => (),
+            }
+        });
+        tokio::select! {
+            outcome = follow(&mut live, &mut show) => outcome,
+            () = &mut stop => Ok(Reader::There),
+        }
+    };
+    if outcome? == Reader::There {
+        let rest = async {
+            let events = live.finish()?;
+            show.events(&events).await
+        };
+        tokio::select! {
+            rest = rest => { rest?; }
+            _ = interrupt.recv() => (),
+        }
+    }
+    logging::say(&show.summary());
+    Ok(status::DONE)
+}
+
+async fn follow(live: &mut Live, show: &mut Show<'_>) -> Result<Reader> {
+    let session = live.session();
+    if show.events(&[session]).await? == Reader::Gone {
+        return Ok(Reader::Gone);
+    }
+    loop {
+        live.ready().await?;
+        let events = live.events()?;
+        if show.events(&events).await? == Reader::Gone {
+            return Ok(Reader::Gone);
+        }
+    }
+}
+
+/// Passes on what the eBPF programs say of themselves.
+fn forward_log(live: &mut Live) -> Result<()> {
+    let logger = EbpfLogger::init(live.ebpf_mut()).context("the eBPF programs' log")?;
+    // SAFETY: the logger owns its ring's file descriptor and keeps it open, the same one, until it is dropped.
+    let logger = unsafe { AsyncFd::register_with_interest(logger, tokio::io::Interest::READABLE) };
+    let mut logger = logger.context("the eBPF programs' log")?;
+    tokio::spawn(async move {
+        while let Ok(mut guard) = logger.readable_mut().await {
+            guard.get_inner_mut().flush();
+            guard.clear_ready();
+        }
+    });
+    Ok(())
+}
+
+/// Filters, formats, writes and counts.
+struct Show<'a> {
+    args: &'a TailArgs,
+    text: TextFormat,
+    output: Output,
+    shown: BTreeMap<Kind, u64>,
+    lost: u64,
+}
+
+impl<'a> Show<'a> {
+    fn new(args: &'a TailArgs) -> Self {
+        Self {
+            args,
+            text: TextFormat::new(Palette::for_stdout(), TimeZone::system()),
+            output: Output::stdout(),
+            shown: BTreeMap::new(),
+            lost: 0,
+        }
+    }
+
+    async fn events(&mut self, events: &[Event]) -> Result<Reader> {
+        for event in events {
+            if let Body::Loss(loss) = &event.body {
+                self.lost += loss.lost.values().sum::<u64>();
+            }
+            if !self.args.filter.matches(event) {
+                continue;
+            }
+            let text = if self.args.json || self.args.format == Format::Json {
+                serde_json::to_string(event)? + "\n"
+            } else {
+                self.text.event(event)
+            };
+            if self.output.write(&text).await? == Reader::Gone {
+                return Ok(Reader::Gone);
+            }
+            *self.shown.entry(event.body.kind()).or_default() += 1;
+        }
+        Ok(self.output.flush().await?)
+    }
+
+    fn summary(&self) -> String {
+        let count = |kind| self.shown.get(&kind).copied().unwrap_or(0);
+        format!(
+            "observer: {} deaths, {} OOM kills shown; {} records lost",
+            count(Kind::Exit),
+            count(Kind::Oom),
+            self.lost
+        )
+    }
+}

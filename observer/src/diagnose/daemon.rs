@@ -1,0 +1,112 @@
+//! Daemons that free memory by killing, told by where their program lies and by their unit, never by their name alone:
+//! any process may call itself `earlyoom`.
+
+use crate::model::{Confidence, Process};
+
+struct Daemon {
+    name: &'static str,
+    units: &'static [&'static str],
+    /// File names of the program, or of the script that an interpreter runs.
+    programs: &'static [&'static str],
+}
+
+const DAEMONS: &[Daemon] = &[
+    Daemon { name: "systemd-oomd", units: &["systemd-oomd.service"], programs: &["systemd-oomd"] },
+    Daemon { name: "earlyoom", units: &["earlyoom.service"], programs: &["earlyoom"] },
+    Daemon {
+        name: "nohang",
+        units: &["nohang.service", "nohang-desktop.service"],
+        programs: &["nohang"],
+    },
+    Daemon { name: "oomd", units: &["oomd.service"], programs: &["oomd", "oomd_bin"] },
+    Daemon { name: "bustd", units: &["bustd.service"], programs: &["bustd"] },
+];
+
+/// Folders that only root can write to.
+const FOLDERS: [&str; 8] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib/systemd",
+    "/lib/systemd",
+    "/usr/libexec",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/bin",
+];
+
+/// The OOM daemon that a process is, and how sure that is.
+#[must_use]
+pub fn recognise(process: &Process) -> Option<(&'static str, Confidence)> {
+    DAEMONS.iter().find_map(|daemon| {
+        let program = runs(process, daemon);
+        let unit = in_system_unit(process, daemon);
+        match (program, unit) {
+            (true, true) => Some((daemon.name, Confidence::Certain)),
+            // Started by hand, or under another unit: its program is root's, and so is it.
+            (true, false) if process.uid == Some(0) => Some((daemon.name, Confidence::Likely)),
+            _ => None,
+        }
+    })
+}
+
+fn runs(process: &Process, daemon: &Daemon) -> bool {
+    let installed = |path: &str| {
+        path.rsplit_once('/').is_some_and(|(folder, file)| {
+            FOLDERS.contains(&folder) && daemon.programs.contains(&file)
+        })
+    };
+    let Some(exe) = process.exe.as_deref() else { return false };
+    if installed(exe.strip_suffix(" (deleted)").unwrap_or(exe)) {
+        return true;
+    }
+    // nohang is a script: its interpreter is the executable.
+    let interpreted = exe.rsplit('/').next().is_some_and(|file| file.starts_with("python3"));
+    let args = process.args.as_deref().unwrap_or_default();
+    interpreted && args.iter().skip(1).find(|a| !a.starts_with('-')).is_some_and(|a| installed(a))
+}
+
+/// A unit of the system manager: users may name their own units as they like, but those lie under `user.slice`.
+fn in_system_unit(process: &Process, daemon: &Daemon) -> bool {
+    process.cgroup.as_deref().is_some_and(|cgroup| {
+        cgroup.strip_prefix("/system.slice/").is_some_and(|unit| daemon.units.contains(&unit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::recognise;
+    use crate::model::{Confidence, Process};
+
+    fn process(exe: &str, cgroup: &str, uid: u32) -> Process {
+        Process {
+            exe: Some(exe.to_owned()),
+            cgroup: Some(cgroup.to_owned()),
+            uid: Some(uid),
+            comm: Some("earlyoom".to_owned()),
+            ..Process::default()
+        }
+    }
+
+    #[test]
+    fn program_and_unit() {
+        let real = process("/usr/bin/earlyoom", "/system.slice/earlyoom.service", 0);
+        assert_eq!(recognise(&real), Some(("earlyoom", Confidence::Certain)));
+        let by_hand = process("/usr/bin/earlyoom", "/user.slice/user-0.slice/session-1.scope", 0);
+        assert_eq!(recognise(&by_hand), Some(("earlyoom", Confidence::Likely)));
+    }
+
+    #[test]
+    fn a_name_is_not_enough() {
+        assert_eq!(recognise(&process("/home/eve/earlyoom", "/", 1000)), None);
+        assert_eq!(recognise(&process("/usr/bin/earlyoom", "/", 1000)), None);
+        let user_unit = "/user.slice/user@1000.service/app.slice/earlyoom.service";
+        assert_eq!(recognise(&process("/home/eve/earlyoom", user_unit, 1000)), None);
+    }
+
+    #[test]
+    fn a_script_under_its_interpreter() {
+        let mut nohang = process("/usr/bin/python3.12", "/system.slice/nohang.service", 0);
+        nohang.args = Some(["python3", "/usr/sbin/nohang", "--monitor"].map(str::to_owned).to_vec());
+        assert_eq!(recognise(&nohang), Some(("nohang", Confidence::Certain)));
+    }
+}

@@ -1,0 +1,149 @@
+//! Joins an OOM kill to the deaths it causes, whichever record comes first.
+//!
+//! The kernel sends SIGKILL, then marks the victim; another CPU may see the death in between. An OOM kill waits a moment
+//! for its victim's death, which knows the arguments that can't be read from outside; a death by a SIGKILL of the kernel's
+//! own waits a moment for the OOM kill.
+
+use std::collections::VecDeque;
+
+use super::{exit::may_be_oom, oom::Join};
+use crate::decode::{Exit, KernelEvent, Oom, TaskId};
+
+/// How long a death waits for its OOM kill, in nanoseconds: the two are microseconds apart.
+const EXIT_WAITS_NS: u64 = 100_000_000;
+/// How long an OOM kill waits for the death of its victim: a large one may be stuck in the kernel for a while.
+const OOM_WAITS_NS: u64 = 1_000_000_000;
+/// How many OOM kills are remembered for the deaths that follow.
+const KEPT: usize = 64;
+/// An OOM kill has nothing to do with a death by the kernel so much later.
+const RELATED_NS: u64 = 60_000_000_000;
+
+/// What is ready to be told, in this order.
+#[derive(Debug)]
+pub enum Ready {
+    /// An OOM kill, with the death of its victim when that came in time. The death follows by itself.
+    Oom(Box<Oom>, Option<Box<Exit>>),
+    /// A death.
+    Exit(Box<Exit>),
+}
+
+struct Waiting<T> {
+    item: T,
+    until_ns: u64,
+}
+
+struct Known {
+    victim: TaskId,
+    mm: u64,
+    time_ns: u64,
+    join: Join,
+}
+
+/// Holds what waits.
+#[derive(Default)]
+pub struct Joiner {
+    ooms: Vec<Waiting<Box<Oom>>>,
+    exits: Vec<Waiting<Box<Exit>>>,
+    known: VecDeque<Known>,
+}
+
+impl Joiner {
+    /// Takes a record in; whatever is ready comes out.
+    pub fn push(&mut self, event: KernelEvent, now_ns: u64, out: &mut Vec<Ready>) {
+        match event {
+            KernelEvent::Oom(oom) => self.push_oom(oom, now_ns, out),
+            KernelEvent::Exit(exit) => self.push_exit(exit, now_ns, out),
+        }
+    }
+
+    fn push_oom(&mut self, oom: Box<Oom>, now_ns: u64, out: &mut Vec<Ready>) {
+        if !oom.kill_sent() {
+            // Ending anyway and only marked: nobody was killed.
+            return;
+        }
+        let victim = oom.victim.id();
+        if let Some(at) = self.exits.iter().position(|w| w.item.task.id() == victim) {
+            let exit = self.exits.remove(at).item;
+            out.push(Ready::Oom(oom, Some(exit.clone())));
+            out.push(Ready::Exit(exit));
+            return;
+        }
+        self.ooms.push(Waiting { item: oom, until_ns: now_ns + OOM_WAITS_NS });
+    }
+
+    fn push_exit(&mut self, exit: Box<Exit>, now_ns: u64, out: &mut Vec<Ready>) {
+        if exit.record.status & 0x7f != 9 {
+            out.push(Ready::Exit(exit));
+            return;
+        }
+        let id = exit.task.id();
+        let mm = exit.task.record.mm;
+        let own = self.ooms.iter().position(|w| w.item.victim.id() == id);
+        let shared = || self.ooms.iter().position(|w| mm != 0 && w.item.victim.record.mm == mm);
+        if let Some(at) = own.or_else(shared) {
+            let oom = self.ooms.remove(at).item;
+            let victim_exit = own.map(|_| exit.clone());
+            out.push(Ready::Oom(oom, victim_exit));
+            out.push(Ready::Exit(exit));
+        } else if may_be_oom(&exit) && self.find(&exit).is_none() {
+            self.exits.push(Waiting { item: exit, until_ns: now_ns + EXIT_WAITS_NS });
+        } else {
+            out.push(Ready::Exit(exit));
+        }
+    }
+
+    /// Lets go of what has waited long enough; at the end (`now_ns` of `u64::MAX`) of everything.
+    pub fn expire(&mut self, now_ns: u64, out: &mut Vec<Ready>) {
+        for oom in take_due(&mut self.ooms, now_ns) {
+            out.push(Ready::Oom(oom, None));
+        }
+        for exit in take_due(&mut self.exits, now_ns) {
+            out.push(Ready::Exit(exit));
+        }
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<u64> {
+        let ooms = self.ooms.iter().map(|w| w.until_ns);
+        ooms.chain(self.exits.iter().map(|w| w.until_ns)).min()
+    }
+
+    /// Remembers an OOM kill that was told.
+    pub fn told(&mut self, oom: &Oom, join: Join) {
+        if self.known.len() == KEPT {
+            self.known.pop_front();
+        }
+        self.known.push_back(Known {
+            victim: oom.victim.id(),
+            mm: oom.victim.record.mm,
+            time_ns: oom.time_ns,
+            join,
+        });
+    }
+
+    /// The OOM kill that a death belongs to: its own, or that of a process with the same memory, which the kernel kills
+    /// along. Each member of a memory.oom.group is marked, and so has an OOM record of its own.
+    #[must_use]
+    pub fn find(&self, exit: &Exit) -> Option<&Join> {
+        let id = exit.task.id();
+        let mm = exit.task.record.mm;
+        let recent = || {
+            self.known
+                .iter()
+                .rev()
+                .filter(|known| exit.time_ns.saturating_sub(known.time_ns) < RELATED_NS)
+        };
+        recent()
+            .find(|known| known.victim == id)
+            .or_else(|| recent().find(|known| may_be_oom(exit) && mm != 0 && known.mm == mm))
+            .map(|known| &known.join)
+    }
+}
+
+fn take_due<T>(waiting: &mut Vec<Waiting<T>>, now_ns: u64) -> Vec<T> {
+    let (due, rest) = std::mem::take(waiting).into_iter().partition(|w| w.until_ns <= now_ns);
+    *waiting = rest;
+    let due: Vec<Waiting<T>> = due;
+    due.into_iter().map(|w| w.item).collect()
+}

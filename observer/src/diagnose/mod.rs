@@ -1,0 +1,9 @@
+//! Stage 4: from facts to causes. Pure: no I/O, no clock but the one handed in, so that a recording gives the same answer.
+//!
+//! docs/diagnosis.md lists every verdict with its rule and its evidence.
+
+pub mod daemon;
+pub mod exit;
+pub mod join;
+pub mod oom;
+pub mod recent;

@@ -1,0 +1,47 @@
+//! Deaths of the last while, for the parents that report them in their own way.
+
+use std::collections::VecDeque;
+
+use crate::decode::TaskId;
+
+/// How many deaths are remembered.
+const KEPT: usize = 1024;
+
+/// A death by a signal that was reported.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    /// Who died.
+    pub id: TaskId,
+    /// Its parent.
+    pub ppid: u32,
+    /// The signal.
+    pub signal: u32,
+    /// `seq` of its event.
+    pub seq: u64,
+    /// When: nanoseconds of `CLOCK_BOOTTIME`.
+    pub time_ns: u64,
+    /// Its name.
+    pub comm: String,
+}
+
+/// The latest deaths by signal.
+#[derive(Debug, Default)]
+pub struct RecentDeaths(VecDeque<Recent>);
+
+impl RecentDeaths {
+    /// Remembers one.
+    pub fn push(&mut self, death: Recent) {
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(death);
+    }
+
+    /// The latest child of `parent` that `signal` ended while the parent lived.
+    #[must_use]
+    pub fn child(&self, parent: TaskId, signal: u32) -> Option<&Recent> {
+        self.0.iter().rev().find(|death| {
+            death.ppid == parent.tgid && death.signal == signal && death.time_ns >= parent.start_ns
+        })
+    }
+}

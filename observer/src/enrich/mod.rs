@@ -1,0 +1,10 @@
+//! Stage 3: what the kernel's numbers mean on this host. All that is read here changes rarely and is kept.
+
+pub mod cgroup;
+pub mod host;
+pub mod kallsyms;
+pub mod process;
+pub mod users;
+
+pub use host::Host;
+pub use process::Enricher;

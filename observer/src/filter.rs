@@ -1,0 +1,171 @@
+//! Filters: the same words wherever events are shown.
+
+use jiff::{Timestamp, ToSpan, Zoned};
+use wildmatch::WildMatch;
+
+use crate::model::{Body, Event, Kind, Process};
+
+/// What to show. Values of one filter are alternatives; different filters must all hold.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Filters")]
+pub struct Filter {
+    /// Only events of these kinds
+    #[arg(long, value_delimiter = ',', value_name = "KIND")]
+    pub kind: Vec<Kind>,
+    /// Only processes of these systemd units; `*` and `?` match, `.service` may be left out
+    #[arg(long, value_delimiter = ',', value_name = "UNIT")]
+    pub unit: Vec<String>,
+    /// Only processes of these names; `*` and `?` match
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub comm: Vec<String>,
+    /// Only these process ids
+    #[arg(long, value_delimiter = ',', value_name = "PID")]
+    pub pid: Vec<u32>,
+    /// Only events about these ports
+    #[arg(long, value_delimiter = ',', value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Only processes of these users, by name or id
+    #[arg(long, value_delimiter = ',', value_name = "USER")]
+    pub user: Vec<String>,
+    /// Only processes in these containers, by the beginning of the id or by name
+    #[arg(long, value_delimiter = ',', value_name = "ID")]
+    pub container: Vec<String>,
+    /// Only events since then: RFC 3339, `10m`, `2h` ago, or `yesterday`
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub since: Option<Timestamp>,
+    /// Only events until then
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether to show an event. A loss and the beginning of a session are always shown: without them a reader can't
+    /// tell what is missing.
+    #[must_use]
+    pub fn matches(&self, event: &Event) -> bool {
+        let processes: Vec<&Process> = match &event.body {
+            Body::Session(_) | Body::Loss(_) => return true,
+            Body::Exit(exit) => vec![&exit.process],
+            Body::Oom(oom) => vec![&oom.victim, &oom.trigger],
+        };
+        let time = event.time.0;
+        (self.kind.is_empty() || self.kind.contains(&event.body.kind()))
+            && self.since.is_none_or(|since| time >= since)
+            && self.until.is_none_or(|until| time <= until)
+            && self.port.is_empty()
+            && processes.iter().any(|process| self.process(process))
+    }
+
+    fn process(&self, process: &Process) -> bool {
+        let any = |list: &[String], matches: &dyn Fn(&str) -> bool| {
+            list.is_empty() || list.iter().any(|wanted| matches(wanted))
+        };
+        (self.pid.is_empty() || self.pid.contains(&process.pid))
+            && any(&self.comm, &|wanted| {
+                process.comm.as_deref().is_some_and(|comm| glob(wanted, comm))
+            })
+            && any(&self.unit, &|wanted| {
+                process.unit.as_deref().is_some_and(|unit| {
+                    glob(wanted, unit) || unit.strip_suffix(".service").is_some_and(|u| glob(wanted, u))
+                })
+            })
+            && any(&self.user, &|wanted| {
+                process.user.as_deref() == Some(wanted)
+                    || process.uid.is_some_and(|uid| wanted.parse() == Ok(uid))
+            })
+            && any(&self.container, &|wanted| {
+                // People paste the long id too, of which only the beginning is kept.
+                process.container.as_deref().is_some_and(|id| {
+                    !wanted.is_empty() && (id.starts_with(wanted) || (id.len() >= 12 && wanted.starts_with(id)))
+                })
+            })
+    }
+}
+
+fn glob(pattern: &str, text: &str) -> bool {
+    WildMatch::new(pattern).matches(text)
+}
+
+/// A moment: RFC 3339, a span that lies back from now, or `yesterday`, `today`, `now`.
+pub fn parse_time(text: &str) -> Result<Timestamp, String> {
+    parse_time_at(text, &Zoned::now())
+}
+
+fn parse_time_at(text: &str, now: &Zoned) -> Result<Timestamp, String> {
+    let day = |days: i64| {
+        let day = now.checked_sub(days.days()).and_then(|then| then.start_of_day());
+        day.map(|day| day.timestamp()).map_err(|error| error.to_string())
+    };
+    match text {
+        "now" => return Ok(now.timestamp()),
+        "today" => return day(0),
+        "yesterday" => return day(1),
+        _ => {}
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let back: jiff::Span = text.trim_end_matches(" ago").parse().map_err(|_| {
+        "not a time: give RFC 3339 (2026-11-22T14:32:15Z), a span such as 10m or 2h, or yesterday".to_owned()
+    })?;
+    let then = now.checked_sub(back).map_err(|error| error.to_string())?;
+    Ok(then.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{Zoned, civil::date, tz::TimeZone};
+
+    use super::{Filter, parse_time_at};
+    use crate::model::Process;
+
+    fn now() -> Zoned {
+        date(2026, 11, 22).at(14, 32, 15, 0).to_zoned(TimeZone::UTC).expect("a time")
+    }
+
+    #[test]
+    fn times() {
+        for (text, time) in [
+            ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z"),
+            ("2026-11-22T10:00:00+02:00", "2026-11-22T08:00:00Z"),
+            ("10m", "2026-11-22T14:22:15Z"),
+            ("2h", "2026-11-22T12:32:15Z"),
+            ("1d", "2026-11-21T14:32:15Z"),
+            ("yesterday", "2026-11-21T00:00:00Z"),
+            ("today", "2026-11-22T00:00:00Z"),
+        ] {
+            assert_eq!(parse_time_at(text, &now()).map(|t| t.to_string()), Ok(time.to_owned()), "{text}");
+        }
+        assert!(parse_time_at("soon", &now()).is_err());
+    }
+
+    #[test]
+    fn processes() {
+        let process = Process {
+            pid: 7,
+            uid: Some(33),
+            user: Some("www-data".to_owned()),
+            comm: Some("node".to_owned()),
+            unit: Some("shop.service".to_owned()),
+            container: Some("0123456789ab".to_owned()),
+            ..Process::default()
+        };
+        let filter = |set: fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            set(&mut filter);
+            filter.process(&process)
+        };
+        assert!(filter(|_| ()));
+        assert!(filter(|f| f.unit = vec!["shop".into()]));
+        assert!(filter(|f| f.unit = vec!["sh*".into()]));
+        assert!(!filter(|f| f.unit = vec!["sho".into()]));
+        assert!(filter(|f| f.user = vec!["33".into()]));
+        assert!(filter(|f| f.comm = vec!["nginx".into(), "node".into()]));
+        assert!(!filter(|f| {
+            f.comm = vec!["node".into()];
+            f.pid = vec![8];
+        }));
+        assert!(filter(|f| f.container = vec!["0123".into()]));
+        assert!(!filter(|f| f.container = vec![String::new()]));
+    }
+}

@@ -1,0 +1,31 @@
+//! Talk, which goes to standard error; standard output is data.
+
+use std::io::Write as _;
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::cli::Command;
+
+/// Starts the log: warnings, or what `RUST_LOG` says, and the eBPF programs' own messages where they are wanted.
+pub fn start(command: &Command) {
+    let mut directives = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
+    if let Command::Tail(args) = command {
+        directives.push_str(",observer_ebpf=");
+        directives.push_str(args.ebpf_log.directive());
+    }
+    let filter = EnvFilter::builder().parse_lossy(directives);
+    let started = fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    debug_assert!(started.is_ok());
+}
+
+/// One line about what went wrong.
+pub fn error(error: &anyhow::Error) {
+    say(&format!("observer: {error:#}"));
+}
+
+/// One line of talk.
+pub fn say(line: &str) {
+    let line = line.replace('\n', " ");
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

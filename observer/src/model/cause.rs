@@ -1,0 +1,137 @@
+//! Why something happened.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Missing, Process};
+
+/// A cause with its evidence. What belongs to other types is left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cause {
+    /// What kind of cause it is.
+    #[serde(rename = "type")]
+    pub cause_type: CauseType,
+    /// One sentence for a person.
+    pub summary: String,
+    /// What the kernel said, one fact a line.
+    pub evidence: Vec<String>,
+    /// How sure the evidence makes it.
+    pub confidence: Confidence,
+    /// Who sent the signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Box<Process>>,
+    /// The milder signal that came first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompted_by: Option<Box<Prompt>>,
+    /// `seq` of the `oom` event that this death belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_seq: Option<u64>,
+    /// The cgroup whose memory limit was hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_cgroup: Option<String>,
+    /// That limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// Address of a fault, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Name of a fault's `si_code`, such as `SEGV_MAPERR`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_name: Option<String>,
+    /// The resource whose limit was hit, such as `RLIMIT_CPU`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// Name of the OOM daemon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<String>,
+    /// Why a key is not here.
+    #[serde(default, skip_serializing_if = "Missing::is_empty")]
+    pub missing: Missing,
+}
+
+impl Cause {
+    /// A cause without anything that belongs to its type.
+    #[must_use]
+    pub fn new(cause_type: CauseType, summary: String, confidence: Confidence) -> Self {
+        Self {
+            cause_type,
+            summary,
+            evidence: Vec::new(),
+            confidence,
+            sender: None,
+            prompted_by: None,
+            oom_seq: None,
+            limit_cgroup: None,
+            limit_bytes: None,
+            address: None,
+            code_name: None,
+            resource: None,
+            daemon: None,
+            missing: Missing::new(),
+        }
+    }
+
+    /// Adds a line of evidence.
+    #[must_use]
+    pub fn because(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence.push(evidence.into());
+        self
+    }
+}
+
+/// Kinds of causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseType {
+    /// It ended by itself.
+    ExitCode,
+    /// The kernel's OOM killer.
+    OomKill,
+    /// A daemon that frees memory by killing.
+    OomDaemon,
+    /// A signal that a process sent.
+    Killed,
+    /// A fault of its own: bad memory access, bad instruction, division by zero.
+    Fault,
+    /// It aborted itself.
+    Abort,
+    /// seccomp forbade a system call.
+    Seccomp,
+    /// A limit of its own (setrlimit).
+    ResourceLimit,
+    /// It wrote to a pipe or socket that nobody reads.
+    Pipe,
+    /// The kernel, for another reason.
+    Kernel,
+    /// Not known.
+    Unknown,
+}
+
+/// How sure a cause is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// The kernel said so.
+    Certain,
+    /// The evidence allows another explanation, but a far-fetched one.
+    Likely,
+    /// One of several explanations, which the evidence names.
+    Possible,
+}
+
+/// A request to stop that came before the death.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Prompt {
+    /// Signal number.
+    pub signal: u32,
+    /// Its name.
+    pub signal_name: String,
+    /// Who sent it; left out when the kernel did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Process>,
+    /// How long before the death it was sent.
+    pub seconds: f64,
+    /// The process ignored it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
+}

@@ -1,0 +1,71 @@
+//! One line of output.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ExitEvent, LossEvent, OomEvent, SessionEvent, Time};
+
+/// Version of the vocabulary.
+pub const SCHEMA: u32 = 1;
+
+/// An event: what happened, when, and on which machine.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Version of this vocabulary: 1.
+    #[schemars(extend("const" = 1))]
+    pub schema: u32,
+    /// Number of the event in its session; it grows by one, and a gap is a loss.
+    pub seq: u64,
+    /// When it happened.
+    pub time: Time,
+    /// Boot id of the kernel (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: Arc<str>,
+    /// Host name.
+    pub host: Arc<str>,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What happened; `kind` tells which.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
+    /// A process's last thread ended.
+    Exit(Box<ExitEvent>),
+    /// The kernel's OOM killer chose a victim.
+    Oom(Box<OomEvent>),
+    /// Records were lost.
+    Loss(LossEvent),
+    /// First record of every run and of every file.
+    Session(Box<SessionEvent>),
+}
+
+/// Kinds of events, as filters name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Kind {
+    /// Deaths.
+    Exit,
+    /// OOM kills.
+    Oom,
+    /// Lost records.
+    Loss,
+    /// Beginnings of runs.
+    Session,
+}
+
+impl Body {
+    /// Which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Exit(_) => Kind::Exit,
+            Self::Oom(_) => Kind::Oom,
+            Self::Loss(_) => Kind::Loss,
+            Self::Session(_) => Kind::Session,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Kind `exit`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, Missing, Process, signal_name};
+
+/// A process's last thread ended.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ExitEvent {
+    /// Who died.
+    pub process: Process,
+    /// How, as wait(2) tells it.
+    pub status: Status,
+    /// How long it lived.
+    pub lifetime_seconds: f64,
+    /// Most memory it had resident, shared pages included; the kernel's counters lag by up to 128 KiB a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
+    /// Why.
+    pub cause: Cause,
+    /// Why a key is not here.
+    #[serde(default, skip_serializing_if = "Missing::is_empty")]
+    pub missing: Missing,
+}
+
+/// A wait status: either `code`, or the signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
+    /// Number of the signal that ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<u32>,
+    /// That signal's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal_name: Option<String>,
+    /// Whether a core was dumped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_dumped: Option<bool>,
+    /// What a shell and most supervisors call it: the code, or 128 and the signal.
+    pub shell_status: u32,
+}
+
+impl Status {
+    /// From wait(2)'s status word.
+    #[must_use]
+    pub fn from_wait(status: u32) -> Self {
+        let signal = status & 0x7f;
+        if signal == 0 {
+            let code = (status >> 8) & 0xff;
+            return Self {
+                code: Some(code),
+                signal: None,
+                signal_name: None,
+                core_dumped: None,
+                shell_status: code,
+            };
+        }
+        Self {
+            code: None,
+            signal: Some(signal),
+            signal_name: Some(signal_name(signal)),
+            core_dumped: Some(status & 0x80 != 0),
+            shell_status: 128 + signal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+
+    #[test]
+    fn killed_is_not_exit_137() {
+        let killed = Status::from_wait(9);
+        assert_eq!((killed.signal, killed.code, killed.shell_status), (Some(9), None, 137));
+        let exited = Status::from_wait(0x8900);
+        assert_eq!((exited.signal, exited.code, exited.shell_status), (None, Some(137), 137));
+        assert_eq!(Status::from_wait(0x8b).core_dumped, Some(true));
+    }
+}

@@ -1,0 +1,30 @@
+//! The public vocabulary: what is written as JSON and shown in the terminal. No I/O and no kernel types.
+//!
+//! Fields may be added; one is changed or removed only with a new [`SCHEMA`].
+
+mod cause;
+mod event;
+mod exit;
+pub mod human;
+mod oom;
+mod process;
+mod session;
+mod signals;
+mod text;
+mod time;
+
+pub use cause::{Cause, CauseType, Confidence, Prompt};
+pub use event::{Body, Event, Kind, SCHEMA};
+pub use exit::{ExitEvent, Status};
+pub use oom::{Memory, OomEvent, Scope};
+pub use process::{Parent, Process};
+pub use session::{ClockInfo, HookInfo, LossEvent, SessionEvent};
+pub use signals::{fault_code_name, signal_name};
+pub(crate) use text::hex;
+pub use text::{hex_of_non_utf8, lossy};
+pub use time::Time;
+
+use std::collections::BTreeMap;
+
+/// Why something could not be learnt, by key.
+pub type Missing = BTreeMap<String, String>;

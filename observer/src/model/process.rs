@@ -1,0 +1,84 @@
+//! A process as a reader sees it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Missing, Time};
+
+/// A process. (`pid`, `start_time`) names one for good, since process ids come round again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Process {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// When it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// Process id of its parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppid: Option<u32>,
+    /// Real user id in the initial user namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// That user's name on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Its name: at most 15 bytes, of its own choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// The original bytes of `comm` where they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm_hex: Option<String>,
+    /// Path of its executable within its mount namespace; ` (deleted)` follows when the file is gone or replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// The original bytes of `exe` where they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe_hex: Option<String>,
+    /// Its arguments, the program's own name first; a list that was cut ends in `…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// The original bytes of each of `args` where one of them is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args_hex: Option<Vec<String>>,
+    /// Size of the whole argument list where `args` was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args_total_bytes: Option<u64>,
+    /// Path of its cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// The original bytes of `cgroup` where they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup_hex: Option<String>,
+    /// Its systemd unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Id or name of its container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Inode number of its network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
+    /// Process id in its own pid namespace, when it lives in one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ns_pid: Option<u32>,
+    /// Its parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// Why a key is not here.
+    #[serde(skip_serializing_if = "Missing::is_empty")]
+    pub missing: Missing,
+}
+
+/// A process's parent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Parent {
+    /// Process id.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// The original bytes of `comm` where they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm_hex: Option<String>,
+}

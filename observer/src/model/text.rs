@@ -1,0 +1,23 @@
+//! Bytes that somebody else chose, as JSON strings.
+
+use std::fmt::Write as _;
+
+/// The bytes as text; what is not UTF-8 is replaced.
+#[must_use]
+pub fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The bytes in hexadecimal, when they are not UTF-8: the original of what [`lossy`] replaced.
+#[must_use]
+pub fn hex_of_non_utf8(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).err().map(|_| hex(bytes))
+}
+
+/// Two lower-case digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,235 @@
+//! The flow itself: records in, events out, in one place for the live kernel and for recordings.
+
+use bytes::Bytes;
+
+use crate::{
+    decode::{self, Exit, KernelEvent, Note, Oom, TaskId},
+    diagnose::{
+        exit::{Facts, Noted, cause, seconds_between},
+        join::{Joiner, Ready},
+        oom::{Join, Surroundings, event as oom_event},
+        recent::{Recent, RecentDeaths},
+    },
+    enrich::{Enricher, Host, kallsyms},
+    kernel::clock::Clock,
+    model::{
+        Body, Event, ExitEvent, LossEvent, Missing, Process, SCHEMA, SessionEvent, Status, Time,
+    },
+};
+
+/// Turns records into events.
+pub struct Pipeline {
+    host: Host,
+    enricher: Enricher,
+    joiner: Joiner,
+    recent: RecentDeaths,
+    seen: Seen,
+    seq: u64,
+    /// Records that could not be decoded so far.
+    pub undecodable: u64,
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    #[must_use]
+    pub fn new(host: Host, clock: Clock) -> Self {
+        Self {
+            host,
+            enricher: Enricher::new(clock),
+            joiner: Joiner::default(),
+            recent: RecentDeaths::default(),
+            seen: Seen::default(),
+            seq: 0,
+            undecodable: 0,
+        }
+    }
+
+    /// The first event of a run.
+    pub fn session(&mut self, session: SessionEvent, now_ns: u64) -> Event {
+        self.event(now_ns, Body::Session(Box::new(session)))
+    }
+
+    /// An event that tells of a loss between two moments of `CLOCK_BOOTTIME`.
+    pub fn loss(&mut self, kind: &str, count: u64, span_ns: (u64, u64), reason: &str, at_most: bool) -> Event {
+        let clock = &self.enricher.clock;
+        let loss = LossEvent {
+            lost: [(kind.to_owned(), count)].into(),
+            from: Time(clock.time(span_ns.0)),
+            to: Time(clock.time(span_ns.1)),
+            reason: reason.to_owned(),
+            at_most,
+        };
+        self.event(span_ns.1, Body::Loss(loss))
+    }
+
+    /// Takes records in, in any order; events come out.
+    pub fn feed(&mut self, records: &[Bytes], now_ns: u64) -> Vec<Event> {
+        self.enricher.clock.resample();
+        let mut events: Vec<KernelEvent> = records.iter().filter_map(|r| self.decode(r)).collect();
+        events.sort_by_key(KernelEvent::time_ns);
+        let mut ready = Vec::new();
+        let mut out = Vec::new();
+        for event in events {
+            if let KernelEvent::Exit(exit) = &event
+                && !self.seen.insert(exit.task.id())
+            {
+                continue;
+            }
+            self.joiner.push(event, now_ns, &mut ready);
+            self.tell(&mut ready, &mut out);
+        }
+        self.joiner.expire(now_ns, &mut ready);
+        self.tell(&mut ready, &mut out);
+        out
+    }
+
+    /// Lets go of everything that waits.
+    pub fn finish(&mut self) -> Vec<Event> {
+        self.feed(&[], u64::MAX)
+    }
+
+    /// When [`Self::feed`] should be called although nothing came.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<u64> {
+        self.joiner.deadline_ns()
+    }
+
+    fn decode(&mut self, record: &Bytes) -> Option<KernelEvent> {
+        decode::decode(record)
+            .inspect_err(|error| {
+                self.undecodable += 1;
+                tracing::warn!(%error, "a record from the kernel side can't be read");
+            })
+            .ok()
+    }
+
+    fn tell(&mut self, ready: &mut Vec<Ready>, out: &mut Vec<Event>) {
+        for ready in ready.drain(..) {
+            let event = match ready {
+                Ready::Oom(oom, exit) => self.oom(&oom, exit.as_deref()),
+                Ready::Exit(exit) => self.exit(&exit),
+            };
+            out.push(event);
+        }
+    }
+
+    fn oom(&mut self, oom: &Oom, exit: Option<&Exit>) -> Event {
+        // The victim's own record, taken in its context, knows more than what could be read from outside.
+        let victim = self.enricher.process(exit.map_or(&oom.victim, |exit| &exit.task));
+        let trigger = self.enricher.process(&oom.trigger);
+        let callers = kallsyms::names(oom.frames());
+        let around = Surroundings {
+            page_bytes: self.host.page_bytes,
+            memory_v1: self.host.memory_v1,
+            memory_bytes: self.host.memory_bytes,
+            callers: &callers,
+        };
+        let body = oom_event(oom, victim, trigger, around);
+        let join = Join {
+            seq: self.seq + 1,
+            victim: body.victim.pid,
+            scope: body.scope,
+            limit_cgroup: body.limit_cgroup.clone(),
+            limit_bytes: body.limit_bytes,
+        };
+        self.joiner.told(oom, join);
+        self.event(oom.time_ns, Body::Oom(Box::new(body)))
+    }
+
+    fn exit(&mut self, exit: &Exit) -> Event {
+        let id = exit.task.id();
+        let process = self.enricher.process(&exit.task);
+        let notes: Vec<Noted> = exit
+            .notes
+            .iter()
+            .map(|note| Noted { note: note.clone(), sender: self.sender(exit, note, &process) })
+            .collect();
+        let status = Status::from_wait(exit.record.status);
+        let child = match status.code {
+            Some(code @ 129..=192) => self.recent.child(id, code - 128),
+            _ => None,
+        };
+        let cause = cause(Facts { exit, notes: &notes, oom: self.joiner.find(exit), child });
+        let mut missing = Missing::new();
+        let peak = exit.record.peak_rss_pages * self.host.page_bytes;
+        if peak == 0 {
+            let why = if exit.task.no_mm() {
+                "the process had given up its memory before it could be read"
+            } else {
+                "less than the kernel's counters resolve"
+            };
+            missing.insert("peak_rss_bytes".to_owned(), why.to_owned());
+        }
+        if let Some(signal) = status.signal {
+            self.recent.push(Recent {
+                id,
+                ppid: exit.task.record.ppid,
+                signal,
+                seq: self.seq + 1,
+                time_ns: exit.time_ns,
+                comm: process.comm.clone().unwrap_or_default(),
+            });
+        }
+        let body = ExitEvent {
+            process,
+            status,
+            lifetime_seconds: seconds_between(exit.task.record.start_time_ns, exit.time_ns),
+            peak_rss_bytes: (peak > 0).then_some(peak),
+            cause,
+            missing,
+        };
+        self.event(exit.time_ns, Body::Exit(Box::new(body)))
+    }
+
+    fn sender(&mut self, exit: &Exit, note: &Note, victim: &Process) -> Process {
+        if note.sender_id() == exit.task.id() {
+            return victim.clone();
+        }
+        match &note.sender {
+            Some(task) => self.enricher.process(task),
+            None => self.enricher.named(
+                note.sender_id(),
+                note.sender_comm(),
+                "newer senders had pushed its picture out",
+            ),
+        }
+    }
+
+    fn event(&mut self, time_ns: u64, body: Body) -> Event {
+        self.seq += 1;
+        Event {
+            schema: SCHEMA,
+            seq: self.seq,
+            time: Time(self.enricher.clock.time(time_ns)),
+            boot_id: self.host.boot_id.clone(),
+            host: self.host.name.clone(),
+            body,
+        }
+    }
+}
+
+/// Deaths that were taken in lately: two exit programs may see the same one, and before Linux 6.16 two threads may both
+/// look like the last.
+#[derive(Default)]
+struct Seen {
+    set: std::collections::HashSet<TaskId>,
+    order: std::collections::VecDeque<TaskId>,
+}
+
+impl Seen {
+    const KEPT: usize = 8192;
+
+    /// False when it was seen before.
+    fn insert(&mut self, id: TaskId) -> bool {
+        if !self.set.insert(id) {
+            return false;
+        }
+        if self.order.len() == Self::KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.set.remove(&oldest);
+        }
+        self.order.push_back(id);
+        true
+    }
+}

@@ -1,0 +1,6 @@
+//! Stage 5: events to lines, and lines to where they go.
+
+pub mod sanitize;
+pub mod stdout;
+pub mod style;
+pub mod text;

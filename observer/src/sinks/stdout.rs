@@ -1,0 +1,52 @@
+//! Standard output: data only, and a reader that goes away is no error.
+
+use std::io;
+
+use tokio::io::{AsyncWriteExt, BufWriter, Stdout, stdout};
+
+/// Writes lines; what is written is seen once it is flushed.
+pub struct Output {
+    inner: BufWriter<Stdout>,
+}
+
+/// Whether anybody still reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Go on.
+    There,
+    /// The pipe was closed: end without a word.
+    Gone,
+}
+
+impl Output {
+    /// This process's standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self { inner: BufWriter::with_capacity(64 * 1024, stdout()) }
+    }
+
+    /// Writes a text, which ends its own lines.
+    pub async fn write(&mut self, text: &str) -> io::Result<Reader> {
+        closed_is_no_error(self.inner.write_all(text.as_bytes()).await)
+    }
+
+    /// Shows what was written.
+    pub async fn flush(&mut self) -> io::Result<Reader> {
+        closed_is_no_error(self.inner.flush().await)
+    }
+}
+
+fn closed_is_no_error(result: io::Result<()>) -> io::Result<Reader> {
+    match result {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// Prints a text at once, for commands that end after it.
+pub fn print(text: &str) -> io::Result<Reader> {
+    use io::Write as _;
+    let mut out = io::stdout().lock();
+    closed_is_no_error(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}

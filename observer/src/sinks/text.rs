@@ -1,0 +1,46 @@
+//! Events as a tired person reads them: one headline, then aligned details, within 100 columns.
+
+mod exit;
+mod layout;
+mod oom;
+mod other;
+
+use jiff::tz::TimeZone;
+
+use super::style::Palette;
+use crate::model::{Body, Event};
+
+/// Writes events as text.
+#[derive(Clone, Debug)]
+pub struct TextFormat {
+    palette: Palette,
+    zone: TimeZone,
+    columns: usize,
+}
+
+/// Columns when nothing else is known; also the most that is used.
+const COLUMNS: usize = 100;
+
+impl TextFormat {
+    /// For people: times in `zone`, no wider than 100 columns.
+    #[must_use]
+    pub fn new(palette: Palette, zone: TimeZone) -> Self {
+        Self { palette, zone, columns: COLUMNS }
+    }
+
+    /// The lines of an event, each ended.
+    #[must_use]
+    pub fn event(&self, event: &Event) -> String {
+        let mut lines = layout::Lines::new(self, event.time);
+        match &event.body {
+            Body::Exit(exit) => exit::lines(&mut lines, exit),
+            Body::Oom(oom) => oom::lines(&mut lines, oom),
+            Body::Loss(loss) => other::loss(&mut lines, loss),
+            Body::Session(session) => other::session(&mut lines, session, &event.host),
+        }
+        lines.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
