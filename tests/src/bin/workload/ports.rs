@@ -12,6 +12,7 @@ use crate::{Command, Outcome, sys};
 pub(crate) const COMMANDS: &[Command] = &[
     ("hold", hold),
     ("bind", bind),
+    ("bind-twice", bind_twice),
     ("listen-fails", listen_fails),
     ("orphan", orphan),
     ("sharers", sharers),
@@ -64,6 +65,22 @@ fn bind(mut args: Args) -> Outcome {
     }
     sys::say("refused", refused);
     Ok(i32::from(last.is_none()))
+}
+
+/// `bind-twice ADDRESS`: holds a TCP port and is refused it, both in one process.
+fn bind_twice(mut args: Args) -> Outcome {
+    let address = args.text("ADDRESS")?;
+    let held = serve(&Wish::parse(&["tcp".to_owned(), address.clone()])?)?;
+    let again = address.replace(":0", &format!(":{}", socket::port(held)));
+    let wish = Wish::parse(&["tcp".to_owned(), again])?;
+    let fd = wish.open()?;
+    match wish.serve(fd) {
+        Ok(()) => Ok(1),
+        Err(refusal) => {
+            tell(&refusal);
+            Ok(0)
+        }
+    }
 }
 
 /// `listen-fails self|other tcp ADDRESS reuseaddr…`: two sockets are bound to one port, which
