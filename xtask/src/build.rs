@@ -9,21 +9,25 @@ use crate::{process, workspace};
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
-/// How a binary is linked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Linking {
-    /// As cargo does by itself.
-    Dynamic,
-    /// Into one file that runs in a guest which has no libraries.
+/// How a binary is built.
+#[derive(Clone, Copy)]
+pub(crate) enum Build {
+    /// Quickly, as `cargo test` does.
+    Debug,
+    /// As it is shipped, with the libraries of this machine.
+    Release,
+    /// As it is shipped, in one file that runs in a guest which has no libraries.
     Static,
 }
 
-impl Linking {
-    /// `cargo VERB --release` for this linking.
+impl Build {
     fn cargo(self, verb: &str) -> Command {
         let mut cargo = process::cargo();
-        cargo.args([verb, "--release"]);
-        if self == Self::Static {
+        cargo.arg(verb);
+        if !matches!(self, Self::Debug) {
+            cargo.arg("--release");
+        }
+        if matches!(self, Self::Static) {
             // With a target named, the flags leave proc macros and build scripts alone.
             cargo.args(["--target", HOST]);
             cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
@@ -32,33 +36,30 @@ impl Linking {
     }
 
     fn dir(self) -> PathBuf {
+        let target = workspace::target();
         match self {
-            Self::Dynamic => workspace::target().join("release"),
-            Self::Static => workspace::target().join(HOST).join("release"),
+            Self::Debug => target.join("debug"),
+            Self::Release => target.join("release"),
+            Self::Static => target.join(HOST).join("release"),
         }
     }
 }
 
-/// The release build of `observer`.
-pub(crate) fn observer(linking: Linking) -> Result<PathBuf> {
-    process::run(linking.cargo("build").args(["--package", "observer"]))?;
-    Ok(linking.dir().join("observer"))
+/// `observer` itself.
+pub(crate) fn observer(build: Build) -> Result<PathBuf> {
+    process::run(build.cargo("build").args(["--package", "observer"]))?;
+    Ok(build.dir().join("observer"))
 }
 
 /// The program that dies and binds in known ways.
-pub(crate) fn workload(linking: Linking) -> Result<PathBuf> {
-    process::run(linking.cargo("build").args([
-        "--package",
-        "observer-tests",
-        "--bin",
-        "workload",
-    ]))?;
-    Ok(linking.dir().join("workload"))
+pub(crate) fn workload(build: Build) -> Result<PathBuf> {
+    process::run(build.cargo("build").args(["--package", "observer-tests", "--bin", "workload"]))?;
+    Ok(build.dir().join("workload"))
 }
 
 /// The live tests, a program of their own that may be run as another user or elsewhere.
-pub(crate) fn live_tests(linking: Linking) -> Result<PathBuf> {
-    let mut cargo = linking.cargo("test");
+pub(crate) fn live_tests(build: Build) -> Result<PathBuf> {
+    let mut cargo = build.cargo("test");
     cargo.args(["--package", "observer-tests", "--test", "live", "--no-run"]);
     cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = cargo.output().context("cargo could not be started")?;

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::build::{self, Linking};
+use crate::build::{self, Build};
 use crate::{process, talk};
 
 /// Builds and runs `observer`; comes back only if that could not be started.
 ///
 /// The child takes our place (exec), so its exit status is ours and Ctrl-C reaches it and nobody else.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let binary = build::observer(Linking::Dynamic)?;
+    let binary = build::observer(Build::Release)?;
     let Some(mut command) = process::as_root(&binary) else {
         talk::problem(
             "observer loads eBPF programs, which takes root; this is not root and there is no sudo",

@@ -7,15 +7,15 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
-use crate::build::{self, Linking};
+use crate::build::{self, Build};
 use crate::{process, talk, workspace};
 
 /// Runs unit, documentation, command line and replay tests as whoever we are, the live ones as root.
 pub(crate) fn run(live_args: &[String]) -> Result<ExitCode> {
     talk::step("building observer, the workload and the live tests");
-    let observer = build::observer(Linking::Dynamic)?;
-    let workload = build::workload(Linking::Dynamic)?;
-    let live = build::live_tests(Linking::Dynamic)?;
+    let observer = build::observer(Build::Release)?;
+    let workload = build::workload(Build::Debug)?;
+    let live = build::live_tests(Build::Debug)?;
     let paths =
         [path_variable("OBSERVER_BIN", &observer), path_variable("OBSERVER_WORKLOAD", &workload)];
 

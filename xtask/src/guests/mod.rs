@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::build::{self, Linking};
+use crate::build::{self, Build};
 use crate::{apt, process, talk, workspace};
 use initramfs::Contents;
 use qemu::{Ended, Guest};
@@ -123,13 +123,13 @@ fn prepare(options: &Options) -> Result<Contents> {
         }
     }
     talk::step("building static binaries for the guests");
-    let mut programs = vec![("observer".to_owned(), build::observer(Linking::Static)?)];
+    let mut programs = vec![("observer".to_owned(), build::observer(Build::Static)?)];
     let tests = [
-        ("workload", build::workload as fn(Linking) -> Result<PathBuf>),
+        ("workload", build::workload as fn(Build) -> Result<PathBuf>),
         ("live", build::live_tests),
     ];
     for (name, build) in tests {
-        match build(Linking::Static) {
+        match build(Build::Static) {
             Ok(path) => programs.push((name.to_owned(), path)),
             // A command can be tried in a guest while the tests do not compile.
             Err(error) if options.exec.is_some() => talk::note(&format!("without {name}: {error}")),

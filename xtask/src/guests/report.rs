@@ -162,7 +162,9 @@ impl Outcome {
             "FAILED" => Some(Self::Failed),
             _ => {
                 let reason = text.strip_prefix("ignored")?.trim();
-                Some(Self::Skipped(reason.trim_matches(['(', ')']).to_owned()))
+                let reason = reason.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
+                let reason = reason.unwrap_or("no reason given");
+                Some(Self::Skipped(reason.trim_start_matches("skipped: ").to_owned()))
             }
         }
     }
@@ -201,7 +203,7 @@ mod tests {
         let output = "running 4 tests\n\
             test exit::code   ... ok\n\
             test oom::limit   ... FAILED\n\
-            test bind::uring  ... ignored (no io_uring here)\n\
+            test bind::uring  ... ignored (skipped: no io_uring (yet))\n\
             test exit::noisy  ... a word in between\n\
             ok\n\
             test result: FAILED. 2 passed; 1 failed"
@@ -213,7 +215,7 @@ mod tests {
             [
                 ("exit::code".to_owned(), Outcome::Passed),
                 ("oom::limit".to_owned(), Outcome::Failed),
-                ("bind::uring".to_owned(), Outcome::Skipped("no io_uring here".to_owned())),
+                ("bind::uring".to_owned(), Outcome::Skipped("no io_uring (yet)".to_owned())),
                 ("exit::noisy".to_owned(), Outcome::Passed),
             ]
         );
