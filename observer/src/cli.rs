@@ -31,6 +31,9 @@ pub struct Cli {
 pub enum Command {
     /// Show events as they happen, until Ctrl-C
     Tail(TailArgs),
+    /// Show what `tail --record` recorded, as it would have been shown then; needs no root
+    #[command(hide = true)]
+    Replay(ReplayArgs),
     /// Say what this kernel supports, which hook each feature uses, and what is missing
     Doctor(DoctorArgs),
     /// Print the JSON Schema of an event
@@ -43,16 +46,39 @@ pub struct TailArgs {
     /// Also show processes that ended with code 0
     #[arg(long)]
     pub all: bool,
+    /// What to show, and how.
+    #[command(flatten)]
+    pub show: ShowArgs,
+    /// Also write everything that the kernel side says to this new file, filtered or not, for `observer replay`. It
+    /// holds the command lines of all processes that die meanwhile
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub record: Option<PathBuf>,
+    /// Log of the eBPF programs themselves, on standard error
+    #[arg(long, value_enum, default_value_t = EbpfLog::Off, value_name = "LEVEL")]
+    pub ebpf_log: EbpfLog,
+}
+
+/// Arguments of `observer replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A file that `tail --record` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What to show, and how.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// What to show, and how: the same wherever events are shown.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
     /// How to write events
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub format: Format,
     /// The same as --format json: one event a line
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// Log of the eBPF programs themselves, on standard error
-    #[arg(long, value_enum, default_value_t = EbpfLog::Off, value_name = "LEVEL")]
-    pub ebpf_log: EbpfLog,
-    /// What to show.
+    /// Which events.
     #[command(flatten)]
     pub filter: Filter,
 }

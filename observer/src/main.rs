@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     observer::logging::start(&cli.command);
     let done = match &cli.command {
         Command::Tail(args) => commands::tail::run(args),
+        Command::Replay(args) => commands::replay::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Schema => commands::schema::run(),
     };

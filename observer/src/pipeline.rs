@@ -10,8 +10,8 @@ use crate::{
         oom::{Join, Surroundings, event as oom_event},
         recent::{Recent, RecentDeaths},
     },
-    enrich::{Enricher, Host, kallsyms},
-    kernel::clock::Clock,
+    enrich::{Enricher, Host, Symbols},
+    kernel::{clock::Clock, loss::Loss},
     model::{
         Body, Event, ExitEvent, LossEvent, Missing, Process, SCHEMA, SessionEvent, Status, Time,
     },
@@ -21,21 +21,23 @@ use crate::{
 pub struct Pipeline {
     host: Host,
     enricher: Enricher,
+    symbols: Symbols,
     joiner: Joiner,
     recent: RecentDeaths,
     seen: Seen,
     seq: u64,
-    /// Records that could not be decoded so far.
-    pub undecodable: u64,
+    /// Records that could not be decoded, and were not told yet.
+    undecodable: u64,
 }
 
 impl Pipeline {
     /// A pipeline that has seen nothing.
     #[must_use]
-    pub fn new(host: Host, clock: Clock) -> Self {
+    pub fn new(host: Host, enricher: Enricher, symbols: Symbols) -> Self {
         Self {
             host,
-            enricher: Enricher::new(clock),
+            enricher,
+            symbols,
             joiner: Joiner::default(),
             recent: RecentDeaths::default(),
             seen: Seen::default(),
@@ -49,17 +51,31 @@ impl Pipeline {
         self.event(now_ns, Body::Session(Box::new(session)))
     }
 
-    /// An event that tells of a loss between two moments of `CLOCK_BOOTTIME`.
-    pub fn loss(&mut self, kind: &str, count: u64, span_ns: (u64, u64), reason: &str, at_most: bool) -> Event {
+    /// An event that tells of a loss.
+    pub fn loss(&mut self, loss: &Loss) -> Event {
         let clock = &self.enricher.clock;
-        let loss = LossEvent {
-            lost: [(kind.to_owned(), count)].into(),
-            from: Time(clock.time(span_ns.0)),
-            to: Time(clock.time(span_ns.1)),
-            reason: reason.to_owned(),
-            at_most,
+        let (from_ns, to_ns) = loss.span_ns;
+        let event = LossEvent {
+            lost: [(loss.kind.clone(), loss.count)].into(),
+            from: Time(clock.time(from_ns)),
+            to: Time(clock.time(to_ns)),
+            reason: loss.reason.clone(),
+            at_most: loss.at_most,
         };
-        self.event(span_ns.1, Body::Loss(loss))
+        self.event(to_ns, Body::Loss(event))
+    }
+
+    /// An event that tells of records that could not be decoded since the last one.
+    pub fn unreadable(&mut self, span_ns: (u64, u64)) -> Option<Event> {
+        let count = std::mem::take(&mut self.undecodable);
+        let (kind, reason) = ("unknown".to_owned(), "they could not be decoded".to_owned());
+        (count > 0).then(|| self.loss(&Loss { kind, count, span_ns, reason, at_most: false }))
+    }
+
+    /// The clock that events are told by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.enricher.clock
     }
 
     /// Takes records in, in any order; events come out.
@@ -117,7 +133,7 @@ impl Pipeline {
         // The victim's own record, taken in its context, knows more than what could be read from outside.
         let victim = self.enricher.process(exit.map_or(&oom.victim, |exit| &exit.task));
         let trigger = self.enricher.process(&oom.trigger);
-        let callers = kallsyms::names(oom.frames());
+        let callers = self.symbols.names(oom.frames());
         let around = Surroundings {
             page_bytes: self.host.page_bytes,
             memory_v1: self.host.memory_v1,

@@ -1,13 +1,14 @@
 //! The live kernel as a source of events, losses included.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use observer_common::loss::{SLOTS, lost_kind};
 
+use super::record::Recorder;
 use crate::{
-    enrich::Host,
-    kernel::{Kernel, clock, clock::Clock, load::Options, preflight, rings::RingReader},
+    enrich::{Enricher, Host, Symbols},
+    kernel::{Kernel, clock, clock::Clock, load::Options, loss::Loss, preflight, recording::Header, rings::RingReader},
     model::{ClockInfo, Event, HookInfo, SessionEvent, Time},
     pipeline::Pipeline,
 };
@@ -18,6 +19,7 @@ pub struct Live {
     rings: RingReader,
     pipeline: Pipeline,
     losses: Losses,
+    recorder: Option<Recorder>,
 }
 
 impl Live {
@@ -25,30 +27,42 @@ impl Live {
     pub fn start(options: Options) -> Result<Self> {
         let mut kernel = Kernel::load(options)?;
         let rings = kernel.take_rings().context("rings taken twice")?.watch()?;
-        let pipeline = Pipeline::new(Host::this(), Clock::new());
-        Ok(Self { kernel, rings, pipeline, losses: Losses::default() })
+        let pipeline = Pipeline::new(Host::this(), Enricher::new(Clock::new()), Symbols::Running);
+        Ok(Self { kernel, rings, pipeline, losses: Losses::default(), recorder: None })
+    }
+
+    /// Records what comes from now on to a new file; [`Self::session`] comes next.
+    pub fn record(&mut self, path: &Path) -> Result<()> {
+        let epoch = self.pipeline.clock().boot_epoch_ns();
+        let header = Header::new(&Host::this(), epoch, clock::boot_ns(), self.session_info());
+        self.recorder = Some(Recorder::create(path, &header)?);
+        Ok(())
     }
 
     /// The first event: what is watched, and how.
     pub fn session(&mut self) -> Event {
         let now = clock::boot_ns();
+        self.losses.since_ns = now;
+        let session = self.session_info();
+        self.pipeline.session(session, now)
+    }
+
+    fn session_info(&self) -> SessionEvent {
         let hooks = self.kernel.attached.iter().map(|attached| HookInfo {
             program: attached.hook.program.to_owned(),
             hook: attached.hook.attach.to_string(),
             attached: attached.refused.is_none(),
             refused: attached.refused.clone(),
         });
-        let session = SessionEvent {
+        SessionEvent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: preflight::release(),
             hooks: hooks.collect(),
             clock: ClockInfo {
                 source: "CLOCK_BOOTTIME".to_owned(),
-                boot_time: Time(Clock::new().time(0)),
+                boot_time: Time(self.pipeline.clock().time(0)),
             },
-        };
-        self.losses.since_ns = now;
-        self.pipeline.session(session, now)
+        }
     }
 
     /// Waits until there is something to do. Dropping the future loses nothing.
@@ -63,7 +77,11 @@ impl Live {
     /// Events that are ready.
     pub fn events(&mut self) -> Result<Vec<Event>> {
         let records = self.rings.drain();
-        let mut events = self.pipeline.feed(&records, clock::boot_ns());
+        let now = clock::boot_ns();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.drain(now, &records);
+        }
+        let mut events = self.pipeline.feed(&records, now);
         self.losses(&mut events)?;
         Ok(events)
     }
@@ -82,7 +100,12 @@ impl Live {
 
     fn losses(&mut self, events: &mut Vec<Event>) -> Result<()> {
         let now = clock::boot_ns();
-        let span = (self.losses.since_ns, now);
+        let span_ns = (self.losses.since_ns, now);
+        let mut found = Vec::new();
+        let mut loss = |kind: &str, count, reason: &str, at_most| {
+            let (kind, reason) = (kind.to_owned(), reason.to_owned());
+            found.push(Loss { kind, count, span_ns, reason, at_most });
+        };
         let lost = self.kernel.lost()?;
         for (slot, (count, known)) in (0..SLOTS).zip(lost.iter().zip(&mut self.losses.lost)) {
             if *count > *known {
@@ -91,24 +114,22 @@ impl Live {
                     "signal" => "the kernel had no room for the sender of a signal",
                     _ => "the ring was full: they came faster than they could be written out",
                 };
-                events.push(self.pipeline.loss(kind, *count - *known, span, reason, false));
+                loss(kind, *count - *known, reason, false);
                 *known = *count;
             }
         }
         let skipped = self.kernel.skipped_exits();
         if skipped > self.losses.skipped {
-            let count = skipped - self.losses.skipped;
             let reason = "the kernel skipped the exit programs for a thread that was preempted inside them";
-            events.push(self.pipeline.loss("exit", count, span, reason, true));
+            loss("exit", skipped - self.losses.skipped, reason, true);
             self.losses.skipped = skipped;
         }
-        let undecodable = self.pipeline.undecodable;
-        if undecodable > self.losses.undecodable {
-            let count = undecodable - self.losses.undecodable;
-            events.push(self.pipeline.loss("unknown", count, span, "they could not be decoded", false));
-            self.losses.undecodable = undecodable;
-        }
         self.losses.since_ns = now;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.losses(&found);
+        }
+        events.extend(found.iter().map(|loss| self.pipeline.loss(loss)));
+        events.extend(self.pipeline.unreadable(span_ns));
         Ok(())
     }
 }
@@ -119,7 +140,6 @@ struct Losses {
     since_ns: u64,
     lost: [u64; SLOTS as usize],
     skipped: u64,
-    undecodable: u64,
 }
 
 async fn until(deadline_ns: Option<u64>) {

@@ -2,5 +2,8 @@
 
 pub mod doctor;
 pub mod live;
+pub mod record;
+pub mod replay;
 pub mod schema;
+pub mod show;
 pub mod tail;

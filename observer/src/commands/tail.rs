@@ -1,6 +1,6 @@
 //! `observer tail`: live events, standalone.
 
-use std::{collections::BTreeMap, pin::pin};
+use std::pin::pin;
 
 use anyhow::{Context, Result};
 use aya_log::EbpfLogger;
@@ -10,18 +10,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::live::Live;
+use super::{live::Live, show::Show};
 use crate::{
-    cli::{EbpfLog, Format, TailArgs},
+    cli::{EbpfLog, TailArgs},
     error::status,
     kernel::load::Options,
     logging,
-    model::{Body, Event, Kind},
-    sinks::{
-        stdout::{Output, Reader},
-        style::Palette,
-        text::TextFormat,
-    },
+    sinks::stdout::Reader,
 };
 
 /// Shows events until Ctrl-C, SIGTERM, or until nobody reads any more.
@@ -36,11 +31,18 @@ pub fn run(args: &TailArgs) -> Result<u8> {
 async fn tail(args: &TailArgs) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut live = Live::start(Options { exits_all: args.all, log_level: args.ebpf_log.level() })?;
+    let mut live = Live::start(Options {
+        exits_all: args.all,
+        log_level: args.ebpf_log.level(),
+        ..Options::default()
+    })?;
     if args.ebpf_log != EbpfLog::Off {
         forward_log(&mut live)?;
     }
-    let mut show = Show::new(args);
+    if let Some(path) = &args.record {
+        live.record(path)?;
+    }
+    let mut show = Show::new(&args.show, TimeZone::system());
     let outcome = {
         let mut stop = pin!(async {
             tokio::select! {
@@ -94,56 +96,4 @@ fn forward_log(live: &mut Live) -> Result<()> {
         }
     });
     Ok(())
-}
-
-/// Filters, formats, writes and counts.
-struct Show<'a> {
-    args: &'a TailArgs,
-    text: TextFormat,
-    output: Output,
-    shown: BTreeMap<Kind, u64>,
-    lost: u64,
-}
-
-impl<'a> Show<'a> {
-    fn new(args: &'a TailArgs) -> Self {
-        Self {
-            args,
-            text: TextFormat::new(Palette::for_stdout(), TimeZone::system()),
-            output: Output::stdout(),
-            shown: BTreeMap::new(),
-            lost: 0,
-        }
-    }
-
-    async fn events(&mut self, events: &[Event]) -> Result<Reader> {
-        for event in events {
-            if let Body::Loss(loss) = &event.body {
-                self.lost += loss.lost.values().sum::<u64>();
-            }
-            if !self.args.filter.matches(event) {
-                continue;
-            }
-            let text = if self.args.json || self.args.format == Format::Json {
-                serde_json::to_string(event)? + "\n"
-            } else {
-                self.text.event(event)
-            };
-            if self.output.write(&text).await? == Reader::Gone {
-                return Ok(Reader::Gone);
-            }
-            *self.shown.entry(event.body.kind()).or_default() += 1;
-        }
-        Ok(self.output.flush().await?)
-    }
-
-    fn summary(&self) -> String {
-        let count = |kind| self.shown.get(&kind).copied().unwrap_or(0);
-        format!(
-            "observer: {} deaths, {} OOM kills shown; {} records lost",
-            count(Kind::Exit),
-            count(Kind::Oom),
-            self.lost
-        )
-    }
 }

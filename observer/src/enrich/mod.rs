@@ -7,4 +7,6 @@ pub mod process;
 pub mod users;
 
 pub use host::Host;
+pub use kallsyms::Symbols;
 pub use process::Enricher;
+pub use users::Users;

@@ -74,7 +74,7 @@ impl Enricher {
         process.uid = Some(uid);
         process.user = self.users.name(uid).map(str::to_owned);
         if process.user.is_none() {
-            note(&mut process.missing, "user", "no such id in /etc/passwd");
+            note(&mut process.missing, "user", self.users.absence());
         }
     }
 }

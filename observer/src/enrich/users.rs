@@ -9,7 +9,8 @@ use std::{
 /// The names on this host, read again when the file changes.
 #[derive(Debug)]
 pub struct Users {
-    path: PathBuf,
+    /// `None`: the names never change.
+    path: Option<PathBuf>,
     changed: Option<SystemTime>,
     looked: Option<Instant>,
     names: HashMap<u32, String>,
@@ -22,7 +23,22 @@ impl Users {
     /// Names from a file in the form of passwd(5).
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), changed: None, looked: None, names: HashMap::new() }
+        Self { path: Some(path.into()), changed: None, looked: None, names: HashMap::new() }
+    }
+
+    /// These names and no others, for a recording: this host's names are not those of the host that recorded.
+    #[must_use]
+    pub fn fixed(names: HashMap<u32, String>) -> Self {
+        Self { path: None, changed: None, looked: None, names }
+    }
+
+    /// Why an id has no name.
+    #[must_use]
+    pub fn absence(&self) -> &'static str {
+        match self.path {
+            Some(_) => "no such id in /etc/passwd",
+            None => "a recording holds no user names",
+        }
     }
 
     /// A user's name.
@@ -35,11 +51,12 @@ impl Users {
     }
 
     fn refresh(&mut self) {
-        let changed = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
+        let Some(path) = &self.path else { return };
+        let changed = std::fs::metadata(path).and_then(|m| m.modified()).ok();
         if changed.is_some() && changed == self.changed {
             return;
         }
-        let Ok(bytes) = std::fs::read(&self.path) else { return };
+        let Ok(bytes) = std::fs::read(path) else { return };
         self.changed = changed;
         self.names.clear();
         for line in String::from_utf8_lossy(&bytes).lines() {

@@ -10,6 +10,8 @@ pub struct Clock {
     /// (pid, start time) must not change when the clock is set.
     first: i128,
     now: i128,
+    /// A recording's: never sampled.
+    fixed: bool,
 }
 
 /// A smaller change is the jitter of sampling two clocks one after the other.
@@ -20,21 +22,30 @@ impl Clock {
     #[must_use]
     pub fn new() -> Self {
         let offset = sample();
-        Self { first: offset, now: offset }
+        Self { first: offset, now: offset, fixed: false }
     }
 
     /// A clock of a recording: `boot_ns` is the epoch's nanoseconds at boot.
     #[must_use]
     pub fn fixed(boot_ns: i128) -> Self {
-        Self { first: boot_ns, now: boot_ns }
+        Self { first: boot_ns, now: boot_ns, fixed: true }
     }
 
     /// Follows the time of day when it was set.
     pub fn resample(&mut self) {
+        if self.fixed {
+            return;
+        }
         let offset = sample();
         if (offset - self.now).abs() > STEP_NS {
             self.now = offset;
         }
+    }
+
+    /// Nanoseconds of the epoch at boot, as first sampled.
+    #[must_use]
+    pub fn boot_epoch_ns(&self) -> i64 {
+        i64::try_from(self.first).unwrap_or(0)
     }
 
     /// When something happened, by the time of day as it is now.

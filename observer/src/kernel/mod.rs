@@ -1,11 +1,13 @@
-//! Stage 1: from the kernel to bytes. Loads the eBPF programs, and drains their rings.
+//! Stage 1: from the kernel to bytes. Loads the eBPF programs, and drains their rings; or reads a recording of them.
 
 pub mod btf;
 pub mod clock;
 pub mod hooks;
 pub mod load;
+pub mod loss;
 pub mod offsets;
 pub mod preflight;
+pub mod recording;
 pub mod rings;
 
 pub use load::Kernel;
