@@ -132,7 +132,7 @@ impl Observer {
 
     /// Waits until it ends by itself, and judges as [`Self::stop`] does.
     pub fn finish(mut self) -> Finished {
-        let status = self.process.wait().status;
+        let status = self.process.wait();
         self.process.out.to_the_end();
         self.read();
         let lines = self.process.err.to_the_end();

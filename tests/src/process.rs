@@ -2,13 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use crate::sys::{self, Ended};
-use crate::{ours, patience};
+use crate::{ours, patience, sys};
 
 /// A child with both of its outputs read line by line as they come. Killed by its pid on drop.
 pub struct Process {
@@ -16,7 +15,7 @@ pub struct Process {
     /// Its pid, which stays its own until it is reaped.
     pub pid: u32,
     handle: OwnedFd,
-    ended: Option<Ended>,
+    ended: Option<ExitStatus>,
     /// Standard output.
     pub out: Arc<Lines>,
     /// Standard error.
@@ -35,7 +34,7 @@ impl Process {
         Self::start_reading(command, false)
     }
 
-    #[expect(clippy::zombie_processes, reason = "reaped by `wait` or on drop, with its rusage")]
+    #[expect(clippy::zombie_processes, reason = "reaped by `wait` or on drop")]
     fn start_reading(mut command: Command, at_once: bool) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -55,7 +54,7 @@ impl Process {
     }
 
     /// Waits for its end and reaps it.
-    pub fn wait(&mut self) -> Ended {
+    pub fn wait(&mut self) -> ExitStatus {
         if let Some(ended) = self.ended {
             return ended;
         }

@@ -40,27 +40,14 @@ pub fn ended_within(handle: &OwnedFd, limit: Duration) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, ms) == 1 }
 }
 
-/// How a child ended, as wait(2) has it.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    /// Code or signal.
-    pub status: ExitStatus,
-    /// The most memory that it, or a child that it reaped, ever had at a time.
-    pub peak_rss_bytes: u64,
-}
-
 /// Reaps a child that has ended.
-pub fn reap(pid: u32) -> Ended {
+pub fn reap(pid: u32) -> ExitStatus {
     let pid = libc::pid_t::try_from(pid).expect("a pid fits");
-    // SAFETY: both results outlive the call; all zeros is a valid `rusage`.
-    let (reaped, status, usage) = unsafe {
-        let mut status = 0;
-        let mut usage: libc::rusage = std::mem::zeroed();
-        (libc::wait4(pid, &raw mut status, 0, &raw mut usage), status, usage)
-    };
-    assert_eq!(reaped, pid, "wait4: {}", std::io::Error::last_os_error());
-    let peak_rss_bytes = u64::try_from(usage.ru_maxrss).expect("a size") * 1024;
-    Ended { status: ExitStatus::from_raw(status), peak_rss_bytes }
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    let reaped = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(reaped, pid, "waitpid: {}", std::io::Error::last_os_error());
+    ExitStatus::from_raw(status)
 }
 
 /// Whether this is root, by effective user.

@@ -2,12 +2,11 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use crate::process::Process;
-use crate::sys::{self, Ended};
-use crate::{binaries, ours, patience};
+use crate::{binaries, ours, patience, sys};
 
 /// A running workload. When it is dropped, it and every process that it named are killed.
 pub struct Workload {
@@ -20,7 +19,7 @@ pub struct Workload {
 }
 
 /// Runs a workload to its end.
-pub fn run<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> (Workload, Ended) {
+pub fn run<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> (Workload, ExitStatus) {
     let mut workload = Workload::start(words);
     let ended = workload.wait();
     (workload, ended)
@@ -61,7 +60,7 @@ impl Workload {
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> Ended {
+    pub fn wait(&mut self) -> ExitStatus {
         self.process.wait()
     }
 

@@ -9,10 +9,10 @@ use observer_tests::{Workload, run};
 /// Exit code, or the negative signal.
 fn end_of(words: &str) -> i32 {
     let (_workload, ended) = run(words.split(' '));
-    match (ended.status.code(), ended.status.signal()) {
+    match (ended.code(), ended.signal()) {
         (Some(code), None) => code,
         (None, Some(signal)) => -signal,
-        _ => panic!("{words}: {}", ended.status),
+        _ => panic!("{words}: {ended}"),
     }
 }
 
@@ -84,14 +84,14 @@ fn a_fault_is_announced_with_its_address() {
 fn a_waiting_process_ends_when_it_is_asked() {
     let mut workload = Workload::start_ready(["wait"]);
     workload.signal(libc::SIGTERM);
-    assert_eq!(workload.wait().status.signal(), Some(libc::SIGTERM));
+    assert_eq!(workload.wait().signal(), Some(libc::SIGTERM));
 }
 
 #[test]
 fn a_handled_sigterm_ends_in_a_code() {
     let mut workload = Workload::start_ready(["handle-term", "12", "5"]);
     workload.signal(libc::SIGTERM);
-    assert_eq!(workload.wait().status.code(), Some(12));
+    assert_eq!(workload.wait().code(), Some(12));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn only_sigkill_ends_one_that_does_not_listen() {
         let mut workload = Workload::start_ready(["ignore-term", how]);
         workload.signal(libc::SIGTERM);
         workload.signal(libc::SIGKILL);
-        assert_eq!(workload.wait().status.signal(), Some(libc::SIGKILL), "{how}");
+        assert_eq!(workload.wait().signal(), Some(libc::SIGKILL), "{how}");
     }
 }
 
@@ -109,8 +109,8 @@ fn each_way_to_send_a_signal_arrives() {
     for method in ["kill", "group", "tgkill", "sigqueue", "pidfd"] {
         let mut target = Workload::start_ready(["own-group", "wait"]);
         let (_sender, sent) = run(["send", method, "15", &target.pid().to_string()]);
-        assert_eq!(sent.status.code(), Some(0), "{method}");
-        assert_eq!(target.wait().status.signal(), Some(libc::SIGTERM), "{method}");
+        assert_eq!(sent.code(), Some(0), "{method}");
+        assert_eq!(target.wait().signal(), Some(libc::SIGTERM), "{method}");
     }
 }
 
@@ -119,13 +119,13 @@ fn a_shell_takes_the_signal_of_its_child_for_its_code() {
     let mut shell = Workload::start(["shell"]);
     let child = shell.pid_of("child_pid").to_string();
     let (_sender, _) = run(["send", "kill", "9", &child]);
-    assert_eq!(shell.wait().status.code(), Some(137));
+    assert_eq!(shell.wait().code(), Some(137));
 }
 
 #[test]
 fn a_storm_counts_what_it_reaped() {
     let (mut storm, ended) = run(["storm", "150", "1", "pids"]);
-    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.code(), Some(0));
     assert_eq!(storm.number("total"), 150);
     assert_eq!(storm.all_pids("child_pid").len(), 150);
     let (mut killed, _) = run(["storm-killed", "120"]);
@@ -138,7 +138,7 @@ fn a_storm_counts_what_it_reaped() {
 fn a_leader_that_left_first_can_still_be_killed() {
     let mut workload = Workload::start_ready(["leader-first", "wait"]);
     workload.signal(libc::SIGKILL);
-    assert_eq!(workload.wait().status.signal(), Some(libc::SIGKILL));
+    assert_eq!(workload.wait().signal(), Some(libc::SIGKILL));
 }
 
 #[test]
@@ -146,12 +146,12 @@ fn a_port_is_held_and_refused() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.number("port"));
     let (mut refused, ended) = run(["bind", "3", "tcp", &address]);
-    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.code(), Some(0));
     assert_eq!(refused.value("call"), "bind");
     assert_eq!(refused.value("errno"), libc::EADDRINUSE.to_string());
     assert_eq!(refused.number("refused"), 3);
     let (_allowed, ended) = run(["bind", "1", "udp", &address]);
-    assert_eq!(ended.status.code(), Some(1), "another protocol is another port");
+    assert_eq!(ended.code(), Some(1), "another protocol is another port");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_listen_can_be_refused_after_the_bind_went_well() {
 #[test]
 fn a_port_can_be_in_nobodys_hand() {
     let (mut gone, ended) = run(["time-wait", "127.0.0.1:0"]);
-    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.code(), Some(0));
     let mut half_gone = Workload::start_ready(["half-closed", "127.0.0.1:0"]);
     for port in [gone.number("port"), half_gone.number("port")] {
         let (mut refused, _) = run(["bind", "1", "tcp", &format!("127.0.0.1:{port}")]);
@@ -180,7 +180,7 @@ fn a_socket_file_outlives_its_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket").display().to_string();
     let (_gone, ended) = run(["stale", &path]);
-    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(ended.code(), Some(0));
     let (mut refused, _) = run(["bind", "1", "unix", &path]);
     assert_eq!(refused.value("errno"), libc::EADDRINUSE.to_string());
 }

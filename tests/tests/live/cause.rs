@@ -29,7 +29,7 @@ fn exit_of(words: &str) -> Value {
     let (workload, ended) = run(words.split(' '));
     observer.exit_of(workload.pid());
     let exit = observer.stop().story.only_exit_of(workload.pid()).clone();
-    assert_has(&exit, &json!({ "status": expected_status(ended.status) }));
+    assert_has(&exit, &json!({ "status": expected_status(ended) }));
     exit
 }
 
@@ -99,7 +99,7 @@ fn faults_have_code_and_address() {
         let (mut workload, ended) = run(words.split(' '));
         let exit = observer.exit_of(workload.pid());
         let cause = json!({"type": "fault", "code_name": code_name, "sender": null});
-        assert_has(&exit, &json!({"status": expected_status(ended.status), "cause": cause}));
+        assert_has(&exit, &json!({"status": expected_status(ended), "cause": cause}));
         let told = address(&exit["cause"]).expect("a fault has an address");
         if words.starts_with("segv") || words == "bus" {
             let announced = workload.value("address");
@@ -131,7 +131,7 @@ fn a_core_file() {
         let exit = {
             let mut observer = Observer::tail(&[]);
             let (workload, ended) = run(["with-core", folder_name].iter().chain(end));
-            assert!(ended.status.to_string().contains("core dumped"), "{}", ended.status);
+            assert!(ended.to_string().contains("core dumped"), "{ended}");
             observer.exit_of(workload.pid());
             observer.stop().story.only_exit_of(workload.pid()).clone()
         };

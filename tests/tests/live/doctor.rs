@@ -24,7 +24,7 @@ fn assert_refused(wrappers: &[&str], word: &str) {
         let mut observer = Workload::start(&words);
         let ended = observer.wait();
         let stderr = observer.stderr();
-        assert_eq!(ended.status.code(), Some(3), "{}: {stderr:?}", ended.status);
+        assert_eq!(ended.code(), Some(3), "{ended}: {stderr:?}");
         assert_eq!(stderr.len(), 1, "{stderr:#?}");
         assert!(stderr[0].contains(word), "{stderr:?}");
     }

@@ -164,15 +164,15 @@ fn times_and_lifetime() {
 }
 
 fn peak_memory() {
-    let mut observer = Observer::tail(&[]);
-    let (workload, ended) = run(["peak", "40", "4"]);
-    let exit = observer.exit_of(workload.pid());
-    observer.stop();
-    let told = exit["peak_rss_bytes"].as_u64().expect("a size");
-    // The kernel counts memory for each CPU and adds up now and then.
-    let slack = 2 << 20;
-    assert!(told + slack >= 40 << 20, "{told} told of 40 MiB touched");
-    assert!(told.abs_diff(ended.peak_rss_bytes) <= slack, "{told} {}", ended.peak_rss_bytes);
+    const MIB: u64 = 1 << 20;
+    for touched in [24, 80] {
+        let exit = exit_of(&["peak", &touched.to_string(), "4"]);
+        let told = exit["peak_rss_bytes"].as_u64().expect("a size");
+        // The kernel counts memory for each CPU and adds up now and then; the program itself
+        // and its libraries come on top.
+        let plausible = touched * MIB - 2 * MIB..touched * MIB + 16 * MIB;
+        assert!(plausible.contains(&told), "{told} told of {touched} MiB touched");
+    }
 }
 
 fn network_of_its_own() {

@@ -30,7 +30,7 @@ fn one_exit_each(command_lines: &[&str]) {
         assert_eq!(exit["process"]["args"][1], words.split(' ').next().expect("a command"));
         // The process's own name, whichever thread was the last.
         let process = json!({ "comm": "workload" });
-        assert_has(exit, &json!({"status": expected_status(ended.status), "process": process}));
+        assert_has(exit, &json!({"status": expected_status(*ended), "process": process}));
     }
 }
 
@@ -74,7 +74,7 @@ fn leader_left_first_and_the_rest_was_killed() {
     observer.exit_of(workload.pid());
     let finished = observer.stop();
     let exit = finished.story.only_exit_of(workload.pid());
-    assert_has(exit, &json!({ "status": expected_status(ended.status) }));
+    assert_has(exit, &json!({ "status": expected_status(ended) }));
 }
 
 fn forty_threads_leave_at_once() {
@@ -99,7 +99,7 @@ fn exec_from_a_thread_is_no_death() {
     observer.exit_of(workload.pid());
     let finished = observer.stop();
     let exit = finished.story.only_exit_of(workload.pid());
-    assert_has(exit, &json!({ "status": expected_status(ended.status) }));
+    assert_has(exit, &json!({ "status": expected_status(ended) }));
     assert_eq!(exit["process"]["args"][1], "wait", "it died as what it had become");
 }
 
@@ -158,5 +158,5 @@ fn process_older_than_the_observer() {
     observer.exit_of(workload.pid());
     let finished = observer.stop();
     let exit = finished.story.only_exit_of(workload.pid());
-    assert_has(exit, &json!({ "status": expected_status(ended.status) }));
+    assert_has(exit, &json!({ "status": expected_status(ended) }));
 }

@@ -53,7 +53,7 @@ fn wait_for_kill(observer: &mut Observer, victim: u32) {
 fn own_limit() {
     let group = Cgroup::with_memory(LIMIT);
     let mut observer = Observer::tail(&[]);
-    let (hog, ended) = run(["in-cgroup", group.arg(), "hog", "200"]);
+    let (hog, _) = run(["in-cgroup", group.arg(), "hog", "200"]);
     wait_for_kill(&mut observer, hog.pid());
     let story = observer.stop().story;
     let oom = kill_of(&story, hog.pid(), &group.path);
@@ -75,8 +75,9 @@ fn own_limit() {
     assert!(bytes(&memory["page_table_bytes"]) > 0, "{memory}");
     bytes(&memory["file_rss_bytes"]);
     assert_eq!(bytes(&memory["shmem_rss_bytes"]), 0, "{memory}");
+    // Pages of files, which others paid for, come on top.
     let peak = bytes(&story.only_exit_of(hog.pid())["peak_rss_bytes"]);
-    assert!(peak.abs_diff(ended.peak_rss_bytes) <= 2 * MIB, "{peak} {}", ended.peak_rss_bytes);
+    assert!((anon..LIMIT + 16 * MIB).contains(&peak), "{peak} of {anon} anonymous");
 }
 
 /// The victim's own group has no limit: that of the group two levels up is full.

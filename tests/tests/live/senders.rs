@@ -1,5 +1,6 @@
 //! Deaths in which somebody else had a hand: who sent the signal, and what came before it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -22,6 +23,7 @@ crate::tests![
     a_sender_in_a_pid_namespace,
     the_end_of_a_pid_namespace,
     the_name_of_an_oom_daemon_is_not_enough,
+    an_installed_oom_daemon,
 ];
 
 /// Starts a victim that waits, lets a workload of its own send it `signal`, and gives the
@@ -250,4 +252,26 @@ fn killed_by_copy(program: &Path) -> Value {
     let exit = observer.stop().story.only_exit_of(victim.pid()).clone();
     assert_has(&exit, &json!({"cause": {"sender": {"pid": sender.pid()}}}));
     exit
+}
+
+/// Root's program where root installs programs (as this one process sees it) is the real thing;
+/// run by another user it is none, for that user may do as he likes with it.
+fn an_installed_oom_daemon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::copy(binaries::workload(), folder.path().join("earlyoom")).expect("room for a copy");
+    let readable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), readable).expect("it is ours");
+    let installed = ["see", folder.path().to_str().expect("UTF-8"), "/usr/sbin"];
+    let run_it = ["exec", "/usr/sbin/earlyoom", "send", "kill", "9"];
+    for (user, cause_type) in [(&[][..], "oom_daemon"), (&["as-user", "65534"], "killed")] {
+        let mut observer = Observer::tail(&[]);
+        let mut victim = Workload::start_ready(["as-user", "65534", "wait"]);
+        let pid = victim.pid().to_string();
+        let (sender, _) = run(installed.iter().chain(user).chain(&run_it).chain(&[pid.as_str()]));
+        victim.wait();
+        observer.exit_of(victim.pid());
+        let exit = observer.stop().story.only_exit_of(victim.pid()).clone();
+        let sender = json!({"pid": sender.pid(), "exe": "/usr/sbin/earlyoom"});
+        assert_has(&exit, &json!({"cause": {"type": cause_type, "sender": sender}}));
+    }
 }

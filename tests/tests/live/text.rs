@@ -36,7 +36,7 @@ fn text_with(mut process: Process, word: &str) -> String {
         known = process.out.so_far().len();
     }
     process.signal(libc::SIGINT);
-    assert!(process.wait().status.success());
+    assert!(process.wait().success());
     text(process.out.to_the_end())
 }
 
@@ -105,7 +105,10 @@ fn close_the_pipe(words: &[&str]) {
     let output = child.wait_with_output().expect("it is ours");
     assert!(in_time, "it goes on");
     assert!(output.status.success(), "{}", output.status);
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    // The count that Ctrl-C gets may be said here too; nothing more.
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(stderr.lines().count() <= 1, "{stderr}");
+    assert!(stderr.is_empty() || stderr.contains("lost"), "{stderr}");
 }
 
 fn a_closed_pipe_is_no_error() {

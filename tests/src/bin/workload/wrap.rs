@@ -1,6 +1,6 @@
 //! Wrappers: each changes one thing about this process and runs the rest of the command line.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("oom-adj", oom_adj),
     ("own-group", own_group),
     ("hide", hide),
+    ("see", see),
     ("without-capabilities", without_capabilities),
     ("exec", exec),
 ];
@@ -112,7 +113,23 @@ fn own_group(args: Args) -> Outcome {
 
 /// `hide DIR COMMAND…`: sees an empty folder there. Nobody else does.
 fn hide(mut args: Args) -> Outcome {
-    let dir = CString::new(args.os("DIR")?.into_vec()).map_err(|why| why.to_string())?;
+    let dir = path(&mut args, "DIR")?;
+    mount_privately(c"tmpfs", &dir, libc::MS_RDONLY)?;
+    run(args)
+}
+
+/// `see SOURCE DIR COMMAND…`: sees at DIR what is in SOURCE. Nobody else does.
+fn see(mut args: Args) -> Outcome {
+    let (source, dir) = (path(&mut args, "SOURCE")?, path(&mut args, "DIR")?);
+    mount_privately(&source, &dir, libc::MS_BIND)?;
+    run(args)
+}
+
+fn path(args: &mut Args, what: &str) -> Result<CString, String> {
+    CString::new(args.os(what)?.into_vec()).map_err(|why| why.to_string())
+}
+
+fn mount_privately(source: &CStr, dir: &CStr, flags: libc::c_ulong) -> Result<(), String> {
     let private = libc::MS_REC | libc::MS_PRIVATE;
     let nothing = std::ptr::null();
     // SAFETY: C strings, and no data.
@@ -120,11 +137,10 @@ fn hide(mut args: Args) -> Outcome {
         sys::check("unshare", libc::unshare(libc::CLONE_NEWNS))?;
         let root = libc::mount(nothing, c"/".as_ptr(), nothing, private, nothing.cast());
         sys::check("mount /", root)?;
-        let tmpfs = c"tmpfs".as_ptr();
-        let hidden = libc::mount(tmpfs, dir.as_ptr(), tmpfs, libc::MS_RDONLY, nothing.cast());
-        sys::check("mount tmpfs", hidden)?;
+        let kind = c"tmpfs".as_ptr();
+        let mounted = libc::mount(source.as_ptr(), dir.as_ptr(), kind, flags, nothing.cast());
+        sys::check("mount", mounted).map(drop)
     }
-    run(args)
 }
 
 /// `without-capabilities COMMAND…`: what COMMAND executes is root by name only.
