@@ -120,18 +120,24 @@ impl Cgroup {
     }
 }
 
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // The last process is reaped before its cgroup knows that it is empty.
+impl Cgroup {
+    /// Removes an empty group. The last process is reaped before its group knows that it is.
+    pub fn remove(dir: &Path) {
         let deadline = Instant::now() + patience::limit();
-        while let Err(why) = fs::remove_dir(&self.dir) {
+        while let Err(why) = fs::remove_dir(dir) {
             let busy = why.kind() == ErrorKind::ResourceBusy;
             if !busy || Instant::now() > deadline {
-                assert!(thread::panicking(), "{}: {why}", self.dir.display());
+                assert!(thread::panicking(), "{}: {why}", dir.display());
                 break;
             }
             thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        Self::remove(&self.dir);
     }
 }
 

@@ -16,6 +16,9 @@ crate::tests![
     own_timer,
     faults_have_code_and_address,
     fault_without_an_address,
+    fault_of_one_thread_among_many,
+    fault_that_a_crash_reporter_sent_again,
+    keys_and_hang_ups_of_a_terminal,
     a_core_file needs CoreFile,
     no_core_file needs CoreFile,
     shell_whose_child_was_killed,
@@ -121,6 +124,33 @@ fn fault_without_an_address() {
             let cause = json!({"type": "fault", "code_name": "SI_KERNEL", "address": null});
             assert_has(&exit, &json!({ "cause": cause }));
         }
+    }
+}
+
+fn fault_of_one_thread_among_many() {
+    let cause = json!({"type": "fault", "code_name": "SEGV_MAPERR", "address": "0xdead0000"});
+    let exit = exit_of("threads-fault 30");
+    assert_has(&exit, &json!({"cause": cause, "process": {"comm": "workload"}}));
+}
+
+/// It caught the fault, wrote its report, and sent itself the signal that it had caught: what
+/// ended it is the fault, wherever the last signal came from.
+fn fault_that_a_crash_reporter_sent_again() {
+    let exit = exit_of("reraise");
+    assert_has(&exit, &json!({"status": {"signal": libc::SIGSEGV}}));
+    let evidence = exit["cause"].to_string();
+    assert!(evidence.contains("0xdead0000"), "nothing of the fault itself in {:#}", exit["cause"]);
+}
+
+/// Nobody sent these: the kernel did, for a key or for a terminal that is gone.
+fn keys_and_hang_ups_of_a_terminal() {
+    for what in ["interrupt", "quit", "hangup"] {
+        let mut observer = Observer::tail(&["--all"]);
+        let (mut workload, _) = run(["terminal", what]);
+        let child = workload.pid_of("child_pid");
+        let exit = observer.exit_of(child);
+        observer.stop();
+        assert_has(&exit, &json!({"cause": {"type": "kernel", "sender": null}}));
     }
 }
 

@@ -15,6 +15,7 @@ crate::tests![
     whole_identity_of_an_older_one,
     empty_and_strange_arguments,
     long_arguments_are_cut_with_a_mark,
+    arguments_cut_within_a_letter,
     bytes_that_are_no_text,
     another_user,
     unit_and_cgroup needs CgroupV2,
@@ -25,6 +26,8 @@ crate::tests![
     pids_of_its_own,
     parent_is_named,
     program_file_that_is_gone,
+    program_in_a_deep_folder,
+    cgroup_deep_below needs CgroupV2,
 ];
 
 /// The `exit` of one command line, run to its end.
@@ -91,6 +94,25 @@ fn long_arguments_are_cut_with_a_mark() {
     let mark = args.last().and_then(Value::as_str).is_some_and(|last| last.contains('…'));
     assert!(mark, "no mark where they were cut: {:?}", args.last());
     assert!(args.len() - same <= 1, "after the cut comes more: {:?}", &args[same..]);
+}
+
+/// The cut is ours: it makes no bytes that are no text, and no letter that was not there.
+fn arguments_cut_within_a_letter() {
+    for padding in ["", "x", "xx"] {
+        let long = format!("{padding}{}", "東".repeat(20_000));
+        let exit = exit_of(&["exit", "1", "0", &long]);
+        let process = &exit["process"];
+        assert_has(process, &json!({"args_hex": null}));
+        let last = process["args"].as_array().and_then(|args| args.last());
+        let last = last.and_then(Value::as_str).expect("arguments");
+        let kept = last.trim_end_matches('…');
+        assert!(
+            long.starts_with(kept) && kept.len() >= 3500,
+            "{} … {}",
+            kept.len(),
+            &last[last.len() - 9..]
+        );
+    }
 }
 
 /// Shown replaced, the original beside it.
@@ -226,4 +248,47 @@ fn program_file_that_is_gone() {
     observer.stop();
     let exe = exit["process"]["exe"].as_str().expect("the path that it had");
     assert!(exe.starts_with(copy.to_str().expect("UTF-8")), "{exe}");
+}
+
+/// A path is told whole, or it is said that it is not.
+fn assert_whole_or_marked(process: &Value, key: &str, whole: &str) {
+    match process[key].as_str() {
+        Some(told) if told == whole => {}
+        Some(told) => assert!(told.contains('…'), "{key} is neither whole nor marked: {told}"),
+        None => assert!(!process["missing"][key].is_null(), "{key} is missing without a reason"),
+    }
+}
+
+fn program_in_a_deep_folder() {
+    for depth in [1, 4, 15] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names: Vec<_> = (0..depth).map(|level| format!("{level:0>200}")).collect();
+        let deep = folder.path().join(names.join("/"));
+        fs::create_dir_all(&deep).expect("it is ours");
+        let program = deep.join("program");
+        fs::copy(binaries::workload(), &program).expect("room for a copy");
+        let mut observer = Observer::tail(&[]);
+        let mut command = std::process::Command::new(&program);
+        command.args(["exit", "1"]);
+        let mut workload = Workload::from(command);
+        workload.wait();
+        let exit = observer.exit_of(workload.pid());
+        observer.stop();
+        assert_whole_or_marked(&exit["process"], "exe", program.to_str().expect("UTF-8"));
+    }
+}
+
+fn cgroup_deep_below() {
+    let mut groups = vec![Cgroup::v2("deep")];
+    for level in 0..30 {
+        let inner = groups[level].child(&format!("level-{level}-{}", "x".repeat(40)));
+        groups.push(inner);
+        if [2, 10, 29].contains(&level) {
+            let innermost = groups.last().expect("one at least");
+            let exit = exit_of(&["in-cgroup", innermost.arg(), "exit", "1"]);
+            assert_whole_or_marked(&exit["process"], "cgroup", &innermost.path);
+        }
+    }
+    // Innermost first: a group with others inside cannot be removed.
+    while groups.pop().is_some() {}
 }

@@ -14,6 +14,7 @@ crate::tests![
     killed_by_hand_in_a_group_without_room needs MemoryCgroup,
     victim_older_than_the_observer needs MemoryCgroup,
     only_what_was_asked_for needs MemoryCgroup,
+    death_without_the_oom_event_that_was_left_out needs MemoryCgroup,
 ];
 
 const MIB: u64 = 1 << 20;
@@ -202,4 +203,20 @@ fn only_what_was_asked_for() {
     let story = observer.stop().story;
     assert_eq!(story.of_kind("oom").count(), 1, "{story}");
     assert_eq!(story.of_kind("exit").count(), 0, "{story}");
+}
+
+/// The cause is as certain as ever, and `oom_seq` is not the number of some other event.
+fn death_without_the_oom_event_that_was_left_out() {
+    let group = Cgroup::with_memory(LIMIT);
+    let mut observer = Observer::tail(&["--kind", "exit"]);
+    let (hog, _) = run(["in-cgroup", group.arg(), "hog", "200"]);
+    observer.exit_of(hog.pid());
+    let finished = observer.stop();
+    let exit = finished.story.only_exit_of(hog.pid());
+    assert_eq!(finished.story.of_kind("oom").count(), 0);
+    let cause = json!({"type": "oom_kill", "limit_cgroup": group.path, "sender": null});
+    assert_has(exit, &json!({ "cause": cause }));
+    if let Some(seq) = exit["cause"]["oom_seq"].as_u64() {
+        assert!(!finished.seqs.contains(&seq), "event {seq} is another one; {}", finished.story);
+    }
 }

@@ -13,6 +13,7 @@ crate::tests![
     containers needs CgroupV2,
     filters_narrow_each_other,
     seq_grows_by_one,
+    what_is_left_out_is_not_referred_to,
     two_at_a_time,
     interrupt_is_an_ordinary_end,
     messages_of_the_programs_touch_no_event,
@@ -122,6 +123,28 @@ fn seq_grows_by_one() {
     assert!(seqs.len() > 300, "{}", seqs.len());
     let gaps: Vec<_> = seqs.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
     assert!(gaps.is_empty(), "{gaps:?}");
+}
+
+/// Evidence may name an event by its `seq`: then that event is it, or is not shown, but never
+/// another one.
+fn what_is_left_out_is_not_referred_to() {
+    let mut shell = Workload::start(["shell"]);
+    let child = shell.pid_of("child_pid");
+    let pid = shell.pid().to_string();
+    let mut observer = Observer::tail(&["--pid", &pid]);
+    let (_killer, _) = run(["send", "kill", "9", &child.to_string()]);
+    shell.wait();
+    let exit = observer.exit_of(shell.pid());
+    let finished = observer.stop();
+    let evidence = exit["cause"]["evidence"].to_string();
+    let numbers = evidence.split(|letter: char| !letter.is_ascii_digit());
+    let named: Vec<u64> = numbers.filter_map(|number| number.parse().ok()).collect();
+    assert!(named.contains(&u64::from(child)), "{evidence} does not name the child, {child}");
+    let event = evidence.split("event ").nth(1).and_then(|rest| rest.split(')').next());
+    if let Some(seq) = event.and_then(|seq| seq.parse::<u64>().ok()) {
+        let shown = finished.seqs.contains(&seq);
+        assert!(!shown, "{evidence}: event {seq} is another one; {}", finished.story);
+    }
 }
 
 fn two_at_a_time() {

@@ -8,11 +8,12 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use observer_tests::process::Process;
-use observer_tests::{Workload, observer, patience, run, sys};
+use observer_tests::{Cgroup, Workload, binaries, observer, patience, run, sys};
 
 crate::tests![
     a_death_is_told,
     hostile_names_touch_no_terminal,
+    hostile_paths_touch_no_terminal needs CgroupV2,
     a_closed_pipe_is_no_error,
     a_closed_pipe_is_no_error_for_json,
 ];
@@ -64,30 +65,62 @@ fn is_dangerous(letter: char) -> bool {
         || invisible.contains(&letter)
 }
 
-fn hostile_names_touch_no_terminal() {
-    let names: [&[u8]; 9] = [
-        b"\x1b[2J\x1b[31mx",
-        b"a\nb exit 0",
-        b"a\rb\x08\x7f",
-        b"\xc2\x9b31mx",
-        b"\xff\xfe\x80",
-        "\u{202e}gpj.exe".as_bytes(),
-        "\u{2066}x\u{2069}".as_bytes(),
-        "a\u{200b}\u{200d}b\u{feff}".as_bytes(),
-        "\u{e0041}\u{ad}".as_bytes(),
-    ];
-    let observer = watching();
-    for name in names {
-        let name = OsString::from_vec(name.to_vec());
-        let (_hostile, _) = run(["named".into(), name.clone(), "exit".into(), "1".into(), name]);
-    }
-    let (marker, _) = run(["exit", "1", "0", "hostile-marker"]);
+const HOSTILE: [&[u8]; 9] = [
+    b"\x1b[2J\x1b[31mx",
+    b"a\nb exit 0",
+    b"a\rb\x08\x7f",
+    b"\xc2\x9b31mx",
+    b"\xff\xfe\x80",
+    "\u{202e}gpj.exe".as_bytes(),
+    "\u{2066}x\u{2069}".as_bytes(),
+    "a\u{200b}\u{200d}b\u{feff}".as_bytes(),
+    "\u{e0041}\u{ad}".as_bytes(),
+];
+
+/// Everything that is shown until a marker has died, which must be harmless.
+fn assert_harmless(observer: Process) {
+    let (marker, _) = run(["exit", "1"]);
     let text = text_with(observer, &marker.pid().to_string());
     let dangerous: Vec<_> = text.chars().filter(|letter| is_dangerous(*letter)).collect();
     assert!(dangerous.is_empty(), "{dangerous:?}");
     // Nor does a name begin a line of its own.
     assert!(!text.lines().any(|line| line.starts_with("b exit 0")));
-    assert!(lines_with(&text, "gpj.exe").len() == 1 || text.contains("gpj.exe"));
+    assert!(text.contains("gpj.exe"), "the names were shown, or nothing is proven");
+}
+
+fn hostile_names_touch_no_terminal() {
+    let observer = watching();
+    for name in HOSTILE {
+        let name = OsString::from_vec(name.to_vec());
+        let (_hostile, _) = run(["named".into(), name.clone(), "exit".into(), "1".into(), name]);
+    }
+    assert_harmless(observer);
+}
+
+/// The paths of a program and of a cgroup are chosen by whoever makes them.
+fn hostile_paths_touch_no_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let group = Cgroup::v2("hostile");
+    let observer = watching();
+    for name in HOSTILE {
+        let name = OsString::from_vec(name.to_vec());
+        let program = folder.path().join(&name);
+        std::fs::copy(binaries::workload(), &program).expect("room for a copy");
+        let inner = group.dir.join(&name);
+        // The kernel refuses a line feed there.
+        let inside = std::fs::create_dir(&inner).is_ok();
+        let mut command = std::process::Command::new(&program);
+        if inside {
+            command.arg("in-cgroup").arg(&inner);
+        }
+        command.args(["exit", "1"]);
+        let mut workload = Workload::from(command);
+        workload.wait();
+        if inside {
+            Cgroup::remove(&inner);
+        }
+    }
+    assert_harmless(observer);
 }
 
 /// Reads the first bytes, closes the pipe, lets somebody die, and waits for an ordinary end.

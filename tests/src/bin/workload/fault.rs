@@ -7,8 +7,15 @@ use std::ffi::c_void;
 use crate::args::Args;
 use crate::{Command, Outcome, sys};
 
-pub(crate) const COMMANDS: &[Command] =
-    &[("segv", segv), ("bus", bus), ("ill", ill), ("fpe", fpe), ("trap", trap)];
+pub(crate) const COMMANDS: &[Command] = &[
+    ("segv", segv),
+    ("bus", bus),
+    ("ill", ill),
+    ("fpe", fpe),
+    ("trap", trap),
+    ("reraise", reraise),
+    ("threads-fault", threads_fault),
+];
 
 const PAGE: usize = 4096;
 
@@ -23,6 +30,35 @@ fn segv(mut args: Args) -> Outcome {
     };
     sys::say("address", format_args!("{address:#x}"));
     write_byte(address);
+    Err("the write went through".to_owned())
+}
+
+/// `reraise`: what a crash reporter does: it catches SIGSEGV, and when it has written its report,
+/// sends the signal again, to itself, with nobody to catch it.
+fn reraise(_args: Args) -> Outcome {
+    extern "C" fn report(signal: i32) {
+        sys::disposition(signal, libc::SIG_DFL);
+        // SAFETY: takes an integer.
+        unsafe { libc::raise(signal) };
+    }
+    sys::disposition(libc::SIGSEGV, report as *const () as libc::sighandler_t);
+    sys::say("address", format_args!("{REPORTED:#x}"));
+    write_byte(REPORTED);
+    Err("the write went through".to_owned())
+}
+
+const REPORTED: usize = 0xdead_0000;
+
+/// `threads-fault N`: N threads wait, one more writes to address 0xdead0000.
+fn threads_fault(mut args: Args) -> Outcome {
+    let number: usize = args.number("N")?;
+    for _ in 0..number {
+        std::thread::spawn(|| sys::pause_for_good());
+    }
+    sys::say("address", format_args!("{REPORTED:#x}"));
+    let named = std::thread::Builder::new().name("a-thread".to_owned());
+    let fault = named.spawn(|| write_byte(REPORTED)).map_err(|why| why.to_string())?;
+    let _never = fault.join();
     Err("the write went through".to_owned())
 }
 

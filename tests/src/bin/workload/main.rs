@@ -17,6 +17,7 @@ mod seccomp;
 mod signals;
 mod socket;
 mod sys;
+mod terminal;
 mod threads;
 mod wrap;
 
@@ -33,12 +34,13 @@ const WRONG_USAGE: u8 = 99;
 type Command = (&'static str, fn(Args) -> Outcome);
 
 /// Each module lists its own, so that a new way to die is one function and one line beside it.
-const COMMANDS: [&[Command]; 10] = [
+const COMMANDS: [&[Command]; 11] = [
     end::COMMANDS,
     fault::COMMANDS,
     limit::COMMANDS,
     seccomp::COMMANDS,
     signals::COMMANDS,
+    terminal::COMMANDS,
     threads::COMMANDS,
     children::COMMANDS,
     memory::COMMANDS,
