@@ -7,6 +7,8 @@ pub const ABI: u16 = 1;
 pub const KIND_EXIT: u16 = 1;
 /// The OOM killer chose a victim: [`crate::oom::OomRecord`].
 pub const KIND_OOM: u16 = 2;
+/// A bind or a listen, or the end of a listener: [`crate::socket::BindRecord`].
+pub const KIND_BIND: u16 = 3;
 
 record! {
     /// The first bytes of every record.

@@ -28,4 +28,5 @@ pub mod offsets;
 pub mod oom;
 pub mod settings;
 pub mod signal;
+pub mod socket;
 pub mod task;

@@ -11,8 +11,16 @@ pub const SLOT_EXIT_AGAIN: u32 = 1;
 pub const SLOT_SIGNAL: u32 = 2;
 /// The OOM program.
 pub const SLOT_OOM: u32 = 3;
+/// The bind programs.
+pub const SLOT_BIND: u32 = 4;
+/// The listen programs.
+pub const SLOT_LISTEN: u32 = 5;
+/// The program for the end of a listener.
+pub const SLOT_STOP: u32 = 6;
+/// The iterator over holders, which loses nothing.
+pub const SLOT_HOLDERS: u32 = 7;
 /// Number of slots.
-pub const SLOTS: u32 = 4;
+pub const SLOTS: u32 = 8;
 
 /// The kind of event that is missing when the program in `slot` loses a record.
 #[must_use]
@@ -21,6 +29,9 @@ pub const fn lost_kind(slot: u32) -> &'static str {
         SLOT_EXIT | SLOT_EXIT_AGAIN => "exit",
         SLOT_SIGNAL => "signal",
         SLOT_OOM => "oom",
+        SLOT_BIND => "bind",
+        SLOT_LISTEN => "listen",
+        SLOT_STOP => "release",
         _ => "unknown",
     }
 }

@@ -4,3 +4,8 @@
 pub const EXITS_ALL: u32 = 0;
 /// Number of settings.
 pub const SETTINGS: u32 = 1;
+
+/// Words of the bitmap `PORTS_WANTED`: a bit for each port.
+pub const PORT_WORDS: u32 = 65536 / 64;
+/// How many holders' deaths are watched at a time.
+pub const WATCHED: u32 = 16384;

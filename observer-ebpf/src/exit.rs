@@ -14,19 +14,17 @@ use observer_common::{
     header::KIND_EXIT,
     loss::{SLOT_EXIT, SLOT_EXIT_AGAIN},
     settings::EXITS_ALL,
-    signal::{
-        CLASSES, NOTE_HAS_SENDER, NoteKey, ORIGIN_USER, SENDER_BYTES, SignalNote,
-    },
+    signal::{CLASSES, NOTE_HAS_SENDER, NoteKey, ORIGIN_USER, SENDER_BYTES, SignalNote},
     task::ARGS_MAX,
 };
 
 use crate::{
     fields::{
-        Direct, EXIT_HAS_GROUP_DEAD, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_OOM_MM, SIGNAL_RLIM,
-        TASK_EXIT_CODE, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SECCOMP_MODE, TASK_SIGNAL, TASK_START,
-        TASK_TGID, Probe, field, now, try_field,
+        Direct, EXIT_HAS_GROUP_DEAD, Probe, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_OOM_MM,
+        SIGNAL_RLIM, TASK_EXIT_CODE, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SECCOMP_MODE,
+        TASK_SIGNAL, TASK_START, TASK_TGID, field, now, try_field,
     },
-    maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, setting},
+    maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, WATCHED, setting},
     scratch::Writer,
     task::{PF_KTHREAD, capture, peak_rss, value_or_zero},
 };
@@ -105,7 +103,11 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
         status = field::<Direct, _>(leader, &TASK_EXIT_CODE);
     }
     if status == 0 && setting(EXITS_ALL) == 0 {
-        return;
+        let tgid: u32 = field::<Direct, _>(task, &TASK_TGID);
+        // SAFETY: only whether there is a value matters.
+        if unsafe { WATCHED.get(tgid) }.is_none() {
+            return;
+        }
     }
     report(task, signal, status, slot);
     if slot == SLOT_EXIT

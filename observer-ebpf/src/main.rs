@@ -5,13 +5,16 @@
 #![no_std]
 #![no_main]
 
+mod bind;
 mod exit;
 mod fields;
+mod holders;
 mod maps;
 mod oom;
 mod paths;
 mod scratch;
 mod signal;
+mod socket;
 mod task;
 
 #[panic_handler]

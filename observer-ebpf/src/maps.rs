@@ -2,11 +2,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use observer_common::{
     loss::SLOTS,
-    settings::SETTINGS as SETTINGS_LEN,
+    settings::{PORT_WORDS, SETTINGS as SETTINGS_LEN, WATCHED as WATCHED_LEN},
     signal::{NoteKey, Sender, SenderKey, SignalNote},
 };
 
@@ -16,6 +16,9 @@ use crate::{oom::OomControl, scratch::Scratch};
 // An exit is 250 to 300 bytes without signals: room for 7,000 deaths while the reader does not run.
 #[map]
 pub(crate) static OOM_RING: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+// A refused bind is about 600 bytes: room for 850, at 10 ms a drain 85,000 a second.
+#[map]
+pub(crate) static PORT_RING: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 #[map]
 pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
 
@@ -26,6 +29,15 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
 /// Settings that userspace may change while the programs run.
 #[map]
 static SETTINGS: Array<u32> = Array::with_max_entries(SETTINGS_LEN, 0);
+
+/// Ports whose connections the iterator yields too, not only their listeners: a bit each.
+#[map]
+pub(crate) static PORTS_WANTED: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+/// Processes that serve a port: their deaths are reported whatever the exit code. Not preallocated: usually a few dozen.
+#[map]
+pub(crate) static WATCHED: HashMap<u32, u32> =
+    HashMap::with_max_entries(WATCHED_LEN, aya_ebpf::bindings::BPF_F_NO_PREALLOC);
 
 /// The last signals of each target that may end it: 8,192 notes are about 1 MiB.
 #[map]
@@ -45,8 +57,7 @@ pub(crate) static LAST_EXIT: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entri
 
 /// Room to build a record: 16 KiB for each program on each CPU.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<Scratch> =
-    PerCpuArray::with_max_entries(SLOTS, 0);
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 0);
 
 /// Counts one record that the program in `slot` could not deliver.
 #[inline(always)]

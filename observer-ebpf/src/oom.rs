@@ -21,10 +21,10 @@ use observer_common::{
 
 use crate::{
     fields::{
-        CSS_PARENT, Direct, MEMCG_MAX, MEMCG_MEMSW_MAX, MEMCG_MEMSW_USAGE, MEMCG_USAGE, MM_PGTABLES,
-        MM_TOTAL_VM, OC_CONSTRAINT, OC_MEMCG, OC_TOTALPAGES, Probe, SIGNAL_OOM_SCORE_ADJ,
-        TASK_LEADER, TASK_MM, TASK_SIGNAL, TASK_START, TASK_TGID, current, field, now, pointer,
-        try_field,
+        CSS_PARENT, Direct, MEMCG_MAX, MEMCG_MEMSW_MAX, MEMCG_MEMSW_USAGE, MEMCG_USAGE,
+        MM_PGTABLES, MM_TOTAL_VM, OC_CONSTRAINT, OC_MEMCG, OC_TOTALPAGES, Probe,
+        SIGNAL_OOM_SCORE_ADJ, TASK_LEADER, TASK_MM, TASK_SIGNAL, TASK_START, TASK_TGID, current,
+        field, now, pointer, try_field,
     },
     maps::{NOTES, OOM_CONTROLS, OOM_RING},
     paths::{memory_cgroup, memory_css},

@@ -36,9 +36,7 @@ pub(crate) fn executable(writer: Writer, mm: *const u8) -> Path {
     else {
         return path;
     };
-    if DENTRY_HASH_PPREV.load() != ABSENT
-        && field::<Probe, u64>(dentry, &DENTRY_HASH_PPREV) == 0
-    {
+    if DENTRY_HASH_PPREV.load() != ABSENT && field::<Probe, u64>(dentry, &DENTRY_HASH_PPREV) == 0 {
         path.flags |= TASK_EXE_DELETED;
     }
     if MOUNT_MNT.load() == ABSENT {
@@ -95,10 +93,7 @@ fn kernfs(writer: Writer, kn: *const u8) -> Path {
         }
         kn = parent;
     }
-    Path {
-        len: (writer.len() - start) as u16,
-        flags: if ended { 0 } else { TASK_CGROUP_CUT },
-    }
+    Path { len: (writer.len() - start) as u16, flags: if ended { 0 } else { TASK_CGROUP_CUT } }
 }
 
 /// Appends the cgroup of a task: that of the v2 hierarchy, or of the v1 memory controller when the task is in v2's root.
@@ -109,7 +104,8 @@ pub(crate) fn cgroup(writer: Writer, task: *const u8) -> Path {
         return none;
     }
     let Some(css_set) = pointer::<Probe>(task, &TASK_CGROUPS) else { return none };
-    let unified = pointer::<Probe>(css_set, &CSS_SET_DFL).and_then(|c| pointer::<Probe>(c, &CGROUP_KN));
+    let unified =
+        pointer::<Probe>(css_set, &CSS_SET_DFL).and_then(|c| pointer::<Probe>(c, &CGROUP_KN));
     if let Some(kn) = unified {
         let path = kernfs(writer, kn);
         if path.len > 0 {

@@ -120,8 +120,7 @@ impl Writer {
         self.set_len((self.len() + 7) & !7);
         let n = self.bound(len);
         // SAFETY: as in `user_bytes`.
-        let failed =
-            unsafe { helpers::bpf_probe_read_kernel(self.end().cast(), n, from.cast()) };
+        let failed = unsafe { helpers::bpf_probe_read_kernel(self.end().cast(), n, from.cast()) };
         if failed == 0 {
             self.set_len(self.len() + n);
         }

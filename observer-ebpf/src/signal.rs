@@ -31,7 +31,8 @@ const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
 /// Bit n - 1 for each signal n that ends a process by default: all but CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
-const ENDING: u64 = !(1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27);
+const ENDING: u64 =
+    !(1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27);
 
 /// Results of `trace_signal_generate`, include/trace/events/signal.h.
 const DELIVERED: i32 = 0;

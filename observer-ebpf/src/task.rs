@@ -3,9 +3,7 @@
 use aya_ebpf::Global;
 use observer_common::{
     offsets::ABSENT,
-    task::{
-        COMM_LEN, TASK_EXITING, TASK_FORKED, TASK_NO_ARGS, TASK_NO_MM, TaskRecord,
-    },
+    task::{COMM_LEN, TASK_EXITING, TASK_FORKED, TASK_NO_ARGS, TASK_NO_MM, TaskRecord},
 };
 
 use crate::{
@@ -22,7 +20,7 @@ use crate::{
 
 /// `task->flags`, include/linux/sched.h.
 pub(crate) const PF_EXITING: u32 = 0x4;
-const PF_FORKNOEXEC: u32 = 0x40;
+pub(crate) const PF_FORKNOEXEC: u32 = 0x40;
 pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// `enum` of mm counters, include/linux/mm_types_task.h.
@@ -113,7 +111,7 @@ pub(crate) fn comm<A: Access>(task: *const u8) -> [u8; COMM_LEN] {
 }
 
 #[inline(always)]
-fn uid<A: Access>(task: *const u8) -> u32 {
+pub(crate) fn uid<A: Access>(task: *const u8) -> u32 {
     pointer::<A>(task, &TASK_CRED)
         .and_then(|cred| try_field::<A, u32>(cred, &CRED_UID))
         .unwrap_or(u32::MAX)

@@ -9,8 +9,10 @@ use crate::filter::Filter;
 /// Which process died, why, and who holds the contested port: from the kernel, as it happens.
 #[derive(Debug, Parser)]
 #[command(name = "observer", version, propagate_version = true)]
-#[command(after_help = "Exit status: 0 done; 1 nothing matched, or a check did not hold; 2 wrong usage; \
-3 not permitted, or not supported by this kernel; 4 files or service out of reach.")]
+#[command(
+    after_help = "Exit status: 0 done; 1 nothing matched, or a check did not hold; 2 wrong usage; \
+3 not permitted, or not supported by this kernel; 4 files or service out of reach."
+)]
 pub struct Cli {
     /// Folder of the service's records
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/log/observer")]
@@ -53,6 +55,9 @@ pub struct TailArgs {
     /// holds the command lines of all processes that die meanwhile
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub record: Option<PathBuf>,
+    /// Watch binds and listens; without function tracing in the kernel this makes every system call 30 ns slower
+    #[arg(long, value_enum, default_value_t = Switch::On, value_name = "SWITCH")]
+    pub binds: Switch,
     /// Log of the eBPF programs themselves, on standard error
     #[arg(long, value_enum, default_value_t = EbpfLog::Off, value_name = "LEVEL")]
     pub ebpf_log: EbpfLog,
@@ -98,6 +103,15 @@ pub enum Format {
     Text,
     /// For programs: one JSON object a line
     Json,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On
+    On,
+    /// Off
+    Off,
 }
 
 /// Levels of the eBPF programs' log, as `aya_log` numbers them.

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, ToSpan, Zoned};
 use wildmatch::WildMatch;
 
-use crate::model::{Body, Event, Kind, Process};
+use crate::model::{Body, Event, Kind, Process, Socket};
 
 /// What to show. Values of one filter are alternatives; different filters must all hold.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -47,16 +47,36 @@ impl Filter {
             Body::Session(_) | Body::Loss(_) => return true,
             Body::Exit(exit) => vec![&exit.process],
             Body::Oom(oom) => vec![&oom.victim, &oom.trigger],
+            Body::Bind(bind) => {
+                [&bind.process].into_iter().chain(bind.holders.iter().map(|h| &h.process)).collect()
+            }
+            Body::Listen(listen) => vec![&listen.process],
+            Body::Release(release) => release.process.iter().collect(),
         };
         let time = event.time.0;
         (self.kind.is_empty() || self.kind.contains(&event.body.kind()))
             && self.since.is_none_or(|since| time >= since)
             && self.until.is_none_or(|until| time <= until)
-            && self.port.is_empty()
-            && processes.iter().any(|process| self.process(process))
+            && self.ports(&event.body)
+            && (processes.iter().any(|process| self.process(process))
+                || (processes.is_empty() && self.process(&Process::default())))
     }
 
-    fn process(&self, process: &Process) -> bool {
+    fn ports(&self, body: &Body) -> bool {
+        let is_wanted = |socket: &Socket| socket.port.is_some_and(|port| self.port.contains(&port));
+        self.port.is_empty()
+            || match body {
+                Body::Exit(exit) => exit.released.iter().any(is_wanted),
+                Body::Bind(bind) => is_wanted(&bind.socket),
+                Body::Listen(listen) => is_wanted(&listen.socket),
+                Body::Release(release) => is_wanted(&release.socket),
+                Body::Oom(_) | Body::Loss(_) | Body::Session(_) => false,
+            }
+    }
+
+    /// Whether a process is one of those that are wanted.
+    #[must_use]
+    pub fn process(&self, process: &Process) -> bool {
         let any = |list: &[String], matches: &dyn Fn(&str) -> bool| {
             list.is_empty() || list.iter().any(|wanted| matches(wanted))
         };
@@ -66,7 +86,8 @@ impl Filter {
             })
             && any(&self.unit, &|wanted| {
                 process.unit.as_deref().is_some_and(|unit| {
-                    glob(wanted, unit) || unit.strip_suffix(".service").is_some_and(|u| glob(wanted, u))
+                    glob(wanted, unit)
+                        || unit.strip_suffix(".service").is_some_and(|u| glob(wanted, u))
                 })
             })
             && any(&self.user, &|wanted| {
@@ -76,7 +97,8 @@ impl Filter {
             && any(&self.container, &|wanted| {
                 // People paste the long id too, of which only the beginning is kept.
                 process.container.as_deref().is_some_and(|id| {
-                    !wanted.is_empty() && (id.starts_with(wanted) || (id.len() >= 12 && wanted.starts_with(id)))
+                    !wanted.is_empty()
+                        && (id.starts_with(wanted) || (id.len() >= 12 && wanted.starts_with(id)))
                 })
             })
     }
@@ -134,7 +156,11 @@ mod tests {
             ("yesterday", "2026-11-21T00:00:00Z"),
             ("today", "2026-11-22T00:00:00Z"),
         ] {
-            assert_eq!(parse_time_at(text, &now()).map(|t| t.to_string()), Ok(time.to_owned()), "{text}");
+            assert_eq!(
+                parse_time_at(text, &now()).map(|t| t.to_string()),
+                Ok(time.to_owned()),
+                "{text}"
+            );
         }
         assert!(parse_time_at("soon", &now()).is_err());
     }

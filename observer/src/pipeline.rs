@@ -1,5 +1,8 @@
 //! The flow itself: records in, events out, in one place for the live kernel and for recordings.
 
+mod ports;
+
+use anyhow::Result;
 use bytes::Bytes;
 
 use crate::{
@@ -13,9 +16,13 @@ use crate::{
     enrich::{Enricher, Host, Symbols},
     kernel::{clock::Clock, loss::Loss},
     model::{
-        Body, Event, ExitEvent, LossEvent, Missing, Process, SCHEMA, SessionEvent, Status, Time,
+        Body, Event, ExitEvent, LossEvent, Missing, Process, SCHEMA, SessionEvent, Socket, Status,
+        Time,
     },
 };
+
+use ports::Told;
+pub use ports::{Look, Looked, Ports};
 
 /// Turns records into events.
 pub struct Pipeline {
@@ -26,6 +33,9 @@ pub struct Pipeline {
     recent: RecentDeaths,
     seen: Seen,
     seq: u64,
+    ports: Option<Ports>,
+    /// Ordinary deaths are wanted too.
+    exits_all: bool,
     /// Records that could not be decoded, and were not told yet.
     undecodable: u64,
 }
@@ -42,7 +52,56 @@ impl Pipeline {
             recent: RecentDeaths::default(),
             seen: Seen::default(),
             seq: 0,
+            ports: None,
+            exits_all: true,
             undecodable: 0,
+        }
+    }
+
+    /// Watches ports too: whoever feeds the pipeline makes the looks it wants.
+    pub fn watch_ports(&mut self, ports: Ports) {
+        self.ports = Some(ports);
+    }
+
+    /// Leaves out deaths with code 0, which come only because a holder died.
+    pub fn set_exits_all(&mut self, all: bool) {
+        self.exits_all = all;
+    }
+
+    /// The look at all descriptors to make next, if any; [`Self::looked`] takes its outcome.
+    pub fn look_wanted(&mut self, now_ns: u64) -> Option<Look> {
+        self.ports.as_mut()?.wanted(now_ns)
+    }
+
+    /// Takes in what a look has found.
+    pub fn looked(&mut self, found: Result<Looked>, now_ns: u64) -> Vec<Event> {
+        let mut told = Vec::new();
+        if let Some(ports) = &mut self.ports {
+            match found {
+                Ok(found) => ports.looked(found, &mut self.enricher, now_ns, &mut told),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "can't look who holds what");
+                    ports.failed(&mut self.enricher, &mut told);
+                }
+            }
+        }
+        let mut out = Vec::new();
+        self.tell_ports(told, &mut out);
+        out
+    }
+
+    /// Process ids that hold served ports: the kernel side must report their deaths whatever the exit code.
+    #[must_use]
+    pub fn port_holders(&self) -> std::collections::HashSet<u32> {
+        self.ports.as_ref().map(Ports::holders).unwrap_or_default()
+    }
+
+    fn tell_ports(&mut self, told: Vec<Told>, out: &mut Vec<Event>) {
+        for told in told {
+            match told {
+                Told::Event(time_ns, body) => out.push(self.event(time_ns, body)),
+                Told::Death(exit, released) => out.extend(self.exit(&exit, released)),
+            }
         }
     }
 
@@ -91,6 +150,14 @@ impl Pipeline {
             {
                 continue;
             }
+            if let KernelEvent::Bind(bind) = event {
+                let mut told = Vec::new();
+                if let Some(ports) = &mut self.ports {
+                    ports.bind(bind, &mut self.enricher, &mut told);
+                }
+                self.tell_ports(told, &mut out);
+                continue;
+            }
             self.joiner.push(event, now_ns, &mut ready);
             self.tell(&mut ready, &mut out);
         }
@@ -107,7 +174,8 @@ impl Pipeline {
     /// When [`Self::feed`] should be called although nothing came.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
-        self.joiner.deadline_ns()
+        let ports = self.ports.as_ref().and_then(Ports::deadline_ns);
+        self.joiner.deadline_ns().into_iter().chain(ports).min()
     }
 
     fn decode(&mut self, record: &Bytes) -> Option<KernelEvent> {
@@ -121,11 +189,16 @@ impl Pipeline {
 
     fn tell(&mut self, ready: &mut Vec<Ready>, out: &mut Vec<Event>) {
         for ready in ready.drain(..) {
-            let event = match ready {
-                Ready::Oom(oom, exit) => self.oom(&oom, exit.as_deref()),
-                Ready::Exit(exit) => self.exit(&exit),
-            };
-            out.push(event);
+            match ready {
+                Ready::Oom(oom, exit) => out.push(self.oom(&oom, exit.as_deref())),
+                Ready::Exit(exit) => {
+                    let exit = match &mut self.ports {
+                        Some(ports) => ports.exit(exit),
+                        None => Some(exit),
+                    };
+                    out.extend(exit.and_then(|exit| self.exit(&exit, Vec::new())));
+                }
+            }
         }
     }
 
@@ -152,7 +225,10 @@ impl Pipeline {
         self.event(oom.time_ns, Body::Oom(Box::new(body)))
     }
 
-    fn exit(&mut self, exit: &Exit) -> Event {
+    fn exit(&mut self, exit: &Exit, released: Vec<Socket>) -> Option<Event> {
+        if exit.record.status == 0 && !self.exits_all {
+            return None;
+        }
         let id = exit.task.id();
         let process = self.enricher.process(&exit.task);
         let notes: Vec<Noted> = exit
@@ -191,10 +267,11 @@ impl Pipeline {
             status,
             lifetime_seconds: seconds_between(exit.task.record.start_time_ns, exit.time_ns),
             peak_rss_bytes: (peak > 0).then_some(peak),
+            released,
             cause,
             missing,
         };
-        self.event(exit.time_ns, Body::Exit(Box::new(body)))
+        Some(self.event(exit.time_ns, Body::Exit(Box::new(body))))
     }
 
     fn sender(&mut self, exit: &Exit, note: &Note, victim: &Process) -> Process {

@@ -1,16 +1,20 @@
 //! The live kernel as a source of events, losses included.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use observer_common::loss::{SLOTS, lost_kind};
+use tokio::task::JoinHandle;
 
 use super::record::Recorder;
 use crate::{
     enrich::{Enricher, Host, Symbols},
-    kernel::{Kernel, clock, clock::Clock, load::Options, loss::Loss, preflight, recording::Header, rings::RingReader},
+    kernel::{
+        Kernel, clock, clock::Clock, load::Options, loss::Loss, preflight, recording::Header,
+        rings::RingReader,
+    },
     model::{ClockInfo, Event, HookInfo, SessionEvent, Time},
-    pipeline::Pipeline,
+    pipeline::{Looked, Pipeline, Ports},
 };
 
 /// Loaded programs and the pipeline behind them.
@@ -20,6 +24,9 @@ pub struct Live {
     pipeline: Pipeline,
     losses: Losses,
     recorder: Option<Recorder>,
+    look: Option<JoinHandle<Result<Looked>>>,
+    found: Option<Result<Looked>>,
+    watched: HashSet<u32>,
 }
 
 impl Live {
@@ -27,8 +34,23 @@ impl Live {
     pub fn start(options: Options) -> Result<Self> {
         let mut kernel = Kernel::load(options)?;
         let rings = kernel.take_rings().context("rings taken twice")?.watch()?;
-        let pipeline = Pipeline::new(Host::this(), Enricher::new(Clock::new()), Symbols::Running);
-        Ok(Self { kernel, rings, pipeline, losses: Losses::default(), recorder: None })
+        let mut pipeline =
+            Pipeline::new(Host::this(), Enricher::new(Clock::new()), Symbols::Running);
+        pipeline.set_exits_all(options.exits_all);
+        if options.binds {
+            pipeline.watch_ports(Ports::new(!kernel.listen_stop));
+        }
+        let losses = Losses::default();
+        Ok(Self {
+            kernel,
+            rings,
+            pipeline,
+            losses,
+            recorder: None,
+            look: None,
+            found: None,
+            watched: HashSet::new(),
+        })
     }
 
     /// Records what comes from now on to a new file; [`Self::session`] comes next.
@@ -40,11 +62,12 @@ impl Live {
     }
 
     /// The first event: what is watched, and how.
-    pub fn session(&mut self) -> Event {
+    pub fn session(&mut self) -> Result<Event> {
         let now = clock::boot_ns();
         self.losses.since_ns = now;
         let session = self.session_info();
-        self.pipeline.session(session, now)
+        self.start_look(now)?;
+        Ok(self.pipeline.session(session, now))
     }
 
     fn session_info(&self) -> SessionEvent {
@@ -71,7 +94,32 @@ impl Live {
         tokio::select! {
             ready = self.rings.ready() => ready,
             () = until(deadline), if deadline.is_some() => Ok(()),
+            found = look(&mut self.look), if self.look.is_some() => {
+                self.look = None;
+                self.found = Some(found);
+                Ok(())
+            }
         }
+    }
+
+    /// Starts a look when one is wanted, away from the thread that reads the rings.
+    fn start_look(&mut self, now_ns: u64) -> Result<()> {
+        if self.look.is_some() || self.found.is_some() {
+            return Ok(());
+        }
+        let Some(look) = self.pipeline.look_wanted(now_ns) else { return Ok(()) };
+        let iterator = self.kernel.open_holders(&look.ports)?;
+        self.look = Some(tokio::task::spawn_blocking(move || look.run(iterator)));
+        Ok(())
+    }
+
+    fn watch_holders(&mut self) -> Result<()> {
+        let holders = self.pipeline.port_holders();
+        if holders != self.watched {
+            self.kernel.watch(&holders)?;
+            self.watched = holders;
+        }
+        Ok(())
     }
 
     /// Events that are ready.
@@ -82,13 +130,27 @@ impl Live {
             recorder.drain(now, &records);
         }
         let mut events = self.pipeline.feed(&records, now);
+        if let Some(found) = self.found.take() {
+            events.extend(self.pipeline.looked(found, now));
+        }
+        self.start_look(now)?;
+        self.watch_holders()?;
         self.losses(&mut events)?;
         Ok(events)
     }
 
     /// Detaches nothing yet, but lets go of everything that is held back.
-    pub fn finish(&mut self) -> Result<Vec<Event>> {
+    pub async fn finish(&mut self) -> Result<Vec<Event>> {
         let mut events = self.events()?;
+        if let Some(running) = self.look.take() {
+            let found = running.await.context("the look at all descriptors")?;
+            events.extend(self.pipeline.looked(found, clock::boot_ns()));
+        }
+        // What was refused while that look ran.
+        if let Some(look) = self.pipeline.look_wanted(0) {
+            let iterator = self.kernel.open_holders(&look.ports)?;
+            events.extend(self.pipeline.looked(look.run(iterator), clock::boot_ns()));
+        }
         events.extend(self.pipeline.finish());
         Ok(events)
     }
@@ -120,7 +182,8 @@ impl Live {
         }
         let skipped = self.kernel.skipped_exits();
         if skipped > self.losses.skipped {
-            let reason = "the kernel skipped the exit programs for a thread that was preempted inside them";
+            let reason =
+                "the kernel skipped the exit programs for a thread that was preempted inside them";
             loss("exit", skipped - self.losses.skipped, reason, true);
             self.losses.skipped = skipped;
         }
@@ -140,6 +203,13 @@ struct Losses {
     since_ns: u64,
     lost: [u64; SLOTS as usize],
     skipped: u64,
+}
+
+async fn look(running: &mut Option<JoinHandle<Result<Looked>>>) -> Result<Looked> {
+    match running {
+        Some(running) => running.await.context("the look at all descriptors")?,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(deadline_ns: Option<u64>) {

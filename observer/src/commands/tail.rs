@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{live::Live, show::Show};
 use crate::{
-    cli::{EbpfLog, TailArgs},
+    cli::{EbpfLog, Switch, TailArgs},
     error::status,
     kernel::load::Options,
     logging,
@@ -33,6 +33,7 @@ async fn tail(args: &TailArgs) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut live = Live::start(Options {
         exits_all: args.all,
+        binds: args.binds == Switch::On,
         log_level: args.ebpf_log.level(),
         ..Options::default()
     })?;
@@ -57,7 +58,7 @@ async fn tail(args: &TailArgs) -> Result<u8> {
     };
     if outcome? == Reader::There {
         let rest = async {
-            let events = live.finish()?;
+            let events = live.finish().await?;
             show.events(&events).await
         };
         tokio::select! {
@@ -70,7 +71,7 @@ async fn tail(args: &TailArgs) -> Result<u8> {
 }
 
 async fn follow(live: &mut Live, show: &mut Show<'_>) -> Result<Reader> {
-    let session = live.session();
+    let session = live.session()?;
     if show.events(&[session]).await? == Reader::Gone {
         return Ok(Reader::Gone);
     }

@@ -3,14 +3,17 @@
 mod cursor;
 mod exit;
 mod oom;
+mod socket;
 mod task;
 
 use bytes::Bytes;
-use observer_common::header::{ABI, Header, KIND_EXIT, KIND_OOM};
+use observer_common::header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_OOM};
 
 use cursor::Cursor;
 pub use exit::{Exit, Note};
 pub use oom::Oom;
+pub use socket::{Bind, Endpoint, Holder, Socket, decode_holders};
+pub(crate) use task::until_nul;
 pub use task::{Task, TaskId};
 
 /// A record, decoded.
@@ -20,6 +23,8 @@ pub enum KernelEvent {
     Exit(Box<Exit>),
     /// The OOM killer chose a victim.
     Oom(Box<Oom>),
+    /// A bind or a listen, or the end of a listener.
+    Bind(Box<Bind>),
 }
 
 impl KernelEvent {
@@ -29,6 +34,7 @@ impl KernelEvent {
         match self {
             Self::Exit(exit) => exit.time_ns,
             Self::Oom(oom) => oom.time_ns,
+            Self::Bind(bind) => bind.time_ns,
         }
     }
 }
@@ -73,6 +79,7 @@ pub fn decode(record: &Bytes) -> Result<KernelEvent, DecodeError> {
     match header.kind {
         KIND_EXIT => Ok(KernelEvent::Exit(Box::new(exit::decode(&mut cursor)?))),
         KIND_OOM => Ok(KernelEvent::Oom(Box::new(oom::decode(&mut cursor)?))),
+        KIND_BIND => Ok(KernelEvent::Bind(Box::new(socket::decode_bind(&mut cursor)?))),
         kind => Err(DecodeError::Kind(kind)),
     }
 }

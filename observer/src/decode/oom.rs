@@ -49,5 +49,12 @@ pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Oom, DecodeError> {
     let trigger_memory = path(&cursor.take(record.trigger_memory_len as usize)?, false);
     let victim = Task::decode(cursor)?;
     let trigger = Task::decode(cursor)?;
-    Ok(Oom { time_ns: record.header.time_ns, record, victim_memory, trigger_memory, victim, trigger })
+    Ok(Oom {
+        time_ns: record.header.time_ns,
+        record,
+        victim_memory,
+        trigger_memory,
+        victim,
+        trigger,
+    })
 }

@@ -19,7 +19,8 @@ fn exit_record(exe: &[u8], cgroup: &[u8], args: &[u8], flags: u32) -> Vec<u8> {
     task.cgroup_len = u16::try_from(cgroup.len()).expect("short");
     task.args_len = u16::try_from(args.len()).expect("short");
     let mut record = ExitRecord::new_zeroed();
-    let size = size_of::<ExitRecord>() + size_of::<TaskRecord>() + exe.len() + cgroup.len() + args.len();
+    let size =
+        size_of::<ExitRecord>() + size_of::<TaskRecord>() + exe.len() + cgroup.len() + args.len();
     let size = u32::try_from(size).expect("short");
     record.header = Header { size, kind: KIND_EXIT, abi: ABI, time_ns: 5 };
     record.status = 9;
@@ -35,7 +36,12 @@ fn decode_exit(bytes: Vec<u8>) -> super::Exit {
 
 #[test]
 fn paths_are_turned_round() {
-    let exit = decode_exit(exit_record(b"node\0bin\0usr\0", b"a.service\0system.slice\0", b"node\0x\0", 0));
+    let exit = decode_exit(exit_record(
+        b"node\0bin\0usr\0",
+        b"a.service\0system.slice\0",
+        b"node\0x\0",
+        0,
+    ));
     assert_eq!(exit.task.exe, b"/usr/bin/node");
     assert_eq!(exit.task.cgroup, b"/system.slice/a.service");
     assert_eq!(&exit.task.args[..], b"node\0x\0");

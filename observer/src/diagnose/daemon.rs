@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn a_script_under_its_interpreter() {
         let mut nohang = process("/usr/bin/python3.12", "/system.slice/nohang.service", 0);
-        nohang.args = Some(["python3", "/usr/sbin/nohang", "--monitor"].map(str::to_owned).to_vec());
+        nohang.args =
+            Some(["python3", "/usr/sbin/nohang", "--monitor"].map(str::to_owned).to_vec());
         assert_eq!(recognise(&nohang), Some(("nohang", Confidence::Certain)));
     }
 }

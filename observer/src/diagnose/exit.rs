@@ -8,9 +8,7 @@ use observer_common::{
 use super::{daemon, oom::Join, recent::Recent};
 use crate::{
     decode::{Exit, Note},
-    model::{
-        Cause, CauseType, Confidence, Process, Prompt, fault_code_name, human, signal_name,
-    },
+    model::{Cause, CauseType, Confidence, Process, Prompt, fault_code_name, human, signal_name},
 };
 
 /// A signal that was sent to the process, with its sender as a reader sees it.
@@ -128,7 +126,9 @@ fn from_kernel(facts: Facts<'_>, signal: u32, noted: &Noted, own: bool) -> Cause
             format!("killed at its hard CPU limit of {hard} s"),
             Confidence::Likely,
         )
-        .because(format!("the kernel sent SIGKILL while the process itself ran; RLIMIT_CPU is {hard} s"));
+        .because(format!(
+            "the kernel sent SIGKILL while the process itself ran; RLIMIT_CPU is {hard} s"
+        ));
         cause.resource = Some("RLIMIT_CPU".to_owned());
         return cause;
     }
@@ -202,19 +202,19 @@ fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
         (11, Some("SEGV_MAPERR"), 0..4096) => "used a null pointer".to_owned(),
         (11, Some("SEGV_MAPERR"), _) => "used an address that is not mapped".to_owned(),
         (11, Some("SEGV_ACCERR"), _) => "used memory in a way it may not".to_owned(),
-        (7, Some("BUS_ADRERR"), _) => "used mapped memory that has nothing behind it, such as past the end of a file".to_owned(),
+        (7, Some("BUS_ADRERR"), _) => {
+            "used mapped memory that has nothing behind it, such as past the end of a file"
+                .to_owned()
+        }
         (8, Some("FPE_INTDIV"), _) => "divided by zero".to_owned(),
         (4, ..) => "ran into an instruction that is none".to_owned(),
         (5, ..) => "ran into a breakpoint or a trap".to_owned(),
         _ => "did what the processor refused".to_owned(),
     };
     let at = if known { format!(" at {:#x}", record.address) } else { String::new() };
-    let mut cause = Cause::new(
-        CauseType::Fault,
-        format!("{what}: {name}, {code}{at}"),
-        Confidence::Certain,
-    )
-    .because(format!("the kernel sent {name} with {code} for what the process itself did"));
+    let mut cause =
+        Cause::new(CauseType::Fault, format!("{what}: {name}, {code}{at}"), Confidence::Certain)
+            .because(format!("the kernel sent {name} with {code} for what the process itself did"));
     cause.code_name = Some(code);
     if known {
         cause.address = Some(format!("{:#x}", record.address));
@@ -229,9 +229,8 @@ fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
 
 fn from_itself(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
     let name = signal_name(signal);
-    let certain = |cause_type, summary: &str| {
-        Cause::new(cause_type, summary.to_owned(), Confidence::Certain)
-    };
+    let certain =
+        |cause_type, summary: &str| Cause::new(cause_type, summary.to_owned(), Confidence::Certain);
     match signal {
         SIGABRT => certain(CauseType::Abort, "aborted itself (SIGABRT)")
             .because("it sent SIGABRT to itself, as abort(3) does: a failed assertion, a panic, a corrupted heap"),
@@ -274,7 +273,10 @@ fn from_other(signal: u32, noted: &Noted) -> Cause {
             format!("killed by {daemon} to free memory ({name} from {who})"),
             confidence,
         )
-        .because(format!("the sender runs {}", sender.exe.as_deref().unwrap_or("an unknown program")));
+        .because(format!(
+            "the sender runs {}",
+            sender.exe.as_deref().unwrap_or("an unknown program")
+        ));
         cause.daemon = Some(daemon.to_owned());
         if let Some(unit) = &sender.unit {
             cause = cause.because(format!("the sender's unit is {unit}"));
@@ -289,7 +291,10 @@ fn from_other(signal: u32, noted: &Noted) -> Cause {
         cause = cause.because(
             "sent while that process was ending: a parent-death signal (prctl PR_SET_PDEATHSIG)",
         );
-    } else if noted.note.no_info() && noted.note.record.flags & NOTE_TO_THREAD != 0 && signal == SIGKILL {
+    } else if noted.note.no_info()
+        && noted.note.record.flags & NOTE_TO_THREAD != 0
+        && signal == SIGKILL
+    {
         cause = cause.because("sent through cgroup.kill");
     }
     cause.sender = Some(Box::new(sender.clone()));
@@ -400,5 +405,6 @@ pub fn may_be_oom(exit: &Exit) -> bool {
             && (note.sender_id() != exit.task.id() || exit.record.oom_mm != 0)
             && !note.sender_is_namespace_init()
     });
-    exit.record.status & 0x7f == SIGKILL && (kernel_kill || exit.record.oom_mm != 0 && exit.notes.is_empty())
+    exit.record.status & 0x7f == SIGKILL
+        && (kernel_kill || exit.record.oom_mm != 0 && exit.notes.is_empty())
 }

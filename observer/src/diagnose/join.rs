@@ -53,6 +53,8 @@ impl Joiner {
         match event {
             KernelEvent::Oom(oom) => self.push_oom(oom, now_ns, out),
             KernelEvent::Exit(exit) => self.push_exit(exit, now_ns, out),
+            // Ports have a story of their own.
+            KernelEvent::Bind(_) => {}
         }
     }
 

@@ -2,8 +2,11 @@
 //!
 //! docs/diagnosis.md lists every verdict with its rule and its evidence.
 
+pub mod bind;
 pub mod daemon;
 pub mod exit;
 pub mod join;
 pub mod oom;
+pub mod ports;
 pub mod recent;
+pub mod relation;

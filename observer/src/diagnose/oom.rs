@@ -5,7 +5,9 @@ use observer_common::oom::{CONSTRAINT_UNKNOWN, LEVEL_UNKNOWN, MemoryLevel};
 use super::exit::{Facts, who};
 use crate::{
     decode::Oom,
-    model::{Cause, CauseType, Confidence, Memory, Missing, OomEvent, Process, Scope, human, lossy},
+    model::{
+        Cause, CauseType, Confidence, Memory, Missing, OomEvent, Process, Scope, human, lossy,
+    },
 };
 
 /// What a death needs to know of the OOM kill it belongs to.
@@ -65,7 +67,10 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
         Some(_) => {
             let total = oom.record.total_pages * page;
             limit_bytes = Some(if total > 0 { total } else { around.memory_bytes });
-            missing.insert("usage_bytes".to_owned(), "the kernel hands over no figure for the whole machine".to_owned());
+            missing.insert(
+                "usage_bytes".to_owned(),
+                "the kernel hands over no figure for the whole machine".to_owned(),
+            );
         }
         None => {
             let why = "neither oom_control nor the kernel stack told whose memory was short";
@@ -112,7 +117,9 @@ pub fn death(facts: Facts<'_>) -> Cause {
             Confidence::Certain,
         )
         .because("the OOM killer had marked this process as its victim (signal->oom_mm)");
-        cause.missing.insert("oom_seq".to_owned(), "the record of the OOM kill was not seen".to_owned());
+        cause
+            .missing
+            .insert("oom_seq".to_owned(), "the record of the OOM kill was not seen".to_owned());
         return cause;
     };
     let what = reason(join.scope, join.limit_cgroup.as_deref(), join.limit_bytes);
@@ -145,7 +152,9 @@ fn reason(scope: Option<Scope>, cgroup: Option<&str>, limit: Option<u64>) -> Str
             format!("the machine ran out of memory ({} with swap)", human::size(limit))
         }
         (Some(Scope::Cpuset), ..) => "the memory nodes of its cpuset were full".to_owned(),
-        (Some(Scope::Mempolicy), ..) => "the memory nodes of its memory policy were full".to_owned(),
+        (Some(Scope::Mempolicy), ..) => {
+            "the memory nodes of its memory policy were full".to_owned()
+        }
         _ => "memory was short".to_owned(),
     }
 }
@@ -204,7 +213,11 @@ fn tightest(index: usize, level: &MemoryLevel, memory_v1: bool) -> Limit {
     let memory = Limit { level: index, usage: level.usage, max: level.max };
     let with_swap = Limit { level: index, usage: level.memsw_usage, max: level.memsw_max };
     let room = |limit: &Limit| limit.max.saturating_sub(limit.usage);
-    if memory_v1 && with_swap.max > 0 && room(&with_swap) < room(&memory) { with_swap } else { memory }
+    if memory_v1 && with_swap.max > 0 && room(&with_swap) < room(&memory) {
+        with_swap
+    } else {
+        memory
+    }
 }
 
 fn is_under(path: &[u8], ancestor: &[u8]) -> bool {

@@ -4,7 +4,8 @@
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {
     const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
-    path.rsplit('/').find(|name| KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)))
+    path.rsplit('/')
+        .find(|name| KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)))
 }
 
 /// Id (the first 12 digits, as container tools print it) or name of the container that a path belongs to.

@@ -21,7 +21,8 @@ impl Host {
     /// Asks this machine.
     #[must_use]
     pub fn this() -> Self {
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot_id =
+            std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let uname = rustix::system::uname();
         let info = rustix::system::sysinfo();
         let unit = u64::from(info.mem_unit.max(1));

@@ -41,7 +41,9 @@ fn look_up(mut symbols: impl BufRead, addresses: &[u64]) -> Vec<Option<String>> 
     while symbols.read_line(&mut line).is_ok_and(|n| n > 0) {
         let mut fields = line.split_ascii_whitespace();
         let address = fields.next().and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        if let (Some(address), Some("T" | "t"), Some(name)) = (address, fields.next(), fields.next()) {
+        if let (Some(address), Some("T" | "t"), Some(name)) =
+            (address, fields.next(), fields.next())
+        {
             for (wanted, best) in addresses.iter().zip(&mut best) {
                 if address != 0 && address <= *wanted && address > best.0 {
                     *best = (address, Some(name.to_owned()));

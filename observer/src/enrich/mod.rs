@@ -1,9 +1,14 @@
 //! Stage 3: what the kernel's numbers mean on this host. All that is read here changes rarely and is kept.
 
 pub mod cgroup;
+pub mod conflict;
+pub mod connections;
 pub mod host;
 pub mod kallsyms;
+pub mod lookup;
 pub mod process;
+pub mod procfs;
+pub mod snapshot;
 pub mod users;
 
 pub use host::Host;

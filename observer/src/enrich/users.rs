@@ -78,7 +78,8 @@ mod tests {
     fn first_entry_wins_and_broken_lines_are_passed_over() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("passwd");
-        std::fs::write(&path, "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbroken\nwww:x:33:33\n").expect("write");
+        std::fs::write(&path, "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbroken\nwww:x:33:33\n")
+            .expect("write");
         let mut users = Users::new(path);
         assert_eq!(users.name(0), Some("root"));
         assert_eq!(users.name(33), Some("www"));

@@ -150,6 +150,12 @@ impl Btf {
     /// Offset in bytes of a member such as `live.counter`; anonymous members are looked through.
     #[must_use]
     pub fn offset(&self, structure: &str, path: &str) -> Option<u32> {
+        self.bit(structure, path).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
+    }
+
+    /// As [`Self::offset`], in bits.
+    #[must_use]
+    pub fn bit(&self, structure: &str, path: &str) -> Option<u32> {
         let mut ty = self.find(structure, &[STRUCT, UNION])?;
         let mut bits = 0;
         for part in path.split('.') {
@@ -157,7 +163,7 @@ impl Btf {
             bits += offset;
             ty = self.by_id(id)?;
         }
-        (bits % 8 == 0).then_some(bits / 8)
+        Some(bits)
     }
 
     /// Looks through typedefs and qualifiers.
@@ -179,9 +185,8 @@ impl Btf {
             let at = ty.at + TYPE + n * 12;
             let (member, id) = (u32_at(&self.data, at).ok()?, u32_at(&self.data, at + 4).ok()?);
             let raw = u32_at(&self.data, at + 8).ok()?;
-            let (offset, bits) =
-                if ty.bitfields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
-            if member == name && bits == 0 {
+            let offset = if ty.bitfields { raw & 0x00ff_ffff } else { raw };
+            if member == name {
                 return Some((offset, id));
             }
             if member == 0

@@ -1,6 +1,6 @@
 //! Every program of the eBPF object: what it is attached to, what it is for, and what is lost without it.
 
-use aya::programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, RawTracePoint};
+use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
 
 /// How a program is attached.
@@ -14,6 +14,8 @@ pub enum Attach {
     Fentry(&'static str),
     /// Return of a kernel function (a BPF trampoline).
     Fexit(&'static str),
+    /// A system call's tracepoint: while it is on, every system call of every task takes the slow path.
+    Syscall(&'static str),
 }
 
 impl std::fmt::Display for Attach {
@@ -23,6 +25,7 @@ impl std::fmt::Display for Attach {
             Self::RawTp(name) => write!(f, "raw_tp/{name}"),
             Self::Fentry(name) => write!(f, "fentry/{name}"),
             Self::Fexit(name) => write!(f, "fexit/{name}"),
+            Self::Syscall(name) => write!(f, "tp/syscalls:{name}"),
         }
     }
 }
@@ -90,36 +93,72 @@ pub const OOM_END: Hook = Hook {
     without: "see oom_begin",
 };
 
+/// Refused binds and listens, new servers and the ends of listeners, where BPF trampolines work. The first one tells
+/// whether they do.
+pub const BINDS: [Hook; 8] = [
+    bind("bind_inet", Attach::Fexit("inet_bind")),
+    bind("bind_inet6", Attach::Fexit("inet6_bind")),
+    bind("bind_unix", Attach::Fexit("unix_bind")),
+    bind("bind_mptcp", Attach::Fexit("mptcp_bind")),
+    bind("listen_inet", Attach::Fexit("inet_listen")),
+    bind("listen_unix", Attach::Fexit("unix_listen")),
+    bind("listen_mptcp", Attach::Fexit("mptcp_listen")),
+    Hook {
+        program: "listen_stop",
+        attach: Attach::Fentry("inet_csk_listen_stop"),
+        purpose: "end of a listening socket",
+        without: "a port that a living process gave up is noticed at the next look, up to 5 s later",
+    },
+];
+
+const fn bind(program: &'static str, attach: Attach) -> Hook {
+    Hook {
+        program,
+        attach,
+        purpose: "refused binds and listens, new servers",
+        without: "such calls are not seen through this function",
+    }
+}
+
+/// The same where trampolines don't work.
+pub const BIND_CALLS: [Hook; 2] =
+    [call("bind_exit", "sys_exit_bind"), call("listen_exit", "sys_exit_listen")];
+
+const fn call(program: &'static str, name: &'static str) -> Hook {
+    Hook {
+        program,
+        attach: Attach::Syscall(name),
+        purpose: "refused binds and listens, new servers, at about 30 ns for every system call on the machine",
+        without: "refused binds and listens are not seen at all",
+    }
+}
+
 /// Loads and attaches one program; it stays attached as long as `ebpf` lives.
 pub fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError> {
     let Some(program) = ebpf.program_mut(hook.program) else {
         return Err(ProgramError::NotLoaded);
     };
     match (hook.attach, program) {
-        (Attach::TpBtf(name), Program::BtfTracePoint(p)) => attach_tp_btf(p, name, btf),
-        (Attach::RawTp(name), Program::RawTracePoint(p)) => attach_raw_tp(p, name),
-        (Attach::Fentry(name), Program::FEntry(p)) => attach_fentry(p, name, btf),
-        (Attach::Fexit(name), Program::FExit(p)) => attach_fexit(p, name, btf),
+        (Attach::TpBtf(name), Program::BtfTracePoint(p)) => {
+            p.load(name, btf)?;
+            p.attach().map(drop)
+        }
+        (Attach::RawTp(name), Program::RawTracePoint(p)) => {
+            p.load()?;
+            p.attach(name).map(drop)
+        }
+        (Attach::Fentry(name), Program::FEntry(p)) => {
+            p.load(name, btf)?;
+            p.attach().map(drop)
+        }
+        (Attach::Fexit(name), Program::FExit(p)) => {
+            p.load(name, btf)?;
+            p.attach().map(drop)
+        }
+        (Attach::Syscall(name), Program::TracePoint(p)) => {
+            p.load()?;
+            p.attach("syscalls", name).map(drop)
+        }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
-}
-
-fn attach_tp_btf(program: &mut BtfTracePoint, name: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(name, btf)?;
-    program.attach().map(drop)
-}
-
-fn attach_raw_tp(program: &mut RawTracePoint, name: &str) -> Result<(), ProgramError> {
-    program.load()?;
-    program.attach(name).map(drop)
-}
-
-fn attach_fentry(program: &mut FEntry, name: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(name, btf)?;
-    program.attach().map(drop)
-}
-
-fn attach_fexit(program: &mut FExit, name: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(name, btf)?;
-    program.attach().map(drop)
 }

@@ -1,12 +1,17 @@
 //! Loads the eBPF object, hands it the offsets, and attaches what this kernel allows.
 
-use std::{os::fd::{AsFd, AsRawFd}, path::Path};
+use std::{
+    collections::HashSet,
+    fs::File,
+    os::fd::{AsFd, AsRawFd},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
-    maps::{Array, MapData, PerCpuArray},
-    programs::ProgramError,
+    maps::{Array, HashMap, MapData, PerCpuArray},
+    programs::{Iter, ProgramError},
 };
 use observer_common::{
     loss::SLOTS,
@@ -17,14 +22,17 @@ use super::{btf, hooks, hooks::Hook, offsets::Offsets, preflight, rings::Rings};
 use crate::error::Failure;
 
 /// The object that `cargo xtask ebpf` builds.
-static OBJECT: &[u8] =
-    include_bytes_aligned!("../../../observer-ebpf/object/observer.bpf.o");
+static OBJECT: &[u8] = include_bytes_aligned!("../../../observer-ebpf/object/observer.bpf.o");
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Report processes that ended with code 0 too.
     pub exits_all: bool,
+    /// Only the iterator over holders: nothing is attached.
+    pub holders_only: bool,
+    /// Watch binds and listens.
+    pub binds: bool,
     /// Level of the programs' own log (`aya_log`): 0 is off.
     pub log_level: u8,
 }
@@ -44,6 +52,11 @@ pub struct Kernel {
     rings: Option<Rings>,
     lost: PerCpuArray<MapData, u64>,
     settings: Array<MapData, u32>,
+    wanted_ports: Array<MapData, u64>,
+    marked_ports: Vec<u16>,
+    watched: HashMap<MapData, u32, u32>,
+    /// The end of a listener is told by the kernel, at once.
+    pub listen_stop: bool,
     /// What was tried, in order.
     pub attached: Vec<Attached>,
     /// What the kernel's structures lack.
@@ -59,6 +72,7 @@ impl Kernel {
         let victim_is_task =
             types.tracepoint_arguments("mark_victim").is_some_and(|a| a.first() == Some(&true));
         let has_group_dead = offsets.get("EXIT_HAS_GROUP_DEAD").is_some();
+        let has_task_pt_regs = types.has_function("bpf_task_pt_regs");
         drop(types);
 
         let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
@@ -68,6 +82,11 @@ impl Kernel {
             loader.override_global(name, value, true);
         }
         loader.override_global(aya_log::LEVEL, &options.log_level, false);
+        if options.holders_only {
+            for ring in ["OOM_RING", "PORT_RING", "EXIT_RING"] {
+                loader.map_max_entries(ring, 4096);
+            }
+        }
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
 
         let mut settings: Array<_, u32> =
@@ -78,11 +97,24 @@ impl Kernel {
             rings: Some(Rings::take(&mut ebpf)?),
             lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?).context("LOST")?,
             settings,
+            wanted_ports: Array::try_from(take(&mut ebpf, "PORTS_WANTED")?)
+                .context("PORTS_WANTED")?,
+            marked_ports: Vec::new(),
+            watched: HashMap::try_from(take(&mut ebpf, "WATCHED")?).context("WATCHED")?,
+            listen_stop: false,
             attached: Vec::new(),
             missing_fields: offsets.missing(),
             ebpf,
         };
-        kernel.attach(&btf, has_group_dead, victim_is_task)?;
+        if !options.holders_only {
+            kernel.attach(&btf, has_group_dead, victim_is_task)?;
+        }
+        if options.binds {
+            kernel.attach_binds(&btf, has_task_pt_regs);
+        }
+        kernel.prepare_holders(&btf)?;
+        drop(btf);
+        give_memory_back();
         Ok(kernel)
     }
 
@@ -103,6 +135,76 @@ impl Kernel {
         }
         if preflight::preemptible() {
             self.optional(btf, hooks::EXIT_AGAIN);
+        }
+        Ok(())
+    }
+
+    /// Either the protocols' own functions, or the system calls.
+    fn attach_binds(&mut self, btf: &Btf, has_task_pt_regs: bool) {
+        let [first, rest @ ..] = hooks::BINDS;
+        if self.optional(btf, first) {
+            for hook in rest {
+                self.optional(btf, hook);
+            }
+            let last = self.attached.last();
+            self.listen_stop = last.is_some_and(|a| a.refused.is_none());
+            return;
+        }
+        for hook in hooks::BIND_CALLS {
+            if !has_task_pt_regs {
+                self.skip(hook, "the kernel has no bpf_task_pt_regs (Linux 5.15)");
+            } else if let Err(error) = preflight::tracefs() {
+                self.skip(hook, &format!("{error:#}"));
+            } else {
+                self.optional(btf, hook);
+            }
+        }
+    }
+
+    fn prepare_holders(&mut self, btf: &Btf) -> Result<()> {
+        let program: &mut Iter = self
+            .ebpf
+            .program_mut("holders")
+            .context("the eBPF object has no program holders")?
+            .try_into()?;
+        program.load("task_file", btf).map_err(|error| {
+            Failure::Unsupported(format!("this kernel refuses iter/task_file ({})", reason(&error)))
+                .into()
+        })
+    }
+
+    /// Opens one pass over all descriptors: every socket that serves or could, and every connection on `ports`.
+    /// Reading the file runs the pass; only one may be read at a time.
+    pub fn open_holders(&mut self, ports: &[u16]) -> Result<File> {
+        for port in std::mem::take(&mut self.marked_ports) {
+            self.wanted_ports.set(u32::from(port / 64), 0, 0).context("PORTS_WANTED")?;
+        }
+        for port in ports {
+            let index = u32::from(port / 64);
+            let word = self.wanted_ports.get(&index, 0).context("PORTS_WANTED")?;
+            self.wanted_ports.set(index, word | 1 << (port % 64), 0).context("PORTS_WANTED")?;
+        }
+        self.marked_ports = ports.to_vec();
+        let program: &mut Iter =
+            self.ebpf.program_mut("holders").context("no program holders")?.try_into()?;
+        let link = program.attach().context("iter/task_file")?;
+        Ok(program.take_link(link)?.into_file()?)
+    }
+
+    /// Has the death of these processes reported, whatever their exit code, and no longer that of others.
+    pub fn watch(&mut self, pids: &HashSet<u32>) -> Result<()> {
+        let now: HashSet<u32> = self.watched.keys().filter_map(Result::ok).collect();
+        for gone in now.difference(pids) {
+            // It may have ended by itself meanwhile; the map is ours alone.
+            let _ = self.watched.remove(gone);
+        }
+        for new in pids.difference(&now) {
+            if self.watched.insert(new, 1, 0).is_err() {
+                tracing::warn!(
+                    "too many processes serve ports; the deaths of some are not watched"
+                );
+                break;
+            }
         }
         Ok(())
     }
@@ -175,6 +277,12 @@ impl Kernel {
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+/// The kernel's types took 20 MiB to parse: the allocator would keep them for ever.
+fn give_memory_back() {
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Takes a map out of the object.

@@ -50,6 +50,7 @@ fn value(btf: &Btf, wanted: Wanted) -> Option<u32> {
         Wanted::Member(structure, paths) => {
             paths.iter().find_map(|path| btf.offset(structure, path))
         }
+        Wanted::Bit(structure, paths) => paths.iter().find_map(|path| btf.bit(structure, path)),
         Wanted::Size(structure) => btf.size(structure),
         Wanted::Enumerator(name, enumerator) => btf.enumerator(name, enumerator),
         Wanted::Function(name) => btf.has_function(name).then_some(1),
@@ -62,7 +63,9 @@ fn value(btf: &Btf, wanted: Wanted) -> Option<u32> {
 
 fn describe(wanted: Wanted) -> String {
     match wanted {
-        Wanted::Member(structure, paths) => format!("{structure}.{}", paths.join(" or .")),
+        Wanted::Member(structure, paths) | Wanted::Bit(structure, paths) => {
+            format!("{structure}.{}", paths.join(" or ."))
+        }
         Wanted::Size(structure) => format!("struct {structure}"),
         Wanted::Enumerator(_, enumerator) => enumerator.to_owned(),
         Wanted::Function(name) => format!("function {name}"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::error::Failure;
 
@@ -24,6 +24,18 @@ pub fn check() -> Result<()> {
         ))
         .into());
     }
+    Ok(())
+}
+
+/// Has tracefs mounted where it belongs, as perf(1) does: system call tracepoints are named through it.
+pub fn tracefs() -> Result<()> {
+    const PATH: &str = "/sys/kernel/tracing";
+    if Path::new(PATH).join("events").exists() {
+        return Ok(());
+    }
+    rustix::mount::mount("tracefs", PATH, "tracefs", rustix::mount::MountFlags::empty(), None)
+        .with_context(|| format!("can't mount tracefs on {PATH}"))?;
+    tracing::info!("mounted tracefs on {PATH}");
     Ok(())
 }
 

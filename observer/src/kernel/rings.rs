@@ -21,13 +21,14 @@ const GATHER: Duration = Duration::from_millis(10);
 /// The rings of all families.
 pub struct Rings {
     oom: RingBuf<MapData>,
+    port: RingBuf<MapData>,
     exit: RingBuf<MapData>,
 }
 
 impl Rings {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         let mut ring = |name| RingBuf::try_from(take(ebpf, name)?).context(name);
-        Ok(Self { oom: ring("OOM_RING")?, exit: ring("EXIT_RING")? })
+        Ok(Self { oom: ring("OOM_RING")?, port: ring("PORT_RING")?, exit: ring("EXIT_RING")? })
     }
 
     /// Hands the rings to the runtime.
@@ -38,7 +39,12 @@ impl Rings {
             unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
                 .context("ring buffer")
         };
-        Ok(RingReader { oom: watch(self.oom)?, exit: watch(self.exit)?, more: false })
+        Ok(RingReader {
+            oom: watch(self.oom)?,
+            port: watch(self.port)?,
+            exit: watch(self.exit)?,
+            more: false,
+        })
     }
 }
 
@@ -48,6 +54,7 @@ const DRAIN_MAX: usize = 4 * 1024 * 1024;
 /// Reads the rings under tokio.
 pub struct RingReader {
     oom: AsyncFd<RingBuf<MapData>>,
+    port: AsyncFd<RingBuf<MapData>>,
     exit: AsyncFd<RingBuf<MapData>>,
     /// The last drain left something.
     more: bool,
@@ -62,6 +69,10 @@ impl RingReader {
         }
         tokio::select! {
             guard = self.oom.readable_mut() => guard?.clear_ready(),
+            guard = self.port.readable_mut() => {
+                guard?.clear_ready();
+                tokio::time::sleep(GATHER).await;
+            }
             guard = self.exit.readable_mut() => {
                 guard?.clear_ready();
                 tokio::time::sleep(GATHER).await;
@@ -75,7 +86,7 @@ impl RingReader {
         let mut bytes = BytesMut::new();
         let mut lengths = Vec::new();
         self.more = false;
-        for ring in [&mut self.oom, &mut self.exit] {
+        for ring in [&mut self.oom, &mut self.port, &mut self.exit] {
             let ring = ring.get_mut();
             while let Some(item) = ring.next() {
                 bytes.extend_from_slice(&item);

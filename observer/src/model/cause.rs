@@ -41,6 +41,18 @@ pub struct Cause {
     /// The resource whose limit was hit, such as `RLIMIT_CPU`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
+    /// How many connections are in the way of a bind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// When the last of them is gone by itself, at the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_in_seconds: Option<f64>,
+    /// Who served the port before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_by: Option<Box<Process>>,
+    /// What would free the port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// Name of the OOM daemon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub daemon: Option<String>,
@@ -66,9 +78,20 @@ impl Cause {
             address: None,
             code_name: None,
             resource: None,
+            connections: None,
+            free_in_seconds: None,
+            left_by: None,
+            remedy: None,
             daemon: None,
             missing: Missing::new(),
         }
+    }
+
+    /// Says what would help.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: &str) -> Self {
+        self.remedy = Some(remedy.to_owned());
+        self
     }
 
     /// Adds a line of evidence.
@@ -103,6 +126,20 @@ pub enum CauseType {
     Pipe,
     /// The kernel, for another reason.
     Kernel,
+    /// A port: somebody serves it, or holds a connection on it.
+    Held,
+    /// A port: only connections wait there for late packets.
+    TimeWait,
+    /// A port: only connections that are not fully closed.
+    Closing,
+    /// A port: a socket is bound to it, but nobody listens.
+    BoundNotListening,
+    /// A unix socket: its file is there, but nobody serves it.
+    StaleSocketFile,
+    /// A port or path that this process may not use.
+    Permission,
+    /// An address that this machine, or this network namespace, does not have.
+    AddressNotLocal,
     /// Not known.
     Unknown,
 }

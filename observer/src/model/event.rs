@@ -5,7 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ExitEvent, LossEvent, OomEvent, SessionEvent, Time};
+use super::{
+    BindEvent, ExitEvent, ListenEvent, LossEvent, OomEvent, ReleaseEvent, SessionEvent, Time,
+};
 
 /// Version of the vocabulary.
 pub const SCHEMA: u32 = 1;
@@ -37,6 +39,12 @@ pub enum Body {
     Exit(Box<ExitEvent>),
     /// The kernel's OOM killer chose a victim.
     Oom(Box<OomEvent>),
+    /// A bind or a listen failed.
+    Bind(Box<BindEvent>),
+    /// A process began to serve a port.
+    Listen(Box<ListenEvent>),
+    /// The last holder of a served port is gone.
+    Release(Box<ReleaseEvent>),
     /// Records were lost.
     Loss(LossEvent),
     /// First record of every run and of every file.
@@ -51,6 +59,12 @@ pub enum Kind {
     Exit,
     /// OOM kills.
     Oom,
+    /// Refused binds and listens.
+    Bind,
+    /// New servers.
+    Listen,
+    /// Ports that nobody serves any more.
+    Release,
     /// Lost records.
     Loss,
     /// Beginnings of runs.
@@ -64,6 +78,9 @@ impl Body {
         match self {
             Self::Exit(_) => Kind::Exit,
             Self::Oom(_) => Kind::Oom,
+            Self::Bind(_) => Kind::Bind,
+            Self::Listen(_) => Kind::Listen,
+            Self::Release(_) => Kind::Release,
             Self::Loss(_) => Kind::Loss,
             Self::Session(_) => Kind::Session,
         }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Missing, Process, signal_name};
+use super::{Cause, Missing, Process, Socket, signal_name};
 
 /// A process's last thread ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,9 @@ pub struct ExitEvent {
     /// Most memory it had resident, shared pages included; the kernel's counters lag by up to 128 KiB a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
+    /// The sockets it served that nobody serves any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Socket>,
     /// Why.
     pub cause: Cause,
     /// Why a key is not here.

@@ -20,7 +20,11 @@ pub fn size(bytes: u64) -> String {
     }
     // Rounded down: a limit that is not reached must not look as if it were.
     let tenths = rest * 10 / 1024;
-    if value < 100 && tenths > 0 { format!("{value}.{tenths} {unit}") } else { format!("{value} {unit}") }
+    if value < 100 && tenths > 0 {
+        format!("{value}.{tenths} {unit}")
+    } else {
+        format!("{value} {unit}")
+    }
 }
 
 /// `0.4 s`, `31 s`, `4 min 10 s`, `3 h 12 min`, `5 d 2 h`: two units at most.

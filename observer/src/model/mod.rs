@@ -2,6 +2,7 @@
 //!
 //! Fields may be added; one is changed or removed only with a new [`SCHEMA`].
 
+mod bind;
 mod cause;
 mod event;
 mod exit;
@@ -10,9 +11,11 @@ mod oom;
 mod process;
 mod session;
 mod signals;
+mod socket;
 mod text;
 mod time;
 
+pub use bind::{BindEvent, Call, Errno, Holder, ListenEvent, Relation, ReleaseEvent};
 pub use cause::{Cause, CauseType, Confidence, Prompt};
 pub use event::{Body, Event, Kind, SCHEMA};
 pub use exit::{ExitEvent, Status};
@@ -20,6 +23,7 @@ pub use oom::{Memory, OomEvent, Scope};
 pub use process::{Parent, Process};
 pub use session::{ClockInfo, HookInfo, LossEvent, SessionEvent};
 pub use signals::{fault_code_name, signal_name};
+pub use socket::{Protocol, Socket, State};
 pub(crate) use text::hex;
 pub use text::{hex_of_non_utf8, lossy};
 pub use time::Time;

@@ -1,5 +1,6 @@
 //! Events as a tired person reads them: one headline, then aligned details, within 100 columns.
 
+mod bind;
 mod exit;
 mod layout;
 mod oom;
@@ -35,6 +36,9 @@ impl TextFormat {
         match &event.body {
             Body::Exit(exit) => exit::lines(&mut lines, exit),
             Body::Oom(oom) => oom::lines(&mut lines, oom),
+            Body::Bind(bind) => bind::bind(&mut lines, bind),
+            Body::Listen(listen) => bind::listen(&mut lines, listen),
+            Body::Release(release) => bind::release(&mut lines, release),
             Body::Loss(loss) => other::loss(&mut lines, loss),
             Body::Session(session) => other::session(&mut lines, session, &event.host),
         }

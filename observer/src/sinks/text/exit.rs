@@ -69,7 +69,8 @@ fn why(lines: &mut Lines<'_>, cause: &Cause) {
     let plain = matches!(cause.cause_type, CauseType::Killed | CauseType::ExitCode);
     for evidence in &cause.evidence {
         // What the headline says already, or what a status word says again, helps nobody at 14:32.
-        let said = evidence.starts_with("wait status") || (plain && evidence.contains("was generated while"));
+        let said = evidence.starts_with("wait status")
+            || (plain && evidence.contains("was generated while"));
         if !said {
             lines.detail("because", evidence);
         }

@@ -14,21 +14,32 @@ const LABEL: usize = 9;
 /// The lines of one event.
 pub(super) struct Lines<'a> {
     format: &'a TextFormat,
+    now: jiff::Timestamp,
     time: String,
     text: String,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(format: &'a TextFormat, time: Time) -> Self {
+        let now = time.0;
         let time = time.0.to_zoned(format.zone.clone()).strftime("%H:%M:%S%.3f").to_string();
-        Self { format, time, text: String::new() }
+        Self { format, now, time, text: String::new() }
+    }
+
+    /// When it happened.
+    pub(super) fn now(&self) -> jiff::Timestamp {
+        self.now
     }
 
     /// First line: the time, who, and what.
     pub(super) fn headline(&mut self, who: &str, what: &str, severity: Severity) {
         let palette = self.format.palette;
         let who = sanitize(who);
-        let whole = if who.is_empty() { sanitize(what).into_owned() } else { format!("{who}  {}", sanitize(what)) };
+        let whole = if who.is_empty() {
+            sanitize(what).into_owned()
+        } else {
+            format!("{who}  {}", sanitize(what))
+        };
         for (n, line) in self.fold(&whole, INDENT).into_iter().enumerate() {
             if n > 0 {
                 self.text.push_str(&" ".repeat(INDENT));
@@ -96,6 +107,7 @@ pub(super) fn command(process: &Process) -> Option<String> {
 }
 
 fn quoted(arg: &str) -> String {
-    let plain = !arg.is_empty() && !arg.contains(|c: char| c.is_whitespace() || "'\"\\$`".contains(c));
+    let plain =
+        !arg.is_empty() && !arg.contains(|c: char| c.is_whitespace() || "'\"\\$`".contains(c));
     if plain { arg.to_owned() } else { format!("'{}'", arg.replace('\'', "'\\''")) }
 }

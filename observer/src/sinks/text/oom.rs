@@ -41,7 +41,10 @@ pub(super) fn lines(lines: &mut Lines<'_>, oom: &OomEvent) {
         let command = command(&oom.trigger).map(|c| format!(" ({c})")).unwrap_or_default();
         lines.detail(
             "asked",
-            &format!("{}{command} asked for more: it did not kill, the kernel did", who(&oom.trigger)),
+            &format!(
+                "{}{command} asked for more: it did not kill, the kernel did",
+                who(&oom.trigger)
+            ),
         );
     }
 }

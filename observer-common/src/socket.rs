@@ -1,0 +1,130 @@
+//! Sockets: what a bind or a listen did, who stopped to serve, and who holds what.
+
+use crate::{header::Header, task::COMM_LEN};
+
+/// `SocketRecord::flags`: SO_REUSEADDR.
+pub const SOCKET_REUSEADDR: u8 = 1;
+/// `SocketRecord::flags`: SO_REUSEPORT.
+pub const SOCKET_REUSEPORT: u8 = 1 << 1;
+/// `SocketRecord::flags`: IPV6_V6ONLY, or bound to an IPv6 address that is not a wildcard.
+pub const SOCKET_V6ONLY: u8 = 1 << 2;
+
+/// `SocketRecord::protocol` of MPTCP.
+pub const PROTOCOL_MPTCP: u16 = 262;
+
+/// Longest unix socket name (`sizeof(sun_path)`).
+pub const UNIX_NAME: usize = 108;
+
+/// `enum` of TCP states, include/net/tcp_states.h; unix and UDP sockets use some of them.
+pub const STATE_ESTABLISHED: u8 = 1;
+/// Closed by this side, the other side has not answered.
+pub const STATE_FIN_WAIT1: u8 = 4;
+/// Closed by this side, the other side has answered but not closed.
+pub const STATE_FIN_WAIT2: u8 = 5;
+/// Waiting for late packets.
+pub const STATE_TIME_WAIT: u8 = 6;
+/// No connection: bound at most.
+pub const STATE_CLOSE: u8 = 7;
+/// Closed by the other side, not by this one.
+pub const STATE_CLOSE_WAIT: u8 = 8;
+/// Closed by both, the last packet is not confirmed.
+pub const STATE_LAST_ACK: u8 = 9;
+/// Serving.
+pub const STATE_LISTEN: u8 = 10;
+/// Closed by both at once.
+pub const STATE_CLOSING: u8 = 11;
+
+record! {
+    /// A socket as the kernel has it (`struct sock`).
+    pub struct SocketRecord {
+        /// Address of the `struct sock` as a number: its identity while it lives, never a place to read from.
+        pub sk: u64,
+        /// Inode number of the socket; 0 when it has no file any more.
+        pub inode: u64,
+        /// Inode number of the file that a unix socket is bound to.
+        pub path_inode: u64,
+        /// Device of that file, as the kernel numbers it (`s_dev`).
+        pub path_device: u32,
+        /// Inode number of the network namespace.
+        pub netns: u32,
+        /// Interface index of SO_BINDTODEVICE; 0 for any.
+        pub device: u32,
+        /// The socket's user (`sk_uid`).
+        pub uid: u32,
+        /// Backlog of a listening socket.
+        pub backlog: u32,
+        /// `AF_INET` 2, `AF_INET6` 10, `AF_UNIX` 1.
+        pub family: u16,
+        /// `SOCK_STREAM` 1, `SOCK_DGRAM` 2, `SOCK_SEQPACKET` 5.
+        pub kind: u16,
+        /// `IPPROTO_TCP` 6, `IPPROTO_UDP` 17, [`PROTOCOL_MPTCP`]; 0 for unix.
+        pub protocol: u16,
+        /// Local port in the machine's byte order; 0 when unbound.
+        pub port: u16,
+        /// `STATE_` constant.
+        pub state: u8,
+        /// `SOCKET_` flags.
+        pub flags: u8,
+        /// How much of `name` is used.
+        pub name_len: u16,
+        /// Local address: 4 bytes of IPv4 or 16 of IPv6.
+        pub address: [u8; 16],
+        /// Name of a unix socket; an abstract one begins with NUL.
+        pub name: [u8; UNIX_NAME],
+        /// Always 0.
+        pub reserved: u32,
+    } size 184
+}
+
+/// `BindRecord::call`: bind(2).
+pub const CALL_BIND: u16 = 0;
+/// `BindRecord::call`: listen(2).
+pub const CALL_LISTEN: u16 = 1;
+/// `BindRecord::call`: the last holder of a listening socket is gone (`inet_csk_listen_stop`).
+pub const CALL_STOP: u16 = 2;
+
+/// Bytes kept of the address asked for: `sizeof(struct sockaddr_un)` and a little.
+pub const SOCKADDR: usize = 112;
+
+record! {
+    /// Outcome of a bind or a listen, or the end of a listener. The process, a [`crate::task::TaskRecord`] with its
+    /// segments, follows.
+    pub struct BindRecord {
+        /// Kind [`crate::header::KIND_BIND`].
+        pub header: Header,
+        /// `CALL_` constant.
+        pub call: u16,
+        /// How much of `asked` is used; 0 when the address could not be read.
+        pub asked_len: u16,
+        /// 0, or the errno, negative.
+        pub result: i32,
+        /// The `struct sockaddr` asked for.
+        pub asked: [u8; SOCKADDR],
+        /// The socket after the call.
+        pub socket: SocketRecord,
+    } size 320
+}
+
+record! {
+    /// One descriptor of one process: what the `task_file` iterator yields.
+    pub struct HolderRecord {
+        /// The socket.
+        pub socket: SocketRecord,
+        /// The holder's start time, as in [`crate::task::TaskRecord`].
+        pub start_time_ns: u64,
+        /// The holder's process id.
+        pub tgid: u32,
+        /// The descriptor.
+        pub fd: u32,
+        /// The holder's parent.
+        pub ppid: u32,
+        /// The holder's real user id.
+        pub uid: u32,
+        /// `TASK_FORKED`, `TASK_EXITING`.
+        pub flags: u32,
+        /// Always 0.
+        pub reserved: u32,
+        /// The holder's name.
+        pub comm: [u8; COMM_LEN],
+    } size 232
+}

@@ -1,0 +1,254 @@
+//! Family `bind`: a bind or a listen that failed, a process that begins to serve, and a listener that is gone.
+//!
+//! Where BPF trampolines work: the protocols' own functions, so that io_uring and 32-bit calls are seen. Where they don't:
+//! the exit side of the two system calls, with the arguments from the saved registers. The records are the same.
+
+use aya_ebpf::{
+    helpers::generated as helpers,
+    macros::{fentry, fexit, tracepoint},
+    programs::{FEntryContext, FExitContext, TracePointContext},
+};
+use observer_common::{
+    header::KIND_BIND,
+    loss::{SLOT_BIND, SLOT_LISTEN, SLOT_STOP},
+    offsets::ABSENT,
+    socket::{BindRecord, CALL_BIND, CALL_LISTEN, CALL_STOP, SOCKADDR},
+    task::ARGS_MAX,
+};
+
+use crate::{
+    fields::{
+        Access, FDT_FD, FDT_MAX, FILE_PRIVATE, FILES_FDT, ICSK_ULP, Probe, REGS_DI, REGS_DX,
+        REGS_SI, SK_PROTOCOL, SK_TYPE, SOCKET_FILE, SOCKET_SK, TASK_FILES, ULP_NAME, current, now,
+        pointer, try_field,
+    },
+    maps::PORT_RING,
+    scratch::Writer,
+    socket::{AF_INET, AF_INET6, AF_UNIX, capture as capture_socket, family, inode, is_socket},
+    task::capture,
+};
+
+const SOCK_DGRAM: u16 = 2;
+const IPPROTO_TCP: u16 = 6;
+
+/// Where the address asked for lies.
+#[derive(Clone, Copy)]
+enum Asked {
+    Kernel(*const u8, u32),
+    User(u64, u32),
+    Nothing,
+}
+
+/// `int inet_bind(struct socket *, struct sockaddr *, int)`: IPv4, net/ipv4/af_inet.c.
+#[fexit(function = "inet_bind")]
+pub(crate) fn bind_inet(ctx: FExitContext) -> i32 {
+    bound(&ctx)
+}
+
+/// The same for IPv6, net/ipv6/af_inet6.c.
+#[fexit(function = "inet6_bind")]
+pub(crate) fn bind_inet6(ctx: FExitContext) -> i32 {
+    bound(&ctx)
+}
+
+/// The same for unix sockets, net/unix/af_unix.c.
+#[fexit(function = "unix_bind")]
+pub(crate) fn bind_unix(ctx: FExitContext) -> i32 {
+    bound(&ctx)
+}
+
+/// The same for MPTCP, net/mptcp/protocol.c.
+#[fexit(function = "mptcp_bind")]
+pub(crate) fn bind_mptcp(ctx: FExitContext) -> i32 {
+    bound(&ctx)
+}
+
+/// `int inet_listen(struct socket *, int)`: TCP, net/ipv4/af_inet.c.
+#[fexit(function = "inet_listen")]
+pub(crate) fn listen_inet(ctx: FExitContext) -> i32 {
+    listened(&ctx)
+}
+
+/// The same for unix sockets.
+#[fexit(function = "unix_listen")]
+pub(crate) fn listen_unix(ctx: FExitContext) -> i32 {
+    listened(&ctx)
+}
+
+/// The same for MPTCP.
+#[fexit(function = "mptcp_listen")]
+pub(crate) fn listen_mptcp(ctx: FExitContext) -> i32 {
+    listened(&ctx)
+}
+
+/// `void inet_csk_listen_stop(struct sock *)`, net/ipv4/inet_connection_sock.c: once, when the last sharer is gone.
+#[fentry(function = "inet_csk_listen_stop")]
+pub(crate) fn listen_stop(ctx: FEntryContext) -> i32 {
+    report(CALL_STOP, SLOT_STOP, ctx.arg(0), 0, Asked::Nothing, 0);
+    0
+}
+
+/// `syscalls:sys_exit_bind`: the result is at byte 16 of the record.
+#[tracepoint(category = "syscalls", name = "sys_exit_bind")]
+pub(crate) fn bind_exit(ctx: TracePointContext) -> i32 {
+    let result = result(&ctx);
+    if let Some((socket, address, len)) = call() {
+        let asked = Asked::User(address, len);
+        outcome(CALL_BIND, SLOT_BIND, socket, result, asked);
+    }
+    0
+}
+
+/// `syscalls:sys_exit_listen`.
+#[tracepoint(category = "syscalls", name = "sys_exit_listen")]
+pub(crate) fn listen_exit(ctx: TracePointContext) -> i32 {
+    let result = result(&ctx);
+    if let Some((socket, ..)) = call() {
+        outcome(CALL_LISTEN, SLOT_LISTEN, socket, result, Asked::Nothing);
+    }
+    0
+}
+
+#[inline(always)]
+fn bound(ctx: &FExitContext) -> i32 {
+    let asked = Asked::Kernel(ctx.arg(1), ctx.arg::<u32>(2));
+    outcome(CALL_BIND, SLOT_BIND, ctx.arg(0), ctx.arg::<i32>(3), asked);
+    0
+}
+
+#[inline(always)]
+fn listened(ctx: &FExitContext) -> i32 {
+    outcome(CALL_LISTEN, SLOT_LISTEN, ctx.arg(0), ctx.arg::<i32>(2), Asked::Nothing);
+    0
+}
+
+#[inline(always)]
+fn result(ctx: &TracePointContext) -> i32 {
+    // SAFETY: every `syscalls:sys_exit_*` record has its result there (kernel/trace/trace_syscalls.c).
+    unsafe { ctx.read_at::<i64>(16) }.unwrap_or(0) as i32
+}
+
+/// The socket, address and length of the system call that just returned, from the registers it came with.
+#[inline(always)]
+fn call() -> Option<(*const u8, u64, u32)> {
+    // SAFETY: the helpers have no preconditions; this program is loaded only where both exist.
+    let regs =
+        unsafe { helpers::bpf_task_pt_regs(helpers::bpf_get_current_task_btf()) as *const u8 };
+    let fd = try_field::<Probe, u64>(regs, &REGS_DI)? as u32;
+    let address = try_field::<Probe, u64>(regs, &REGS_SI)?;
+    let len = try_field::<Probe, u64>(regs, &REGS_DX)? as u32;
+    let table =
+        pointer::<Probe>(current(), &TASK_FILES).and_then(|f| pointer::<Probe>(f, &FILES_FDT))?;
+    if fd >= try_field::<Probe, u32>(table, &FDT_MAX)? {
+        return None;
+    }
+    let files = pointer::<Probe>(table, &FDT_FD)?;
+    // SAFETY: the descriptor is below the table's size; the helper turns a bad read into 0.
+    let file = unsafe { Probe::read::<*const u8>(files.wrapping_add(fd as usize * 8)) };
+    if file.is_null() || !is_socket(file) {
+        return None;
+    }
+    Some((pointer::<Probe>(file, &FILE_PRIVATE)?, address, len))
+}
+
+/// Failures always; successes only where somebody begins to serve: listening, or a datagram socket on a port of its choice.
+#[inline(always)]
+fn outcome(call: u16, slot: u32, socket: *const u8, result: i32, asked: Asked) {
+    let Some(sk) = pointer::<Probe>(socket, &SOCKET_SK) else { return };
+    let family = family(sk);
+    if family != AF_INET && family != AF_INET6 && family != AF_UNIX {
+        return;
+    }
+    if result == 0 && call == CALL_BIND {
+        let datagram = try_field::<Probe, u16>(sk, &SK_TYPE) == Some(SOCK_DGRAM);
+        if !datagram || (family != AF_UNIX && asked_port(asked) == 0) {
+            return;
+        }
+    }
+    if is_subflow(sk) {
+        return;
+    }
+    let inode = pointer::<Probe>(socket, &SOCKET_FILE).map_or(0, inode);
+    report(call, slot, sk, result, asked, inode);
+}
+
+/// A TCP socket inside an MPTCP one, which is reported itself.
+#[inline(always)]
+fn is_subflow(sk: *const u8) -> bool {
+    if ICSK_ULP.load() == ABSENT || try_field::<Probe, u16>(sk, &SK_PROTOCOL) != Some(IPPROTO_TCP) {
+        return false;
+    }
+    pointer::<Probe>(sk, &ICSK_ULP)
+        .and_then(|ops| try_field::<Probe, [u8; 5]>(ops, &ULP_NAME))
+        .is_some_and(|name| name == *b"mptcp")
+}
+
+/// `sin_port` and `sin6_port` lie at the same place.
+#[inline(always)]
+fn asked_port(asked: Asked) -> u16 {
+    let mut port = [0u8; 2];
+    // SAFETY: both helpers check the address and fill two bytes.
+    unsafe {
+        match asked {
+            Asked::Kernel(at, len) if len >= 4 => {
+                helpers::bpf_probe_read_kernel(
+                    (&raw mut port).cast(),
+                    2,
+                    at.wrapping_add(2).cast(),
+                );
+            }
+            Asked::User(at, len) if len >= 4 => {
+                helpers::bpf_probe_read_user((&raw mut port).cast(), 2, (at + 2) as *const _);
+            }
+            _ => {}
+        }
+    }
+    u16::from_be_bytes(port)
+}
+
+#[inline(always)]
+fn report(call: u16, slot: u32, sk: *const u8, result: i32, asked: Asked, inode: u64) {
+    let Some(writer) = Writer::start(slot) else { return };
+    let record = writer.fixed::<BindRecord>();
+    // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
+    unsafe {
+        (*record).call = call;
+        (*record).result = result;
+        (*record).asked_len = read_asked(&raw mut (*record).asked, asked);
+        capture_socket(&raw mut (*record).socket, sk);
+        (*record).socket.inode = inode;
+    }
+    capture::<Probe>(writer, current(), ARGS_MAX);
+    writer.submit(KIND_BIND, now(), &PORT_RING);
+}
+
+/// # Safety
+/// `to` must have room for an address.
+#[inline(always)]
+unsafe fn read_asked(to: *mut [u8; SOCKADDR], asked: Asked) -> u16 {
+    let clamp = |len: u32| if len > SOCKADDR as u32 { SOCKADDR as u32 } else { len };
+    // The whole room is read where that works, and else only an IPv6 address's worth: an address may end a page.
+    const SHORT: u32 = 28;
+    // SAFETY: the caller gave room; the helpers check the address.
+    unsafe {
+        match asked {
+            Asked::Nothing => 0,
+            Asked::Kernel(at, len) => {
+                let failed = helpers::bpf_probe_read_kernel(to.cast(), SOCKADDR as u32, at.cast());
+                if failed == 0 { clamp(len) as u16 } else { 0 }
+            }
+            Asked::User(at, len) => {
+                let all = helpers::bpf_probe_read_user(to.cast(), SOCKADDR as u32, at as *const _);
+                if all == 0 {
+                    return clamp(len) as u16;
+                }
+                let short = helpers::bpf_probe_read_user(to.cast(), SHORT, at as *const _);
+                if short == 0 && len <= SHORT {
+                    return len as u16;
+                }
+                let four = helpers::bpf_probe_read_user(to.cast(), 16, at as *const _);
+                if four == 0 && len <= 16 { len as u16 } else { 0 }
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Sockets, and who holds them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use observer_common::socket::{
+    BindRecord, HolderRecord, SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY, SocketRecord,
+    UNIX_NAME,
+};
+use zerocopy::FromBytes;
+
+use super::{DecodeError, Task, cursor::Cursor};
+
+/// `AF_UNIX`.
+pub(super) const AF_UNIX: u16 = 1;
+/// `AF_INET`.
+pub(super) const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub(super) const AF_INET6: u16 = 10;
+/// `SOCK_DGRAM`.
+pub(super) const SOCK_DGRAM: u16 = 2;
+
+/// Where a socket is bound, or was asked to be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// An address and a port.
+    Inet(IpAddr, u16),
+    /// A path in the file system.
+    Path(Vec<u8>),
+    /// A name in the network namespace's table of abstract names.
+    Abstract(Vec<u8>),
+    /// No address could be read, or none was given.
+    Unknown,
+}
+
+impl Endpoint {
+    /// The port of an internet address.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Inet(_, port) => Some(*port),
+            _ => None,
+        }
+    }
+}
+
+/// A socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket(pub SocketRecord);
+
+impl Socket {
+    /// Where it is bound.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        let record = &self.0;
+        match record.family {
+            AF_INET => {
+                let [a, b, c, d, ..] = record.address;
+                Endpoint::Inet(Ipv4Addr::new(a, b, c, d).into(), record.port)
+            }
+            AF_INET6 => Endpoint::Inet(Ipv6Addr::from(record.address).into(), record.port),
+            AF_UNIX => unix_name(&record.name[..usize::from(record.name_len).min(UNIX_NAME)]),
+            _ => Endpoint::Unknown,
+        }
+    }
+
+    /// SO_REUSEADDR.
+    #[must_use]
+    pub fn reuseaddr(&self) -> bool {
+        self.0.flags & SOCKET_REUSEADDR != 0
+    }
+
+    /// SO_REUSEPORT.
+    #[must_use]
+    pub fn reuseport(&self) -> bool {
+        self.0.flags & SOCKET_REUSEPORT != 0
+    }
+
+    /// Takes no IPv4.
+    #[must_use]
+    pub fn v6only(&self) -> bool {
+        self.0.flags & SOCKET_V6ONLY != 0
+    }
+
+    /// A datagram socket.
+    #[must_use]
+    pub fn datagram(&self) -> bool {
+        self.0.kind == SOCK_DGRAM
+    }
+}
+
+/// Outcome of a bind or a listen, or the end of a listener.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub time_ns: u64,
+    /// The fixed part.
+    pub record: BindRecord,
+    /// The socket after the call.
+    pub socket: Socket,
+    /// The address asked for; that of the socket for a listen.
+    pub asked: Endpoint,
+    /// Who called.
+    pub task: Task,
+}
+
+pub(super) fn decode_bind(cursor: &mut Cursor<'_>) -> Result<Bind, DecodeError> {
+    let record: BindRecord = cursor.fixed()?;
+    let task = Task::decode(cursor)?;
+    let socket = Socket(record.socket);
+    let len = usize::from(record.asked_len).min(record.asked.len());
+    let asked = match sockaddr(&record.asked[..len]) {
+        Endpoint::Unknown => socket.endpoint(),
+        asked => asked,
+    };
+    Ok(Bind { time_ns: record.header.time_ns, record, socket, asked, task })
+}
+
+/// A `struct sockaddr` of the families that matter.
+fn sockaddr(bytes: &[u8]) -> Endpoint {
+    let Some((family, rest)) = bytes.split_first_chunk::<2>() else { return Endpoint::Unknown };
+    let port = rest.first_chunk::<2>().map(|port| u16::from_be_bytes(*port));
+    match (u16::from_ne_bytes(*family), port) {
+        (AF_INET, Some(port)) => match rest.get(2..6).and_then(|a| <[u8; 4]>::try_from(a).ok()) {
+            Some(address) => Endpoint::Inet(Ipv4Addr::from(address).into(), port),
+            None => Endpoint::Unknown,
+        },
+        // The flow label lies between port and address.
+        (AF_INET6, Some(port)) => {
+            match rest.get(6..22).and_then(|a| <[u8; 16]>::try_from(a).ok()) {
+                Some(address) => Endpoint::Inet(Ipv6Addr::from(address).into(), port),
+                None => Endpoint::Unknown,
+            }
+        }
+        (AF_UNIX, _) => unix_name(rest),
+        _ => Endpoint::Unknown,
+    }
+}
+
+fn unix_name(bytes: &[u8]) -> Endpoint {
+    match bytes {
+        [] => Endpoint::Unknown,
+        [0, name @ ..] => Endpoint::Abstract(name.to_vec()),
+        path => Endpoint::Path(super::task::until_nul(path).to_vec()),
+    }
+}
+
+/// One descriptor of one process.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// The fixed part.
+    pub record: HolderRecord,
+}
+
+/// Decodes what one pass of the iterator yielded.
+pub fn decode_holders(bytes: &[u8]) -> Result<Vec<Holder>, DecodeError> {
+    const SIZE: usize = size_of::<HolderRecord>();
+    let (records, rest) = bytes.as_chunks::<SIZE>();
+    if !rest.is_empty() {
+        return Err(DecodeError::Short { at: bytes.len() - rest.len(), len: bytes.len() });
+    }
+    let short = |_| DecodeError::Short { at: 0, len: bytes.len() };
+    records
+        .iter()
+        .map(|record| {
+            HolderRecord::read_from_bytes(record).map_err(short).map(|record| Holder { record })
+        })
+        .collect()
+}

@@ -1,0 +1,398 @@
+//! Why a bind or a listen was refused, and who is in the way.
+
+use observer_common::socket::{
+    CALL_LISTEN, STATE_CLOSE, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED, STATE_FIN_WAIT1,
+    STATE_FIN_WAIT2, STATE_LAST_ACK, STATE_TIME_WAIT,
+};
+
+use super::{
+    exit::{seconds_between, who},
+    ports::{Past, PortTable},
+    relation::{Candidate, inherited, relation},
+};
+use crate::{
+    decode::{Bind, Endpoint},
+    enrich::{
+        Enricher,
+        conflict::{overlap, sharing},
+        lookup::{Answer, Found, PathFile},
+    },
+    model::{
+        self, BindEvent, Call, Cause, CauseType, Confidence, Errno, Holder, Missing, Process,
+        Relation, State, Time, human,
+    },
+};
+
+const EPERM: i32 = -1;
+const EACCES: i32 = -13;
+const EADDRINUSE: i32 = -98;
+const EADDRNOTAVAIL: i32 = -99;
+const EINVAL: i32 = -22;
+
+/// The event of a refusal, with the answer of its look-up.
+pub fn event(
+    bind: &Bind,
+    process: Process,
+    answer: &Answer,
+    table: &PortTable,
+    enricher: &mut Enricher,
+) -> BindEvent {
+    let holders = holders(&process, answer, table, enricher);
+    let past = table.past(&bind.asked, bind.socket.0.netns);
+    let cause = cause(bind, &holders, answer, past);
+    let call = if bind.record.call == CALL_LISTEN { Call::Listen } else { Call::Bind };
+    let mut socket = model::Socket::new(&bind.socket, &bind.asked);
+    socket.state = None;
+    let mut missing = Missing::new();
+    if bind.asked == Endpoint::Unknown {
+        missing.insert(
+            "socket.address".to_owned(),
+            "the address asked for could not be read".to_owned(),
+        );
+    }
+    BindEvent {
+        process,
+        call,
+        socket,
+        error: Errno::new(bind.record.result),
+        holders,
+        cause,
+        missing,
+    }
+}
+
+fn holders(
+    asker: &Process,
+    answer: &Answer,
+    table: &PortTable,
+    enricher: &mut Enricher,
+) -> Vec<Holder> {
+    let mut out = Vec::new();
+    for Found { socket, holders } in &answer.held {
+        let served = table.get(socket.0.sk);
+        let shown = model::Socket::new(socket, &socket.endpoint());
+        let pids: Vec<u32> = holders.iter().map(|(holder, _)| holder.record.tgid).collect();
+        for (holder, living) in holders {
+            let process = match (living, served) {
+                (Some(living), _) => enricher.process(&living.task),
+                // Gone between the pass and now: the table may still know it.
+                (None, Some(served))
+                    if served.holders.contains(&holder.id())
+                        && served.process.pid == holder.record.tgid =>
+                {
+                    served.process.clone()
+                }
+                (None, _) => {
+                    let mut process = enricher.named(
+                        holder.id(),
+                        crate::decode::until_nul(&holder.record.comm),
+                        "the process was gone before it could be read",
+                    );
+                    process.ppid = Some(holder.record.ppid);
+                    process.missing.remove("ppid");
+                    process
+                }
+            };
+            let candidate = Candidate {
+                holder,
+                living: living.as_ref(),
+                process: &process,
+                opener: served.and_then(|served| served.opener),
+                parent_holds: process.ppid.is_some_and(|ppid| pids.contains(&ppid)),
+            };
+            let mut missing = Missing::new();
+            let since = served.and_then(|s| s.since_ns).map(|ns| Time(enricher.clock.time(ns)));
+            if since.is_none() {
+                missing.insert(
+                    "since".to_owned(),
+                    "it was there before the observer began, or never served".to_owned(),
+                );
+            }
+            let inherited = inherited(&candidate);
+            if inherited.is_none() {
+                missing.insert(
+                    "inherited".to_owned(),
+                    "who opened the socket was not seen".to_owned(),
+                );
+            }
+            out.push(Holder {
+                relation: relation(asker, &candidate),
+                fd: Some(holder.record.fd),
+                socket: shown.clone(),
+                since,
+                inherited,
+                missing,
+                process,
+            });
+        }
+    }
+    out
+}
+
+fn cause(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>) -> Cause {
+    match bind.record.result {
+        EADDRINUSE => in_use(bind, holders, answer, past),
+        EADDRNOTAVAIL => Cause::new(
+            CauseType::AddressNotLocal,
+            "no interface of this network namespace has that address".to_owned(),
+            Confidence::Certain,
+        )
+        .because("the kernel answered EADDRNOTAVAIL")
+        .with_remedy("bind to an address that `ip address` lists, or to 0.0.0.0 or [::]"),
+        EACCES | EPERM => permission(bind, answer),
+        EINVAL if bind.socket.0.port != 0 => Cause::new(
+            CauseType::Unknown,
+            format!("the socket is bound already, to port {}", bind.socket.0.port),
+            Confidence::Likely,
+        )
+        .because("the kernel answered EINVAL for a socket that has a port"),
+        result => {
+            let errno = Errno::new(result);
+            Cause::new(
+                CauseType::Unknown,
+                format!("the kernel answered {}", errno.name),
+                Confidence::Possible,
+            )
+            .because(format!("errno {} ({}) tells no more", errno.errno, errno.name))
+        }
+    }
+}
+
+fn permission(bind: &Bind, answer: &Answer) -> Cause {
+    let (summary, confidence, remedy) = match (&bind.asked, answer.unprivileged_port) {
+        (Endpoint::Inet(_, port), Some(first)) if *port < first => (
+            format!("ports below {first} need CAP_NET_BIND_SERVICE, which this process lacks"),
+            Confidence::Certain,
+            "give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or let it use a higher port",
+        ),
+        (Endpoint::Path(_), _) => (
+            "the process may not create a file in that folder".to_owned(),
+            Confidence::Likely,
+            "give its user write access to the folder, or use a RuntimeDirectory",
+        ),
+        _ => (
+            "a security policy (SELinux, AppArmor, a cgroup's BPF program) forbids it".to_owned(),
+            Confidence::Possible,
+            "look into the kernel's log for what denied it",
+        ),
+    };
+    let errno = Errno::new(bind.record.result);
+    Cause::new(CauseType::Permission, summary, confidence)
+        .because(format!("the kernel answered {}", errno.name))
+        .with_remedy(remedy)
+}
+
+fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>) -> Cause {
+    let mut cause = match (holders.first(), &bind.asked) {
+        (Some(first), _) => held(bind, first, holders, answer),
+        (None, Endpoint::Path(_)) => nobody_at_path(answer, past),
+        (None, _) => nobody(bind, answer, past),
+    };
+    for (pid, comm) in &answer.zombies {
+        cause
+            .evidence
+            .push(format!("{comm} {pid} is a zombie: it holds no port, nobody has reaped it yet"));
+    }
+    cause
+}
+
+fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cause {
+    let state = first.socket.state;
+    let name = first.socket.name();
+    let who_holds = who(&first.process);
+    let (cause_type, summary) = match state {
+        Some(State::Bound) => (
+            CauseType::BoundNotListening,
+            format!("{who_holds} has bound {name} but does not listen"),
+        ),
+        Some(
+            State::FinWait1 | State::FinWait2 | State::CloseWait | State::LastAck | State::Closing,
+        ) => (
+            CauseType::Closing,
+            format!("{who_holds} has a connection on {name} that is not fully closed"),
+        ),
+        Some(State::Established) => {
+            (CauseType::Held, format!("{who_holds} has an open connection on {name}"))
+        }
+        _ => (CauseType::Held, format!("{who_holds} serves {name}")),
+    };
+    let mut cause = Cause::new(cause_type, summary, Confidence::Certain);
+    cause =
+        cause.because(format!("one pass over all descriptors found {} in the way", count(holders)));
+    let others = holders.iter().filter(|h| h.process.pid != first.process.pid).count();
+    if others > 0 {
+        cause.summary.push_str(&format!(", and {others} more"));
+    }
+    if let Some(found) = answer.held.first() {
+        cause.evidence.extend(overlap(&bind.asked, &found.socket.endpoint()));
+        cause.evidence.extend(sharing(&bind.socket, &found.socket));
+    }
+    cause.with_remedy(&remedy(first, holders))
+}
+
+fn count(holders: &[Holder]) -> String {
+    match holders.len() {
+        1 => "1 holder".to_owned(),
+        n => format!("{n} holders"),
+    }
+}
+
+/// What would free the port: never "kill the worker" where somebody else would hand it a new one.
+fn remedy(first: &Holder, holders: &[Holder]) -> String {
+    let named = |relation| holders.iter().find(|h| h.relation == relation);
+    let unit = |holder: &Holder| holder.process.unit.clone().filter(|u| u.ends_with(".service"));
+    if named(Relation::Myself).is_some() {
+        return "the process holds it itself: it binds twice".to_owned();
+    }
+    if let Some(systemd) = named(Relation::SocketActivation) {
+        return format!(
+            "systemd ({}) holds it for a socket unit: stop that unit (`systemctl list-sockets`), not the service",
+            systemd.process.pid
+        );
+    }
+    if let Some(proxy) = named(Relation::ContainerProxy) {
+        return format!(
+            "{} forwards it into a container: stop the container that publishes it",
+            who(&proxy.process)
+        );
+    }
+    if let Some(parent) = named(Relation::Parent).filter(|_| holders.len() > 1) {
+        return format!(
+            "its parent {} owns the socket and its workers share it: restart that",
+            who(&parent.process)
+        );
+    }
+    let pids: Vec<String> = holders.iter().map(|h| h.process.pid.to_string()).collect();
+    match unit(first) {
+        Some(unit) if first.relation != Relation::Orphan => {
+            format!("stop {unit}, or give one of the two another port")
+        }
+        _ if pids.len() > 1 => {
+            format!("all of {} must end: they share the socket", pids.join(", "))
+        }
+        _ if first.relation == Relation::Orphan => {
+            format!("end {}, which its dead parent left behind", who(&first.process))
+        }
+        _ => format!("end {}, or give one of the two another port", who(&first.process)),
+    }
+}
+
+fn nobody_at_path(answer: &Answer, past: Option<&Past>) -> Cause {
+    match &answer.file {
+        Some(PathFile::Socket(_, uid, made)) => {
+            let mut cause = Cause::new(
+                CauseType::StaleSocketFile,
+                "the socket file is there, but no process serves it".to_owned(),
+                Confidence::Certain,
+            )
+            .because("no process has a socket that is bound to this file")
+            .because(match made {
+                Some(made) => format!("it belongs to user {uid} and was made at {made:.0}"),
+                None => format!("it belongs to user {uid}"),
+            })
+            .with_remedy("remove the file; a server should unlink it before it binds");
+            left_by(&mut cause, past);
+            cause
+        }
+        Some(PathFile::Other) => Cause::new(
+            CauseType::Unknown,
+            "a file that is no socket lies at that path".to_owned(),
+            Confidence::Certain,
+        )
+        .because("the path names a file that is no socket")
+        .with_remedy("move the file away, or use another path"),
+        Some(PathFile::Gone) => Cause::new(
+            CauseType::Unknown,
+            "something was at that path, and is gone by now".to_owned(),
+            Confidence::Possible,
+        )
+        .because("the path does not exist any more"),
+        _ => Cause::new(
+            CauseType::Unknown,
+            "what lies at that path could not be looked at".to_owned(),
+            Confidence::Possible,
+        )
+        .because("the process was gone before its folder could be read"),
+    }
+}
+
+fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause {
+    let Some(rows) = &answer.connections else {
+        return gone(past, bind).because("the network namespace could not be looked into");
+    };
+    let waiting = rows.iter().filter(|row| row.state == STATE_TIME_WAIT);
+    let open = rows.iter().filter(|row| {
+        matches!(
+            row.state,
+            STATE_FIN_WAIT1
+                | STATE_FIN_WAIT2
+                | STATE_CLOSE_WAIT
+                | STATE_LAST_ACK
+                | STATE_CLOSING
+                | STATE_ESTABLISHED
+                | STATE_CLOSE
+        )
+    });
+    let (waiting_count, open_count) = (waiting.clone().count(), open.count());
+    let mut cause = if open_count > 0 {
+        let mut cause = Cause::new(
+            CauseType::Closing,
+            format!(
+                "nobody serves it; {open_count} connections of a former server are not fully closed"
+            ),
+            Confidence::Certain,
+        )
+        .because(format!("{open_count} connections on this port belong to no process any more"))
+        .with_remedy("wait, or set SO_REUSEADDR before bind");
+        cause.connections = Some(open_count as u64);
+        cause
+    } else if waiting_count > 0 {
+        let last = waiting.map(|row| row.timer_seconds).fold(0.0, f64::max);
+        let mut cause = Cause::new(
+            CauseType::TimeWait,
+            format!("nobody serves it; {waiting_count} closed connections wait in TIME_WAIT, at most {} more", human::span(last)),
+            Confidence::Certain,
+        )
+        .because(format!("{waiting_count} connections on this port are in TIME_WAIT, and no socket is in the way"))
+        .with_remedy("set SO_REUSEADDR before bind, as servers should, or wait");
+        cause.connections = Some(waiting_count as u64);
+        cause.free_in_seconds = Some(last);
+        cause
+    } else {
+        return gone(past, bind);
+    };
+    left_by(&mut cause, past);
+    cause
+}
+
+/// Nobody now: the table may know who was there a moment ago.
+fn gone(past: Option<&Past>, bind: &Bind) -> Cause {
+    let recent = past.filter(|past| past.until_ns >= bind.time_ns);
+    let mut cause = match recent {
+        Some(past) => Cause::new(
+            CauseType::Held,
+            format!("{} served it then, and is gone by now", who(&past.process)),
+            Confidence::Likely,
+        )
+        .because(format!(
+            "it gave the port up {} after the refusal",
+            human::span(seconds_between(bind.time_ns, past.until_ns))
+        ))
+        .with_remedy("try again: the port is free"),
+        None => Cause::new(
+            CauseType::Unknown,
+            "nobody is in the way by now".to_owned(),
+            Confidence::Possible,
+        )
+        .because("neither a process nor a connection on this port was found after the refusal"),
+    };
+    left_by(&mut cause, past);
+    cause
+}
+
+fn left_by(cause: &mut Cause, past: Option<&Past>) {
+    if let Some(past) = past {
+        cause.evidence.push(format!("{} served it before", who(&past.process)));
+        cause.left_by = Some(Box::new(past.process.clone()));
+    }
+}

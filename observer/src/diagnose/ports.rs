@@ -1,0 +1,241 @@
+//! Who serves which port, from the beginning on: remembers a holder after it is gone.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::{
+    decode::{Endpoint, Socket, TaskId},
+    diagnose::exit::seconds_between,
+    enrich::snapshot::{Held, Snapshot},
+    model::{self, ListenEvent, Missing, Process, ReleaseEvent},
+};
+
+/// A served socket.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The socket.
+    pub socket: Socket,
+    /// Since when, in nanoseconds of `CLOCK_BOOTTIME`; `None` when it was before the observer began.
+    pub since_ns: Option<u64>,
+    /// Who opened it, when that was seen, and its parent then.
+    pub opener: Option<(TaskId, u32)>,
+    /// Who held it when last looked.
+    pub holders: HashSet<TaskId>,
+    /// The one to name.
+    pub process: Process,
+    /// The last look did not find it.
+    pub gone: bool,
+    seen_ns: u64,
+}
+
+/// A socket that nobody serves any more.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// Where it was bound.
+    pub endpoint: Endpoint,
+    /// Its network namespace.
+    pub netns: u32,
+    /// Its last holder.
+    pub process: Process,
+    /// When it was released: nanoseconds of `CLOCK_BOOTTIME`.
+    pub until_ns: u64,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub struct PortTable {
+    served: HashMap<u64, Served>,
+    past: VecDeque<Past>,
+}
+
+/// How many past servers are remembered.
+const PAST: usize = 512;
+
+impl PortTable {
+    /// A process began to serve; `None` when that is known already.
+    pub fn listen(
+        &mut self,
+        socket: Socket,
+        id: TaskId,
+        process: Process,
+        time_ns: u64,
+    ) -> Option<ListenEvent> {
+        if let Some(known) = self.served.get_mut(&socket.0.sk)
+            && known.socket.endpoint() == socket.endpoint()
+        {
+            // A look may have found it before the record came; a second listen(2) only changes the backlog.
+            known.seen_ns = known.seen_ns.max(time_ns);
+            known.opener.get_or_insert((id, process.ppid.unwrap_or(0)));
+            return None;
+        }
+        let served = Served {
+            socket,
+            since_ns: Some(time_ns),
+            opener: Some((id, process.ppid.unwrap_or(0))),
+            holders: [id].into(),
+            process: process.clone(),
+            gone: false,
+            seen_ns: time_ns,
+        };
+        self.served.insert(socket.0.sk, served);
+        Some(event(&socket, process, false))
+    }
+
+    /// The kernel says that a listener is gone.
+    pub fn stop(&mut self, sk: u64, last: Option<Process>, time_ns: u64) -> Option<ReleaseEvent> {
+        let served = self.served.remove(&sk)?;
+        Some(self.release(served, last, time_ns))
+    }
+
+    /// Takes a snapshot in; what it lacks is marked as gone, see [`Self::drop_gone`]. `name` makes a process of a holder;
+    /// `initial` marks the first look; `dying` no longer count as holders.
+    pub fn look(
+        &mut self,
+        snapshot: &Snapshot,
+        initial: bool,
+        dying: &HashSet<TaskId>,
+        name: &mut dyn FnMut(&Held) -> Process,
+    ) -> Vec<ListenEvent> {
+        let mut new = Vec::new();
+        let mut seen = HashSet::new();
+        for held in snapshot.sockets.iter().filter(|held| serves(&held.socket)) {
+            let holders: HashSet<TaskId> = held
+                .holders
+                .iter()
+                .map(crate::decode::Holder::id)
+                .filter(|id| !dying.contains(id))
+                .collect();
+            if holders.is_empty() {
+                continue;
+            }
+            let sk = held.socket.0.sk;
+            seen.insert(sk);
+            match self.served.get_mut(&sk) {
+                Some(known) if known.socket.endpoint() == held.socket.endpoint() => {
+                    known.holders = holders;
+                    known.seen_ns = snapshot.began_ns;
+                    known.socket.0.inode = held.socket.0.inode;
+                }
+                _ => {
+                    let process = name(held);
+                    new.push(event(&held.socket, process.clone(), initial));
+                    let served = Served {
+                        socket: held.socket,
+                        since_ns: (!initial).then_some(snapshot.began_ns),
+                        opener: None,
+                        holders,
+                        process,
+                        gone: false,
+                        seen_ns: snapshot.began_ns,
+                    };
+                    self.served.insert(sk, served);
+                }
+            }
+        }
+        // What began after the pass did may not be in it.
+        for (sk, served) in &mut self.served {
+            served.gone = !seen.contains(sk) && served.seen_ns < snapshot.began_ns;
+        }
+        new
+    }
+
+    /// Releases what the last look did not find.
+    pub fn drop_gone(&mut self, time_ns: u64) -> Vec<ReleaseEvent> {
+        let gone: Vec<u64> =
+            self.served.iter().filter(|(_, s)| s.gone).map(|(sk, _)| *sk).collect();
+        gone.into_iter().filter_map(|sk| self.stop(sk, None, time_ns)).collect()
+    }
+
+    /// Every known socket.
+    #[must_use]
+    pub fn sockets(&self) -> HashSet<u64> {
+        self.served.keys().copied().collect()
+    }
+
+    fn release(&mut self, served: Served, last: Option<Process>, time_ns: u64) -> ReleaseEvent {
+        let process = last.unwrap_or(served.process);
+        if self.past.len() == PAST {
+            self.past.pop_front();
+        }
+        let endpoint = served.socket.endpoint();
+        let mut socket = model::Socket::new(&served.socket, &endpoint);
+        socket.state = None;
+        self.past.push_back(Past {
+            endpoint,
+            netns: served.socket.0.netns,
+            process: process.clone(),
+            until_ns: time_ns,
+        });
+        let mut missing = Missing::new();
+        if served.since_ns.is_none() {
+            let why = "it was served already when the observer began";
+            missing.insert("served_seconds".to_owned(), why.to_owned());
+        }
+        let served_seconds = served.since_ns.map(|since| seconds_between(since, time_ns));
+        ReleaseEvent { socket, process: Some(process), served_seconds, missing }
+    }
+
+    /// A served socket.
+    #[must_use]
+    pub fn get(&self, sk: u64) -> Option<&Served> {
+        self.served.get(&sk)
+    }
+
+    /// Who served an address last and does no longer.
+    #[must_use]
+    pub fn past(&self, endpoint: &Endpoint, netns: u32) -> Option<&Past> {
+        let path = matches!(endpoint, Endpoint::Path(_));
+        self.past.iter().rev().find(|past| {
+            (path || past.netns == netns)
+                && match (endpoint, &past.endpoint) {
+                    (Endpoint::Inet(_, a), Endpoint::Inet(_, b)) => a == b,
+                    (a, b) => a == b,
+                }
+        })
+    }
+
+    /// Whether a process is known to hold a served socket.
+    #[must_use]
+    pub fn is_holder(&self, id: TaskId) -> bool {
+        self.served.values().any(|served| served.holders.contains(&id))
+    }
+
+    /// Sockets that a process holds.
+    pub fn held_by(&self, id: TaskId) -> impl Iterator<Item = u64> {
+        self.served.iter().filter(move |(_, s)| s.holders.contains(&id)).map(|(sk, _)| *sk)
+    }
+
+    /// Process ids of all known holders.
+    #[must_use]
+    pub fn holders(&self) -> HashSet<u32> {
+        self.served.values().flat_map(|served| served.holders.iter().map(|id| id.tgid)).collect()
+    }
+}
+
+/// Ports below this were chosen by their server; above, the kernel deals them out to clients too (`ip_local_port_range`).
+const CHOSEN: u16 = 32768;
+
+/// Whether a socket serves: it listens, or takes datagrams on a port or path of its own choice.
+#[must_use]
+pub fn serves(socket: &Socket) -> bool {
+    let record = &socket.0;
+    if !socket.datagram() {
+        return record.state == observer_common::socket::STATE_LISTEN;
+    }
+    // A connected datagram socket is a client.
+    record.state == observer_common::socket::STATE_CLOSE
+        && match socket.endpoint() {
+            Endpoint::Inet(_, port) => (1..CHOSEN).contains(&port),
+            Endpoint::Path(_) | Endpoint::Abstract(_) => true,
+            Endpoint::Unknown => false,
+        }
+}
+
+fn event(socket: &Socket, process: Process, initial: bool) -> ListenEvent {
+    let backlog = (!socket.datagram()).then_some(socket.0.backlog);
+    ListenEvent {
+        process,
+        socket: model::Socket::new(socket, &socket.endpoint()),
+        backlog,
+        initial,
+    }
+}

@@ -1,0 +1,92 @@
+//! What a holder is to the process that was refused.
+
+use observer_common::task::TASK_FORKED;
+
+use crate::{
+    decode::{Holder, TaskId},
+    enrich::procfs::Living,
+    model::{Process, Relation},
+};
+
+/// What is known of one holder.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its descriptor.
+    pub holder: &'a Holder,
+    /// As `/proc` shows it.
+    pub living: Option<&'a Living>,
+    /// As a reader sees it.
+    pub process: &'a Process,
+    /// Who opened the socket, and who was its parent then, when that was seen.
+    pub opener: Option<(TaskId, u32)>,
+    /// Another holder of the same socket is its parent.
+    pub parent_holds: bool,
+}
+
+/// Programs that hold a port of the host for a container behind it.
+const PROXIES: [&str; 6] =
+    ["docker-proxy", "rootlessport", "slirp4netns", "pasta", "passt", "containers-rootlessport"];
+
+/// Names the relation: the closest one counts.
+#[must_use]
+pub fn relation(asker: &Process, holder: &Candidate<'_>) -> Relation {
+    let pid = holder.process.pid;
+    let ppid = holder.process.ppid.unwrap_or(holder.holder.record.ppid);
+    let unit = |p: &Process| p.unit.clone().filter(|unit| unit.ends_with(".service"));
+    if pid == asker.pid {
+        Relation::Myself
+    } else if is_service_manager(holder.process) {
+        Relation::SocketActivation
+    } else if file_name(holder.process).is_some_and(|name| PROXIES.contains(&name)) {
+        Relation::ContainerProxy
+    } else if asker.ppid == Some(pid) {
+        Relation::Parent
+    } else if ppid == asker.pid {
+        Relation::Child
+    } else if is_orphan(holder, ppid) {
+        Relation::Orphan
+    } else if unit(asker).is_some() && unit(asker) == unit(holder.process) {
+        Relation::SameUnit
+    } else if asker.ppid == Some(ppid) && ppid > 1 {
+        Relation::Sibling
+    } else {
+        Relation::Stranger
+    }
+}
+
+/// Whether the holder did not open the socket itself; `None` when nothing tells.
+#[must_use]
+pub fn inherited(holder: &Candidate<'_>) -> Option<bool> {
+    match holder.opener {
+        Some((opener, _)) => Some(opener != holder.holder.id()),
+        None if holder.parent_holds => Some(true),
+        None => None,
+    }
+}
+
+/// Its parent is dead: it was handed over to the first process, or to a reaper, and it is no daemon of its own, which
+/// would lead its session.
+fn is_orphan(holder: &Candidate<'_>, ppid: u32) -> bool {
+    let id = holder.holder.id();
+    if let Some((opener, parent_then)) = holder.opener
+        && opener == id
+        && parent_then != ppid
+    {
+        return true;
+    }
+    let leads = holder.living.is_some_and(|living| living.session == holder.holder.record.tgid);
+    let opened_by_other =
+        holder.opener.is_some_and(|(opener, _)| opener != id && opener.tgid != ppid);
+    let forked = holder.holder.record.flags & TASK_FORKED != 0;
+    (opened_by_other && !holder.parent_holds)
+        || (ppid == 1 && !leads && (forked || holder.living.is_some()))
+}
+
+fn is_service_manager(process: &Process) -> bool {
+    file_name(process) == Some("systemd")
+        && (process.pid == 1 || process.comm.as_deref() == Some("systemd"))
+}
+
+fn file_name(process: &Process) -> Option<&str> {
+    process.exe.as_deref()?.rsplit('/').next()
+}

@@ -1,0 +1,118 @@
+//! Connections that no process has open any more: the iterator over descriptors can't see them, `/proc/PID/net/tcp` can.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// A row of `/proc/PID/net/tcp` or `tcp6`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// Local address.
+    pub address: IpAddr,
+    /// Local port.
+    pub port: u16,
+    /// `STATE_` constant.
+    pub state: u8,
+    /// When its timer ends, in seconds: for TIME_WAIT, when it is gone.
+    pub timer_seconds: f64,
+    /// Inode number of the socket; 0 when no process has it open.
+    pub inode: u64,
+}
+
+/// Clock ticks a second in `/proc`.
+const TICKS: f64 = 100.0;
+
+/// Every TCP connection on a local port in the network namespace of process `pid`; `None` when that process is gone.
+#[must_use]
+pub fn on_port(pid: u32, port: u16) -> Option<Vec<Connection>> {
+    let mut found = Vec::new();
+    let mut read = false;
+    for name in ["tcp", "tcp6"] {
+        if let Ok(file) = File::open(format!("/proc/{pid}/net/{name}")) {
+            read = true;
+            collect(BufReader::new(file), port, &mut found);
+        }
+    }
+    read.then_some(found)
+}
+
+fn collect(mut rows: impl BufRead, port: u16, found: &mut Vec<Connection>) {
+    let wanted = format!(":{port:04X} ");
+    let mut line = String::new();
+    while rows.read_line(&mut line).is_ok_and(|n| n > 0) {
+        // A busy server has many rows: look for the port before anything else.
+        if line.contains(&wanted)
+            && let Some(row) = parse(&line)
+            && row.port == port
+        {
+            found.push(row);
+        }
+        line.clear();
+    }
+}
+
+/// `sl local remote state queues timer retransmits uid timeout inode …`, numbers in hexadecimal but the last ones.
+fn parse(line: &str) -> Option<Connection> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    let (_, when) = fields.get(5)?.split_once(':')?;
+    let ticks = u32::from_str_radix(when, 16).ok()?;
+    Some(Connection {
+        address: parse_address(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
+        timer_seconds: f64::from(ticks) / TICKS,
+        inode: fields.get(9)?.parse().ok()?,
+    })
+}
+
+/// Words of 32 bits in the machine's byte order.
+fn parse_address(hex: &str) -> Option<IpAddr> {
+    let word = |n: usize| {
+        let digits = hex.get(n * 8..n * 8 + 8)?;
+        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+    };
+    match hex.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let mut bytes = [0; 16];
+            for n in 0..4 {
+                bytes[n * 4..n * 4 + 4].copy_from_slice(&word(n)?);
+            }
+            Some(Ipv6Addr::from(bytes).into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{collect, parse_address};
+
+    const ROWS: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0
+   1: 0100007F:1F90 0100007F:D431 06 00000000:00000000 03:0000176F 00000000     0        0 0 3 0
+   2: 0100007F:D431 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0
+";
+
+    #[test]
+    fn local_port_only() {
+        let mut found = Vec::new();
+        collect(ROWS.as_bytes(), 0x1f90, &mut found);
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].state, found[0].inode), (10, 4711));
+        assert_eq!((found[1].state, found[1].inode), (6, 0));
+        assert!((found[1].timer_seconds - 59.99).abs() < 0.001);
+        assert_eq!(found[0].address.to_string(), "127.0.0.1");
+    }
+
+    #[test]
+    fn addresses() {
+        let six = parse_address("00000000000000000000000001000000").map(|a| a.to_string());
+        assert_eq!(six.as_deref(), Some("::1"));
+        assert_eq!(parse_address("zz"), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Answers "who is in the way" for binds that were refused: one snapshot, then a few files of `/proc`. Blocks.
+
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use observer_common::socket::{STATE_LISTEN, STATE_TIME_WAIT};
+
+use super::{
+    conflict::{Asker, addresses_meet, conflicts},
+    connections::{self, Connection},
+    procfs::{self, Living},
+    snapshot::{Held, Snapshot},
+};
+use crate::decode::{Endpoint, Holder, Socket};
+
+/// A refused bind or listen.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What was asked, on which socket.
+    pub asker: Asker,
+    /// Who asked.
+    pub pid: u32,
+    /// Its parent.
+    pub ppid: u32,
+    /// The errno.
+    pub errno: u32,
+}
+
+impl Question {
+    /// Whether the same answer serves both: the same address in the same namespace, asked for with the same options.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        let key = |q: &Self| {
+            let s = &q.asker.socket.0;
+            (s.netns, s.protocol, s.kind, s.flags, s.uid, s.device, q.errno, q.ppid)
+        };
+        self.asker.asked == other.asker.asked && key(self) == key(other)
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// When the look-up began.
+    pub began_ns: u64,
+    /// Sockets in the way, and who holds them.
+    pub held: Vec<Found>,
+    /// TCP connections in the way that nobody has open; `None` when the network namespace could not be looked into.
+    pub connections: Option<Vec<Connection>>,
+    /// What lies at the path of a unix socket.
+    pub file: Option<PathFile>,
+    /// Zombies beside the process that was refused.
+    pub zombies: Vec<(u32, String)>,
+    /// The first port that needs no privilege (`net.ipv4.ip_unprivileged_port_start`).
+    pub unprivileged_port: Option<u16>,
+}
+
+/// A socket in the way.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The socket.
+    pub socket: Socket,
+    /// Who holds it; `None` for a process that was gone before it could be read.
+    pub holders: Vec<(Holder, Option<Living>)>,
+}
+
+/// What lies at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathFile {
+    /// Nothing, by now.
+    Gone,
+    /// The file of a socket: its inode, its owner, and when it was made.
+    Socket(u64, u32, Option<Timestamp>),
+    /// Some other file.
+    Other,
+    /// It can't be looked at: the process's folder is out of reach.
+    Unreachable,
+}
+
+const EADDRINUSE: u32 = 98;
+const EACCES: u32 = 13;
+
+/// Answers one question from a snapshot that was taken with its port marked.
+#[must_use]
+pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
+    let mut answer = Answer { began_ns: snapshot.began_ns, ..Answer::default() };
+    if question.errno == EACCES {
+        answer.unprivileged_port = unprivileged_port();
+    }
+    if question.errno != EADDRINUSE {
+        return answer;
+    }
+    if let Endpoint::Path(path) = &question.asker.asked {
+        answer.file = Some(look_at(question.pid, path));
+    }
+    let in_the_way = |held: &&Held| match (&answer.file, &held.socket.0) {
+        // The file decides, however each side spells its path.
+        (Some(PathFile::Socket(inode, ..)), socket) if socket.path_inode != 0 => {
+            socket.path_inode == *inode
+        }
+        _ => conflicts(&question.asker, &held.socket),
+    };
+    let mut held: Vec<&Held> = snapshot.sockets.iter().filter(in_the_way).collect();
+    held.sort_by_key(|held| held.socket.0.state != STATE_LISTEN);
+    answer.held = held.into_iter().map(found).collect();
+    answer.zombies = procfs::zombie_children(question.ppid);
+    answer.zombies.extend(procfs::zombie_children(question.pid));
+    if let (Some(port), 6 | 262) = (question.asker.asked.port(), question.asker.socket.0.protocol) {
+        answer.connections = unowned(question, port);
+    }
+    answer
+}
+
+fn found(held: &Held) -> Found {
+    let holders = held.holders.iter().map(|holder| (*holder, procfs::living(holder.id())));
+    Found { socket: held.socket, holders: holders.collect() }
+}
+
+/// Connections on the port that no process has open and whose addresses meet.
+fn unowned(question: &Question, port: u16) -> Option<Vec<Connection>> {
+    let netns = question.asker.socket.0.netns;
+    let pid = [question.pid, std::process::id(), question.ppid].into_iter().find(|pid| {
+        fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|m| m.ino() == u64::from(netns))
+    })?;
+    let Endpoint::Inet(asked, _) = question.asker.asked else { return None };
+    let rows = connections::on_port(pid, port)?;
+    let meets = |row: &Connection| {
+        addresses_meet(asked, question.asker.socket.v6only(), row.address, false)
+    };
+    // SO_REUSEADDR on the asker's side lets it pass those that had it too; the rows don't tell, so all are shown.
+    Some(
+        rows.into_iter()
+            .filter(|row| row.inode == 0 && row.state != STATE_LISTEN && meets(row))
+            .filter(|row| !(row.state == STATE_TIME_WAIT && question.asker.socket.reuseaddr()))
+            .collect(),
+    )
+}
+
+/// The path as the process itself would find it: from its own root and folder.
+fn look_at(pid: u32, path: &[u8]) -> PathFile {
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let whole = if path.is_absolute() {
+        let root = process.join("root");
+        let below = path.strip_prefix("/").unwrap_or(path);
+        // A process that is gone most likely shared our root.
+        if root.exists() { root.join(below) } else { path.to_owned() }
+    } else if process.join("cwd").exists() {
+        process.join("cwd").join(path)
+    } else {
+        return PathFile::Unreachable;
+    };
+    match fs::symlink_metadata(whole) {
+        Ok(meta) if meta.file_type().is_socket() => {
+            let made = Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or(0));
+            PathFile::Socket(meta.ino(), meta.uid(), made.ok())
+        }
+        Ok(_) => PathFile::Other,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => PathFile::Gone,
+        Err(_) => PathFile::Unreachable,
+    }
+}
+
+fn unprivileged_port() -> Option<u16> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?;
+    text.trim().parse().ok()
+}

@@ -1,0 +1,146 @@
+//! A living process as `/proc` shows it, in the same form as the kernel side captures a dead one.
+
+use std::{
+    fs,
+    os::{linux::fs::MetadataExt, unix::ffi::OsStrExt},
+    path::Path,
+};
+
+use bytes::Bytes;
+use observer_common::task::{COMM_LEN, TASK_NO_ARGS, TaskRecord};
+use procfs::process::Process as ProcProcess;
+use zerocopy::FromZeros;
+
+use crate::decode::{Task, TaskId};
+
+/// A process, with what only `/proc` knows.
+#[derive(Clone, Debug)]
+pub struct Living {
+    /// The process.
+    pub task: Task,
+    /// Its session: that of the process that called setsid(2).
+    pub session: u32,
+}
+
+/// Nanoseconds of a clock tick as `/proc` counts them (USER_HZ is 100 on every architecture that matters).
+const TICK_NS: u64 = 10_000_000;
+
+/// Reads a process; `None` when it is gone, or when its id belongs to another one by now.
+#[must_use]
+pub fn living(id: TaskId) -> Option<Living> {
+    let living = by_pid(id.tgid, id.start_ns)?;
+    (living.task.record.start_time_ns / TICK_NS == id.start_ns / TICK_NS).then_some(living)
+}
+
+/// Reads whoever has this process id. `start_ns` is taken for its exact start time if it agrees to the tick.
+#[must_use]
+pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
+    let process = ProcProcess::new(i32::try_from(pid).ok()?).ok()?;
+    let stat = process.stat().ok()?;
+    let status = process.status().ok()?;
+    let folder = Path::new("/proc").join(pid.to_string());
+    let mut record = TaskRecord::new_zeroed();
+    let tick_start = stat.starttime * TICK_NS;
+    record.start_time_ns = if start_ns / TICK_NS == stat.starttime { start_ns } else { tick_start };
+    record.tgid = pid;
+    record.tid = pid;
+    record.ppid = u32::try_from(stat.ppid).unwrap_or(0);
+    record.uid = status.ruid;
+    record.comm = comm(stat.comm.as_bytes());
+    record.netns = namespace(&folder, "net");
+    record.pidns = namespace(&folder, "pid");
+    let levels = status.nspid.unwrap_or_default();
+    record.ns_level = u32::try_from(levels.len().saturating_sub(1)).unwrap_or(0);
+    record.ns_pid = levels.last().and_then(|pid| u32::try_from(*pid).ok()).unwrap_or(pid);
+    if let Ok(parent) = fs::read(format!("/proc/{}/comm", record.ppid)) {
+        record.parent_comm = comm(parent.trim_ascii_end());
+    }
+    let args = fs::read(folder.join("cmdline")).unwrap_or_default();
+    record.args_total = u32::try_from(args.len()).unwrap_or(u32::MAX);
+    if args.is_empty() {
+        record.flags |= TASK_NO_ARGS;
+    }
+    let exe = fs::read_link(folder.join("exe")).unwrap_or_default();
+    let task = Task {
+        record,
+        exe: exe.as_os_str().as_bytes().to_vec(),
+        cgroup: cgroup(&fs::read(folder.join("cgroup")).unwrap_or_default()),
+        args: Bytes::from(args),
+    };
+    Some(Living { task, session: u32::try_from(stat.session).unwrap_or(0) })
+}
+
+/// The v2 hierarchy's path, or that of the v1 memory controller for a process in v2's root: as the kernel side does it.
+fn cgroup(text: &[u8]) -> Vec<u8> {
+    let mut unified = Vec::new();
+    let mut memory = Vec::new();
+    for line in text.split(|b| *b == b'\n') {
+        let mut fields = line.splitn(3, |b| *b == b':');
+        let (id, controllers, path) = (fields.next(), fields.next(), fields.next());
+        let Some(path) = path else { continue };
+        if id == Some(b"0") {
+            unified = path.to_vec();
+        } else if controllers.is_some_and(|c| c.split(|b| *b == b',').any(|c| c == b"memory")) {
+            memory = path.to_vec();
+        }
+    }
+    if unified.len() > 1 || memory.is_empty() { unified } else { memory }
+}
+
+/// Inode number of a namespace.
+fn namespace(folder: &Path, kind: &str) -> u32 {
+    let inode = fs::metadata(folder.join("ns").join(kind)).map(|m| m.st_ino());
+    inode.ok().and_then(|inode| u32::try_from(inode).ok()).unwrap_or(0)
+}
+
+fn comm(bytes: &[u8]) -> [u8; COMM_LEN] {
+    let mut comm = [0; COMM_LEN];
+    let len = bytes.len().min(COMM_LEN - 1);
+    comm[..len].copy_from_slice(&bytes[..len]);
+    comm
+}
+
+/// Zombies among the children of `parent`: (pid, name).
+#[must_use]
+pub fn zombie_children(parent: u32) -> Vec<(u32, String)> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    children
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .filter_map(|pid| ProcProcess::new(pid.parse().ok()?).ok()?.stat().ok())
+        .filter(|stat| stat.state == 'Z')
+        .filter_map(|stat| Some((u32::try_from(stat.pid).ok()?, stat.comm)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{by_pid, cgroup};
+
+    #[test]
+    fn hierarchies() {
+        assert_eq!(cgroup(b"0::/system.slice/a.service\n"), b"/system.slice/a.service");
+        assert_eq!(cgroup(b"4:memory:/m\n0::/\n"), b"/m");
+        assert_eq!(cgroup(b"4:cpu:/m\n0::/\n"), b"/");
+        assert_eq!(cgroup(b"4:cpu,memory:/m\n"), b"/m");
+    }
+
+    #[test]
+    fn myself() {
+        let me = by_pid(std::process::id(), 0).expect("this process");
+        assert_eq!(
+            me.task.record.ppid,
+            rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get().cast_unsigned())
+        );
+        assert!(
+            me.task.exe.ends_with(
+                std::env::current_exe()
+                    .expect("a path")
+                    .file_name()
+                    .expect("a name")
+                    .as_encoded_bytes()
+            )
+        );
+        assert!(!me.task.args.is_empty());
+    }
+}

@@ -1,0 +1,159 @@
+//! Kinds `bind`, `listen` and `release`: who serves, who wanted to, who no longer does.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, Missing, Process, Socket, Time};
+
+/// A bind or a listen failed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BindEvent {
+    /// Who called.
+    pub process: Process,
+    /// Which call.
+    pub call: Call,
+    /// What it asked for.
+    pub socket: Socket,
+    /// What the kernel answered.
+    pub error: Errno,
+    /// Who is in the way.
+    pub holders: Vec<Holder>,
+    /// Why the kernel refused.
+    pub cause: Cause,
+    /// Why a key is not here.
+    #[serde(default, skip_serializing_if = "Missing::is_empty")]
+    pub missing: Missing,
+}
+
+/// Which system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// bind(2).
+    Bind,
+    /// listen(2).
+    Listen,
+}
+
+/// An error number of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Errno {
+    /// Its number.
+    pub errno: u32,
+    /// Its name, such as `EADDRINUSE`.
+    pub name: String,
+}
+
+impl Errno {
+    /// From the negative result of a call.
+    #[must_use]
+    pub fn new(result: i32) -> Self {
+        const NAMES: &[(u32, &str)] = &[
+            (1, "EPERM"),
+            (2, "ENOENT"),
+            (9, "EBADF"),
+            (12, "ENOMEM"),
+            (13, "EACCES"),
+            (14, "EFAULT"),
+            (17, "EEXIST"),
+            (19, "ENODEV"),
+            (20, "ENOTDIR"),
+            (22, "EINVAL"),
+            (28, "ENOSPC"),
+            (30, "EROFS"),
+            (36, "ENAMETOOLONG"),
+            (40, "ELOOP"),
+            (88, "ENOTSOCK"),
+            (95, "EOPNOTSUPP"),
+            (97, "EAFNOSUPPORT"),
+            (98, "EADDRINUSE"),
+            (99, "EADDRNOTAVAIL"),
+            (106, "EISCONN"),
+        ];
+        let errno = result.unsigned_abs();
+        let name = NAMES.iter().find(|(number, _)| *number == errno);
+        Self {
+            errno,
+            name: name.map_or_else(|| format!("E{errno}"), |(_, name)| (*name).to_owned()),
+        }
+    }
+}
+
+/// A process that holds a socket in the way.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Holder {
+    /// Who.
+    pub process: Process,
+    /// Its descriptor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fd: Option<u32>,
+    /// The socket.
+    pub socket: Socket,
+    /// Since when the socket serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// What it is to the process that was refused.
+    pub relation: Relation,
+    /// It did not open the socket itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<bool>,
+    /// Why a key is not here.
+    #[serde(default, skip_serializing_if = "Missing::is_empty")]
+    pub missing: Missing,
+}
+
+/// What a holder is to the process that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// The same process.
+    #[serde(rename = "self")]
+    Myself,
+    /// Its parent.
+    Parent,
+    /// Its child.
+    Child,
+    /// It has the same parent.
+    Sibling,
+    /// It belongs to the same systemd unit.
+    SameUnit,
+    /// Its parent, that opened the socket, is dead.
+    Orphan,
+    /// systemd holds it for a socket unit.
+    SocketActivation,
+    /// It forwards the port into a container.
+    ContainerProxy,
+    /// None of these.
+    Stranger,
+}
+
+/// A process began to serve a port, or did already at the start.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ListenEvent {
+    /// Who.
+    pub process: Process,
+    /// What.
+    pub socket: Socket,
+    /// Most connections that wait to be accepted; left out for datagrams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u32>,
+    /// It served already when the observer began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub initial: bool,
+}
+
+/// The last holder of a served port is gone.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseEvent {
+    /// What.
+    pub socket: Socket,
+    /// The last holder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// How long it was served; left out when it began before the observer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_seconds: Option<f64>,
+    /// Why a key is not here.
+    #[serde(default, skip_serializing_if = "Missing::is_empty")]
+    pub missing: Missing,
+}

@@ -1,0 +1,316 @@
+//! The ports' part of the flow: what was refused waits for a look at who holds what; a holder's death for one too.
+//!
+//! A look takes milliseconds and runs elsewhere. While one runs, refusals gather for the next; an answer serves every
+//! refusal of the same address for a short while, so that a crash loop costs a few looks a second and no more.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
+use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
+
+use crate::{
+    decode::{Bind, Exit, TaskId},
+    diagnose::{
+        bind,
+        ports::{PortTable, serves},
+    },
+    enrich::{
+        Enricher,
+        conflict::Asker,
+        lookup::{Answer, Question, answer},
+        procfs::{self, Living},
+        snapshot::{Held, Snapshot},
+    },
+    model::{Body, Process, Socket},
+};
+
+/// How long an answer serves refusals that come after it, in nanoseconds.
+const FRESH_NS: u64 = 200_000_000;
+/// How often to look where the kernel does not tell the end of a listener.
+const RECONCILE_NS: u64 = 5_000_000_000;
+
+/// State of the ports.
+pub struct Ports {
+    table: PortTable,
+    waiting: Vec<Box<Bind>>,
+    dying: Vec<Dying>,
+    fresh: Vec<(Question, Answer)>,
+    /// Something began or ceased to serve: older answers may be wrong.
+    changed_ns: u64,
+    looking: bool,
+    looked: bool,
+    next_ns: Option<u64>,
+    reconcile: bool,
+}
+
+/// A holder that died.
+struct Dying {
+    exit: Box<Exit>,
+    sockets: Vec<(u64, Socket)>,
+}
+
+/// A look that should be made.
+pub struct Look {
+    /// Ports whose connections matter too.
+    pub ports: Vec<u16>,
+    questions: Vec<Question>,
+    known: HashSet<u64>,
+}
+
+/// What a look has found.
+pub struct Looked {
+    snapshot: Snapshot,
+    answers: Vec<(Question, Answer)>,
+    servers: HashMap<u64, Living>,
+}
+
+/// What is ready to be told.
+pub(super) enum Told {
+    Event(u64, Body),
+    /// A death that waited, with the sockets that nobody serves any more.
+    Death(Box<Exit>, Vec<Socket>),
+}
+
+impl Look {
+    /// Makes it: reads one pass over all descriptors, and what `/proc` knows of those in question. Blocks.
+    pub fn run(self, iterator: impl std::io::Read) -> Result<Looked> {
+        let snapshot = Snapshot::read(iterator)?;
+        let answers = self
+            .questions
+            .into_iter()
+            .map(|question| {
+                let answer = answer(&snapshot, &question);
+                (question, answer)
+            })
+            .collect();
+        let servers = snapshot
+            .sockets
+            .iter()
+            .filter(|held| serves(&held.socket) && !self.known.contains(&held.socket.0.sk))
+            .filter_map(|held| Some((held.socket.0.sk, procfs::living(owner(held)?.id())?)))
+            .collect();
+        Ok(Looked { snapshot, answers, servers })
+    }
+}
+
+/// The holder to name: one whose parent does not hold the socket as well.
+fn owner(held: &Held) -> Option<&crate::decode::Holder> {
+    let pids: HashSet<u32> = held.holders.iter().map(|holder| holder.record.tgid).collect();
+    held.holders.iter().find(|h| !pids.contains(&h.record.ppid)).or(held.holders.first())
+}
+
+impl Ports {
+    /// Nothing is known yet. `reconcile`: the kernel does not tell when a listener is gone.
+    #[must_use]
+    pub fn new(reconcile: bool) -> Self {
+        Self {
+            table: PortTable::default(),
+            waiting: Vec::new(),
+            dying: Vec::new(),
+            fresh: Vec::new(),
+            changed_ns: 0,
+            looking: false,
+            looked: false,
+            next_ns: None,
+            reconcile,
+        }
+    }
+
+    pub(super) fn bind(&mut self, record: Box<Bind>, enricher: &mut Enricher, out: &mut Vec<Told>) {
+        let id = record.task.id();
+        match (record.record.call, record.record.result) {
+            (CALL_STOP, _) => {
+                self.changed_ns = record.time_ns;
+                let process = enricher.process(&record.task);
+                let release =
+                    self.table.stop(record.record.socket.sk, Some(process), record.time_ns);
+                out.extend(
+                    release.map(|r| Told::Event(record.time_ns, Body::Release(Box::new(r)))),
+                );
+            }
+            (CALL_LISTEN | CALL_BIND, 0) => {
+                self.changed_ns = record.time_ns;
+                let process = enricher.process(&record.task);
+                let listen = self.table.listen(record.socket, id, process, record.time_ns);
+                out.extend(listen.map(|l| Told::Event(record.time_ns, Body::Listen(Box::new(l)))));
+            }
+            _ => {
+                let question = question(&record);
+                let known = self.fresh.iter().find(|(asked, answer)| {
+                    asked.same(&question)
+                        && answer.began_ns >= self.changed_ns
+                        && record.time_ns < answer.began_ns + FRESH_NS
+                });
+                match known {
+                    Some((_, answer)) => {
+                        let process = enricher.process(&record.task);
+                        let event = bind::event(&record, process, answer, &self.table, enricher);
+                        out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+                    }
+                    None => self.waiting.push(record),
+                }
+            }
+        }
+    }
+
+    /// Keeps the death of a holder until a look has shown what it leaves; gives back everybody else's.
+    pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<Box<Exit>> {
+        let id = exit.task.id();
+        if !self.table.is_holder(id) {
+            return Some(exit);
+        }
+        let held: Vec<u64> = self.table.held_by(id).collect();
+        let sockets = held
+            .into_iter()
+            .filter_map(|sk| {
+                let socket = self.table.get(sk)?.socket;
+                let mut shown = Socket::new(&socket, &socket.endpoint());
+                shown.state = None;
+                Some((sk, shown))
+            })
+            .collect();
+        self.dying.push(Dying { exit, sockets });
+        None
+    }
+
+    /// The look to make next, when one is needed and none is under way.
+    pub(super) fn wanted(&mut self, now_ns: u64) -> Option<Look> {
+        let due = self.next_ns.is_some_and(|next| next <= now_ns);
+        if self.looking || (self.looked && self.waiting.is_empty() && self.dying.is_empty() && !due)
+        {
+            return None;
+        }
+        self.looking = true;
+        let mut questions: Vec<Question> = Vec::new();
+        for bind in &self.waiting {
+            let question = question(bind);
+            if !questions.iter().any(|known| known.same(&question)) {
+                questions.push(question);
+            }
+        }
+        let mut ports: Vec<u16> = questions.iter().filter_map(|q| q.asker.asked.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        Some(Look { ports, questions, known: self.table.sockets() })
+    }
+
+    /// Takes in what a look has found.
+    pub(super) fn looked(
+        &mut self,
+        found: Looked,
+        enricher: &mut Enricher,
+        now_ns: u64,
+        out: &mut Vec<Told>,
+    ) {
+        self.looking = false;
+        let initial = !std::mem::replace(&mut self.looked, true);
+        self.next_ns = self.reconcile.then_some(now_ns + RECONCILE_NS);
+        let Looked { snapshot, answers, servers } = found;
+        let began = snapshot.began_ns;
+
+        // Deaths that came before the pass: their descriptors may still be open while their memory is torn down.
+        let (gone, later) =
+            std::mem::take(&mut self.dying).into_iter().partition(|d| d.exit.time_ns <= began);
+        self.dying = later;
+        let gone: Vec<Dying> = gone;
+        let ids: HashSet<TaskId> = gone.iter().map(|dying| dying.exit.task.id()).collect();
+
+        let mut name = |held: &Held| match (servers.get(&held.socket.0.sk), owner(held)) {
+            (Some(living), _) => enricher.process(&living.task),
+            (None, Some(holder)) => {
+                let why = "the process was gone before it could be read";
+                enricher.named(holder.id(), crate::decode::until_nul(&holder.record.comm), why)
+            }
+            (None, None) => Process::default(),
+        };
+        let new = self.table.look(&snapshot, initial, &ids, &mut name);
+        out.extend(
+            new.into_iter().map(|listen| Told::Event(began, Body::Listen(Box::new(listen)))),
+        );
+        self.deaths(gone, enricher, out);
+        for release in self.table.drop_gone(began) {
+            out.push(Told::Event(began, Body::Release(Box::new(release))));
+        }
+
+        self.answer(answers, began, enricher, out);
+    }
+
+    /// Deaths of holders: what nobody else holds is released by them.
+    fn deaths(&mut self, gone: Vec<Dying>, enricher: &mut Enricher, out: &mut Vec<Told>) {
+        for dying in gone {
+            let mut released = Vec::new();
+            let mut events = Vec::new();
+            for (sk, socket) in dying.sockets {
+                if self.table.get(sk).is_some_and(|served| !served.gone) {
+                    continue;
+                }
+                let process = enricher.process(&dying.exit.task);
+                let release = self.table.stop(sk, Some(process), dying.exit.time_ns);
+                events.extend(
+                    release.map(|r| Told::Event(dying.exit.time_ns, Body::Release(Box::new(r)))),
+                );
+                released.push(socket);
+            }
+            out.push(Told::Death(dying.exit, released));
+            out.extend(events);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        answers: Vec<(Question, Answer)>,
+        began: u64,
+        enricher: &mut Enricher,
+        out: &mut Vec<Told>,
+    ) {
+        let mut rest = Vec::new();
+        for record in std::mem::take(&mut self.waiting) {
+            let question = question(&record);
+            let found = answers.iter().find(|(asked, _)| asked.same(&question));
+            match found {
+                Some((_, answer)) => {
+                    let process = enricher.process(&record.task);
+                    let event = bind::event(&record, process, answer, &self.table, enricher);
+                    out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+                }
+                None => rest.push(record),
+            }
+        }
+        self.waiting = rest;
+        self.fresh.retain(|(_, answer)| answer.began_ns + FRESH_NS > began);
+        self.fresh.extend(answers);
+    }
+
+    /// A look failed: nothing waits for it any longer.
+    pub(super) fn failed(&mut self, enricher: &mut Enricher, out: &mut Vec<Told>) {
+        self.looking = false;
+        self.looked = true;
+        for record in std::mem::take(&mut self.waiting) {
+            let process = enricher.process(&record.task);
+            let event = bind::event(&record, process, &Answer::default(), &self.table, enricher);
+            out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+        }
+        out.extend(
+            std::mem::take(&mut self.dying).into_iter().map(|d| Told::Death(d.exit, Vec::new())),
+        );
+    }
+
+    /// When to look although nothing came.
+    pub(super) fn deadline_ns(&self) -> Option<u64> {
+        self.next_ns.filter(|_| !self.looking)
+    }
+
+    /// Process ids whose deaths matter.
+    pub(super) fn holders(&self) -> HashSet<u32> {
+        self.table.holders()
+    }
+}
+
+fn question(bind: &Bind) -> Question {
+    Question {
+        asker: Asker { socket: bind.socket, asked: bind.asked.clone() },
+        pid: bind.task.record.tgid,
+        ppid: bind.task.record.ppid,
+        errno: bind.record.result.unsigned_abs(),
+    }
+}
