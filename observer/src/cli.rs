@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::filter::Filter;
+use crate::{
+    filter::Filter,
+    model::{Process, Protocol},
+};
 
 /// Which process died, why, and who holds the contested port: from the kernel, as it happens.
 #[derive(Debug, Parser)]
@@ -36,6 +39,8 @@ pub enum Command {
     /// Show what `tail --record` recorded, as it would have been shown then; needs no root
     #[command(hide = true)]
     Replay(ReplayArgs),
+    /// Show who holds which port right now, in every network namespace; exit status 1 when nobody does
+    Ports(PortsArgs),
     /// Say what this kernel supports, which hook each feature uses, and what is missing
     Doctor(DoctorArgs),
     /// Print the JSON Schema of an event
@@ -86,6 +91,31 @@ pub struct ShowArgs {
     /// Which events.
     #[command(flatten)]
     pub filter: Filter,
+}
+
+/// Arguments of `observer ports`.
+#[derive(Debug, Args)]
+pub struct PortsArgs {
+    /// Only these ports, connections included
+    #[arg(value_name = "PORT")]
+    pub ports: Vec<u16>,
+    /// Only these protocols
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROTOCOL")]
+    pub protocol: Vec<Protocol>,
+    /// Only sockets held by processes of these systemd units; `*` and `?` match, `.service` may be left out
+    #[arg(long, value_delimiter = ',', value_name = "UNIT")]
+    pub unit: Vec<String>,
+    /// One line a socket: `{socket, holders}`
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl PortsArgs {
+    /// Whether a holder is one of those that are wanted.
+    #[must_use]
+    pub fn process(&self, process: &Process) -> bool {
+        Filter { unit: self.unit.clone(), ..Filter::default() }.process(process)
+    }
 }
 
 /// Arguments of `observer doctor`.

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Tail(args) => commands::tail::run(args),
         Command::Replay(args) => commands::replay::run(args),
+        Command::Ports(args) => commands::ports::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Schema => commands::schema::run(),
     };

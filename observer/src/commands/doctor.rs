@@ -49,7 +49,7 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
 }
 
 fn examine() -> Report {
-    let loaded = Kernel::load(Options::default());
+    let loaded = Kernel::load(Options { binds: true, ..Options::default() });
     let (hooks, missing_fields, problem) = match loaded {
         Ok(kernel) => {
             let hooks = kernel.attached.iter().map(|attached| HookReport {

@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod live;
+pub mod ports;
 pub mod record;
 pub mod replay;
 pub mod schema;

@@ -188,7 +188,8 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>)
         (None, Endpoint::Path(_)) => nobody_at_path(answer, past),
         (None, _) => nobody(bind, answer, past),
     };
-    for (pid, comm) in &answer.zombies {
+    let inet = matches!(bind.asked, Endpoint::Inet(..));
+    for (pid, comm) in answer.zombies.iter().filter(|_| inet) {
         cause
             .evidence
             .push(format!("{comm} {pid} is a zombie: it holds no port, nobody has reaped it yet"));
@@ -280,7 +281,7 @@ fn remedy(first: &Holder, holders: &[Holder]) -> String {
 fn nobody_at_path(answer: &Answer, past: Option<&Past>) -> Cause {
     match &answer.file {
         Some(PathFile::Socket(_, uid, made)) => {
-            let mut cause = Cause::new(
+            Cause::new(
                 CauseType::StaleSocketFile,
                 "the socket file is there, but no process serves it".to_owned(),
                 Confidence::Certain,
@@ -290,9 +291,8 @@ fn nobody_at_path(answer: &Answer, past: Option<&Past>) -> Cause {
                 Some(made) => format!("it belongs to user {uid} and was made at {made:.0}"),
                 None => format!("it belongs to user {uid}"),
             })
-            .with_remedy("remove the file; a server should unlink it before it binds");
-            left_by(&mut cause, past);
-            cause
+            .with_remedy("remove the file; a server should unlink it before it binds")
+            .left_by(past)
         }
         Some(PathFile::Other) => Cause::new(
             CauseType::Unknown,
@@ -306,7 +306,8 @@ fn nobody_at_path(answer: &Answer, past: Option<&Past>) -> Cause {
             "something was at that path, and is gone by now".to_owned(),
             Confidence::Possible,
         )
-        .because("the path does not exist any more"),
+        .because("the path does not exist any more")
+        .left_by(past),
         _ => Cause::new(
             CauseType::Unknown,
             "what lies at that path could not be looked at".to_owned(),
@@ -334,7 +335,7 @@ fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause {
         )
     });
     let (waiting_count, open_count) = (waiting.clone().count(), open.count());
-    let mut cause = if open_count > 0 {
+    let cause = if open_count > 0 {
         let mut cause = Cause::new(
             CauseType::Closing,
             format!(
@@ -361,14 +362,13 @@ fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause {
     } else {
         return gone(past, bind);
     };
-    left_by(&mut cause, past);
-    cause
+    cause.left_by(past)
 }
 
 /// Nobody now: the table may know who was there a moment ago.
 fn gone(past: Option<&Past>, bind: &Bind) -> Cause {
     let recent = past.filter(|past| past.until_ns >= bind.time_ns);
-    let mut cause = match recent {
+    let cause = match recent {
         Some(past) => Cause::new(
             CauseType::Held,
             format!("{} served it then, and is gone by now", who(&past.process)),
@@ -386,13 +386,16 @@ fn gone(past: Option<&Past>, bind: &Bind) -> Cause {
         )
         .because("neither a process nor a connection on this port was found after the refusal"),
     };
-    left_by(&mut cause, past);
-    cause
+    cause.left_by(past)
 }
 
-fn left_by(cause: &mut Cause, past: Option<&Past>) {
-    if let Some(past) = past {
-        cause.evidence.push(format!("{} served it before", who(&past.process)));
-        cause.left_by = Some(Box::new(past.process.clone()));
+impl Cause {
+    /// Names who served before.
+    fn left_by(mut self, past: Option<&Past>) -> Self {
+        if let Some(past) = past {
+            self.evidence.push(format!("{} served it before", who(&past.process)));
+            self.left_by = Some(Box::new(past.process.clone()));
+        }
+        self
     }
 }
