@@ -31,6 +31,8 @@ fn each_end_is_the_promised_one() {
         ("segv 0", -libc::SIGSEGV),
         ("segv dead000", -libc::SIGSEGV),
         ("segv readonly", -libc::SIGSEGV),
+        ("reraise", -libc::SIGSEGV),
+        ("threads-fault 10", -libc::SIGSEGV),
         ("bus", -libc::SIGBUS),
         ("ill", -libc::SIGILL),
         ("trap", -libc::SIGTRAP),
@@ -47,6 +49,9 @@ fn each_end_is_the_promised_one() {
         ("exec-from-thread exit 8", 8),
         ("peak 8 4", 4),
         ("named other exit 11", 11),
+        ("terminal interrupt", 130),
+        ("terminal quit", 131),
+        ("terminal hangup", 129),
         ("no-such-command", 99),
         ("exit none", 99),
     ];
