@@ -238,7 +238,7 @@ impl Pipeline {
             .collect();
         let status = Status::from_wait(exit.record.status);
         let child = match status.code {
-            Some(code @ 129..=192) => self.recent.child(id, code - 128),
+            Some(code @ 129..=192) => self.recent.child(id, code),
             _ => None,
         };
         let cause = cause(Facts { exit, notes: &notes, oom: self.joiner.find(exit), child });
@@ -252,11 +252,13 @@ impl Pipeline {
             };
             missing.insert("peak_rss_bytes".to_owned(), why.to_owned());
         }
-        if let Some(signal) = status.signal {
+        // `npm run` ends with the code of its shell, which ended with that of a child that was killed.
+        if (129..=192).contains(&status.shell_status) {
             self.recent.push(Recent {
                 id,
                 ppid: exit.task.record.ppid,
-                signal,
+                signal: status.signal,
+                shell_status: status.shell_status,
                 seq: self.seq + 1,
                 time_ns: exit.time_ns,
                 comm: process.comm.clone().unwrap_or_default(),
@@ -326,3 +328,6 @@ impl Seen {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use observer_common::{
     exit::ExitRecord,
     signal::{
         NOTE_HAS_SENDER, NOTE_IGNORED, NOTE_NO_INFO, NOTE_SENDER_EXITING, NOTE_SENDER_NS_INIT,
-        SignalNote,
+        NOTE_TO_THREAD, SignalNote,
     },
 };
 
@@ -66,6 +66,12 @@ impl Note {
     #[must_use]
     pub fn sender_is_namespace_init(&self) -> bool {
         self.record.flags & NOTE_SENDER_NS_INIT != 0
+    }
+
+    /// Whether the signal was meant for one thread.
+    #[must_use]
+    pub fn to_thread(&self) -> bool {
+        self.record.flags & NOTE_TO_THREAD != 0
     }
 
     /// Whether the signal came without a siginfo.

@@ -85,4 +85,6 @@ pub fn decode(record: &Bytes) -> Result<KernelEvent, DecodeError> {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

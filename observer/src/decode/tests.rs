@@ -9,7 +9,10 @@ use observer_common::{
 use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{DecodeError, KernelEvent, decode};
+use super::{
+    DecodeError, KernelEvent, decode,
+    samples::{exit, exit_bytes, kernel_note, note, oom, oom_bytes, set_levels},
+};
 
 fn exit_record(exe: &[u8], cgroup: &[u8], args: &[u8], flags: u32) -> Vec<u8> {
     let mut task = TaskRecord::new_zeroed();
@@ -59,6 +62,33 @@ fn root_cgroup_is_a_slash_and_an_unknown_executable_is_nothing() {
 fn a_cut_path_says_so() {
     let exit = decode_exit(exit_record(b"c\0b\0", b"", b"", TASK_EXE_CUT));
     assert_eq!(exit.task.exe, "…/b/c".as_bytes());
+}
+
+#[test]
+fn notes_follow_with_their_senders() {
+    let mut sample = exit(20, 9);
+    sample.notes = vec![note(15, 10), kernel_note(9, 11), note(9, 12)];
+    let Ok(KernelEvent::Exit(exit)) = decode(&exit_bytes(&sample)) else { panic!("not an exit") };
+    let senders = exit.notes.iter().map(|note| note.sender.as_ref().map(|task| task.record.tgid));
+    assert_eq!(senders.collect::<Vec<_>>(), [Some(10), None, Some(12)]);
+    assert_eq!(
+        exit.notes[2].sender.as_ref().map(|task| &task.exe[..]),
+        Some(&b"/usr/bin/node"[..])
+    );
+    assert_eq!(exit.notes[0].sender_comm(), b"node");
+}
+
+#[test]
+fn an_oom_kill_has_two_processes_and_their_cgroups() {
+    let mut sample = oom(20, 21);
+    set_levels(&mut sample, &[(1, 2), (3, 4)]);
+    sample.trigger_memory = b"/a/b".to_vec();
+    let Ok(KernelEvent::Oom(oom)) = decode(&oom_bytes(&sample)) else { panic!("not an OOM kill") };
+    assert_eq!(oom.victim_memory, b"/system.slice/shop.service");
+    assert_eq!(oom.trigger_memory, b"/a/b");
+    assert_eq!((oom.victim.record.tgid, oom.trigger.record.tgid), (20, 21));
+    assert_eq!(oom.levels().len(), 2);
+    assert!(oom.kill_sent());
 }
 
 #[test]

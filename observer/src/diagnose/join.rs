@@ -149,3 +149,6 @@ fn take_due<T>(waiting: &mut Vec<Waiting<T>>, now_ns: u64) -> Vec<T> {
     let due: Vec<Waiting<T>> = due;
     due.into_iter().map(|w| w.item).collect()
 }
+
+#[cfg(test)]
+mod tests;

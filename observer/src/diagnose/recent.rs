@@ -7,15 +7,17 @@ use crate::decode::TaskId;
 /// How many deaths are remembered.
 const KEPT: usize = 1024;
 
-/// A death by a signal that was reported.
+/// A death that a parent may report in its own exit code: 128 and the signal.
 #[derive(Clone, Debug)]
 pub struct Recent {
     /// Who died.
     pub id: TaskId,
     /// Its parent.
     pub ppid: u32,
-    /// The signal.
-    pub signal: u32,
+    /// The signal that ended it; else it ended with such a code itself.
+    pub signal: Option<u32>,
+    /// 128 and the signal, or that code.
+    pub shell_status: u32,
     /// `seq` of its event.
     pub seq: u64,
     /// When: nanoseconds of `CLOCK_BOOTTIME`.
@@ -24,7 +26,7 @@ pub struct Recent {
     pub comm: String,
 }
 
-/// The latest deaths by signal.
+/// The latest of these deaths.
 #[derive(Debug, Default)]
 pub struct RecentDeaths(VecDeque<Recent>);
 
@@ -37,11 +39,13 @@ impl RecentDeaths {
         self.0.push_back(death);
     }
 
-    /// The latest child of `parent` that `signal` ended while the parent lived.
+    /// The latest child of `parent` that ended with `shell_status` while the parent lived.
     #[must_use]
-    pub fn child(&self, parent: TaskId, signal: u32) -> Option<&Recent> {
+    pub fn child(&self, parent: TaskId, shell_status: u32) -> Option<&Recent> {
         self.0.iter().rev().find(|death| {
-            death.ppid == parent.tgid && death.signal == signal && death.time_ns >= parent.start_ns
+            death.ppid == parent.tgid
+                && death.shell_status == shell_status
+                && death.time_ns >= parent.start_ns
         })
     }
 }

@@ -1,0 +1,58 @@
+//! The request to stop that came before a death.
+
+use observer_common::signal::{ORIGIN_KERNEL, ORIGIN_TIMER};
+
+use super::{Facts, SIGHUP, SIGINT, SIGQUIT, SIGTERM, seconds_between, who};
+use crate::{
+    diagnose::daemon,
+    model::{Cause, Prompt, human, signal_name},
+};
+
+/// How long a request may lie back: systemd waits 90 s before it kills; a SIGHUP is often only a reload.
+fn may_prompt(signal: u32, seconds: f64) -> bool {
+    seconds <= if signal == SIGHUP { 10.0 } else { 100.0 }
+}
+
+/// Names the request that came before, in the cause.
+pub(super) fn prompt(facts: Facts<'_>, signal: u32, cause: &mut Cause) {
+    let found = facts.notes.iter().find(|noted| {
+        let record = &noted.note.record;
+        matches!(record.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
+            && record.signal != signal
+            && noted.note.sender_id() != facts.exit.task.id()
+            && !(signal == 0 && noted.note.ignored())
+    });
+    let Some(noted) = found else { return };
+    // What counts for a killed process is the time before the fatal signal, which may be long before the end.
+    let fatal = facts.notes.iter().find(|n| signal != 0 && n.note.record.signal == signal);
+    let end = fatal.map_or(facts.exit.time_ns, |n| n.note.record.time_ns);
+    if noted.note.record.time_ns > end {
+        return;
+    }
+    let seconds = seconds_between(noted.note.record.time_ns, end);
+    if !may_prompt(noted.note.record.signal, seconds) {
+        return;
+    }
+    let name = signal_name(noted.note.record.signal);
+    let by_kernel = matches!(noted.note.record.origin, ORIGIN_KERNEL | ORIGIN_TIMER);
+    let from = if by_kernel { "the kernel".to_owned() } else { who(&noted.sender) };
+    let ignored = if noted.note.ignored() { ", which it ignores" } else { "" };
+    let before = human::span(seconds);
+    cause.summary.push_str(&match signal {
+        0 => format!(", {before} after {name} from {from}"),
+        _ => format!(", {before} after {name}{ignored}"),
+    });
+    cause.evidence.push(format!("{name} from {from}{ignored}, {before} before"));
+    if !by_kernel && let Some((daemon, _)) = daemon::recognise(&noted.sender) {
+        cause.evidence.push(format!(
+            "the sender of {name} is {daemon}, which frees memory by ending processes"
+        ));
+    }
+    cause.prompted_by = Some(Box::new(Prompt {
+        signal: noted.note.record.signal,
+        signal_name: name,
+        sender: (!by_kernel).then(|| noted.sender.clone()),
+        seconds,
+        ignored: noted.note.ignored(),
+    }));
+}
