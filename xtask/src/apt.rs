@@ -31,7 +31,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
             .with_context(|| format!("neither root nor sudo here; {by_hand}"))?;
         apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", verb]);
         apt.args(["-y", "--no-install-recommends"]).args(names);
-        process::run(&mut apt).context(by_hand.clone())?;
+        process::run_quietly(&mut apt).context(by_hand.clone())?;
     }
     Ok(())
 }

@@ -29,6 +29,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The same, but what the program prints is shown only if it fails.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
+    let output =
+        command.output().with_context(|| format!("`{}` could not be started", line(command)))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        bail!("`{}` failed: {}\n{}", line(command), output.status, said.trim_end());
+    }
+    Ok(())
+}
+
 /// Runs to the end and gives the exit status, whatever it is.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("`{}` could not be started", line(command)))
