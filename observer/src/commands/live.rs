@@ -54,9 +54,11 @@ impl Live {
     }
 
     /// Records what comes from now on to a new file; [`Self::session`] comes next.
-    pub fn record(&mut self, path: &Path) -> Result<()> {
+    pub fn record(&mut self, path: &Path, exits_all: bool) -> Result<()> {
         let epoch = self.pipeline.clock().boot_epoch_ns();
-        let header = Header::new(&Host::this(), epoch, clock::boot_ns(), self.session_info());
+        let session = self.session_info();
+        let header = Header::new(&Host::this(), epoch, clock::boot_ns(), session);
+        let header = Header { exits_all, ..header };
         self.recorder = Some(Recorder::create(path, &header)?);
         Ok(())
     }

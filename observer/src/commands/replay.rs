@@ -42,6 +42,7 @@ pub fn events(recording: &Recording, users: Users) -> Vec<Event> {
     let enricher = Enricher { users, clock };
     let symbols = Symbols::Recorded(recording.symbols.clone());
     let mut pipeline = Pipeline::new(header.host(), enricher, symbols);
+    pipeline.set_exits_all(header.exits_all);
     let mut events = vec![pipeline.session(header.session.clone(), header.begin_ns)];
     let mut since_ns = header.begin_ns;
     for drain in &recording.drains {

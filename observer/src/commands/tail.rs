@@ -41,7 +41,7 @@ async fn tail(args: &TailArgs) -> Result<u8> {
         forward_log(&mut live)?;
     }
     if let Some(path) = &args.record {
-        live.record(path)?;
+        live.record(path, args.all)?;
     }
     let mut show = Show::new(&args.show, TimeZone::system());
     let outcome = {

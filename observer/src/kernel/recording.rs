@@ -47,6 +47,8 @@ pub struct Header {
     pub memory_bytes: u64,
     /// When it began, in nanoseconds since boot.
     pub begin_ns: u64,
+    /// Ordinary deaths were wanted; without it those of port holders are in the rings all the same.
+    pub exits_all: bool,
     /// What was watched, and how.
     pub session: SessionEvent,
 }
@@ -62,6 +64,7 @@ impl Header {
             memory_v1: host.memory_v1,
             memory_bytes: host.memory_bytes,
             begin_ns,
+            exits_all: true,
             session,
         }
     }
