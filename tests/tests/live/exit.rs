@@ -123,7 +123,7 @@ fn children_on_their_parents_memory() {
 
 fn death_is_told_before_anybody_reaps() {
     let mut observer = Observer::tail(&[]);
-    let mut parent = Workload::start_ready(["unreaped", "4"]);
+    let mut parent = Workload::start_ready(["unreaped", "exit", "4"]);
     let child = parent.pid_of("child_pid");
     let exit = observer.exit_of(child);
     assert_has(&exit, &json!({"status": {"code": 4}, "process": {"ppid": parent.pid()}}));

@@ -6,11 +6,13 @@
 //! each with its reason, and their number is said on standard error.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod bind;
 mod cause;
 mod doctor;
 mod enrich;
 mod exit;
 mod oom;
+mod ports;
 mod senders;
 mod storm;
 mod tail;
@@ -40,12 +42,14 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 9] = [
+const FAMILIES: [(&str, &[Test]); 11] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
     ("senders", senders::TESTS),
     ("oom", oom::TESTS),
+    ("bind", bind::TESTS),
+    ("ports", ports::TESTS),
     ("enrich", enrich::TESTS),
     ("tail", tail::TESTS),
     ("text", text::TESTS),

@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use libc::{c_int, pid_t};
 
 use crate::args::Args;
-use crate::{Command, Outcome, sys};
+use crate::{Command, Outcome, WRONG_USAGE, run, sys};
 
 pub(crate) const COMMANDS: &[Command] = &[
     ("vfork", vfork),
@@ -15,6 +15,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("shell", shell),
     ("leave-child", leave_child),
     ("unreaped", unreaped),
+    ("with-zombie", with_zombie),
     ("same-pid", same_pid),
 ];
 
@@ -111,12 +112,30 @@ fn leave_child(mut args: Args) -> Outcome {
     Ok(code)
 }
 
-/// `unreaped CODE`: a child has left with CODE and stays a zombie. Says `ready=1` and waits.
-fn unreaped(mut args: Args) -> Outcome {
-    let code = args.number("CODE")?;
-    sys::say_pid("child_pid", sys::fork(|| code)?);
+/// `unreaped COMMAND…`: a child runs COMMAND and stays a zombie. Says `ready=1` and waits.
+fn unreaped(args: Args) -> Outcome {
+    leave_zombie(|| run(args).unwrap_or(WRONG_USAGE.into()))?;
     sys::say("ready", 1);
     sys::pause_for_good()
+}
+
+/// `with-zombie COMMAND…`: runs COMMAND while a child of it is a zombie.
+fn with_zombie(args: Args) -> Outcome {
+    leave_zombie(|| 0)?;
+    run(args)
+}
+
+/// Forks, says the pid, and returns when the child is a zombie.
+fn leave_zombie(body: impl FnOnce() -> c_int) -> Result<(), String> {
+    let child = sys::fork(body)?;
+    sys::say_pid("child_pid", child);
+    let id = libc::id_t::try_from(child).map_err(|why| why.to_string())?;
+    // SAFETY: all zeros is a valid siginfo, and it outlives the call.
+    let waited = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOWAIT)
+    };
+    sys::check("waitid", waited).map(drop)
 }
 
 /// `same-pid CODE…`: a child for each CODE, one after the other, all under one pid. Needs root.

@@ -1,6 +1,6 @@
 //! Holders of ports, and those who are refused one.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 
 use libc::c_int;
@@ -12,7 +12,9 @@ use crate::{Command, Outcome, sys};
 pub(crate) const COMMANDS: &[Command] = &[
     ("hold", hold),
     ("bind", bind),
+    ("bind-stay", bind_stay),
     ("bind-twice", bind_twice),
+    ("hold-and-go", hold_and_go),
     ("listen-fails", listen_fails),
     ("orphan", orphan),
     ("sharers", sharers),
@@ -67,20 +69,59 @@ fn bind(mut args: Args) -> Outcome {
     Ok(i32::from(last.is_none()))
 }
 
-/// `bind-twice ADDRESS`: holds a TCP port and is refused it, both in one process.
+/// `bind-stay tcp|udp|… ADDRESS FLAG…`: is refused, says `ready=1` and waits.
+fn bind_stay(args: Args) -> Outcome {
+    let wish = Wish::parse(&args.rest()?)?;
+    match wish.serve(wish.open()?) {
+        Ok(()) => Err("it was not refused".to_owned()),
+        Err(refusal) => {
+            tell(&refusal);
+            sys::say("ready", 1);
+            sys::pause_for_good()
+        }
+    }
+}
+
+/// `hold-and-go ADDRESS`: one child serves a TCP port, another is refused it, and in the same
+/// moment the first is killed, and both are gone: nobody can look up what has been.
+fn hold_and_go(mut args: Args) -> Outcome {
+    let address = args.text("ADDRESS")?;
+    let (mut reader, mut writer) = std::io::pipe().map_err(|why| why.to_string())?;
+    let wish = Wish::parse(&["tcp".to_owned(), address.clone()])?;
+    let holder = sys::fork_tied(|| {
+        let Ok(fd) = serve(&wish) else { return 1 };
+        let told = writer.write_all(&socket::port(fd).to_ne_bytes());
+        if told.is_ok() { sys::pause_for_good() } else { 1 }
+    })?;
+    sys::say_pid("holder_pid", holder);
+    let mut port = [0; 2];
+    reader.read_exact(&mut port).map_err(|why| why.to_string())?;
+    let taken = address.replace(":0", &format!(":{}", u16::from_ne_bytes(port)));
+    let wish = Wish::parse(&["tcp".to_owned(), taken])?;
+    let fd = wish.open()?;
+    let refused = sys::fork(|| {
+        let code = i32::from(wish.serve(fd).is_ok());
+        i32::from(sys::kill(holder, libc::SIGKILL).is_err()) + code
+    })?;
+    sys::say_pid("refused_pid", refused);
+    sys::reap(holder)?;
+    Ok(sys::shell_status(sys::reap(refused)?))
+}
+
+/// `bind-twice stay|leave ADDRESS`: holds a TCP port and is refused it, both in one process; then
+/// says `ready=1` and waits, or exits.
 fn bind_twice(mut args: Args) -> Outcome {
+    let stays = args.text("stay|leave")? == "stay";
     let address = args.text("ADDRESS")?;
     let held = serve(&Wish::parse(&["tcp".to_owned(), address.clone()])?)?;
     let again = address.replace(":0", &format!(":{}", socket::port(held)));
     let wish = Wish::parse(&["tcp".to_owned(), again])?;
-    let fd = wish.open()?;
-    match wish.serve(fd) {
-        Ok(()) => Ok(1),
-        Err(refusal) => {
-            tell(&refusal);
-            Ok(0)
-        }
+    match wish.serve(wish.open()?) {
+        Ok(()) => return Err("it was not refused".to_owned()),
+        Err(refusal) => tell(&refusal),
     }
+    sys::say("ready", 1);
+    if stays { sys::pause_for_good() } else { Ok(0) }
 }
 
 /// `listen-fails self|other tcp ADDRESS reuseaddr…`: two sockets are bound to one port, which
@@ -105,7 +146,7 @@ fn listen_fails(mut args: Args) -> Outcome {
         let child = sys::fork_tied(|| {
             // SAFETY: the child has no use for it, and must not share it.
             unsafe { libc::close(second_fd) };
-            if listen_first().is_err() || std::io::Write::write_all(&mut &writer, b"x").is_err() {
+            if listen_first().is_err() || Write::write_all(&mut &writer, b"x").is_err() {
                 return 1;
             }
             sys::pause_for_good()

@@ -1,0 +1,357 @@
+//! A refused bind or listen: who is in the way, or the plain truth that nobody is.
+
+use observer_tests::{Finished, Observer, Story, Workload, assert_has, run};
+use serde_json::{Value, json};
+
+crate::tests![
+    same_address,
+    holder_older_than_the_observer,
+    a_zombie_is_no_holder,
+    the_refused_is_not_called_a_zombie,
+    wildcards,
+    both_families,
+    reuse_on_one_side_only,
+    reuse_by_another_user,
+    bound_to_a_device,
+    datagrams,
+    multipath needs Mptcp,
+    unix_paths_and_abstract_names,
+    a_client_is_no_holder,
+    every_sharer_is_named,
+    an_orphan_is_named,
+    itself,
+    itself_and_gone,
+    a_holder_that_is_gone_by_now,
+    listen_refused_after_the_bind_went_well,
+    time_wait,
+    half_closed_connection,
+    bound_and_never_listening,
+    stale_socket_file,
+    no_right_to_the_port,
+    address_of_somebody_else,
+    every_refusal_of_many,
+];
+
+/// The refusals that were told of that process.
+fn refusals(story: &Story, pid: u32) -> Vec<&Value> {
+    story.of_kind("bind").filter(|event| event["process"]["pid"] == pid).collect()
+}
+
+/// Lets a workload be refused, and gives the one event about it, held to call and errno.
+fn refused(words: &[&str]) -> Value {
+    refused_under(Observer::tail(&[]), words)
+}
+
+/// The same under an observer that has seen how the port came to be held.
+fn refused_under(mut observer: Observer, words: &[&str]) -> Value {
+    let (mut workload, ended) = run(words);
+    assert_eq!(ended.code(), Some(0), "{words:?} was not refused");
+    let pid = workload.pid();
+    observer
+        .wait_for("the refusal", |event| event["kind"] == "bind" && event["process"]["pid"] == pid);
+    let Finished { story, .. } = observer.stop();
+    let [event] = refusals(&story, pid)[..] else { panic!("not one refusal; {story}") };
+    let errno = workload.number("errno");
+    let expected = json!({"call": workload.value("call"), "error": {"errno": errno}});
+    assert_has(event, &expected);
+    event.clone()
+}
+
+fn pids(holders: &Value) -> Vec<u64> {
+    let holders = holders.as_array().expect("holders");
+    let mut pids: Vec<_> =
+        holders.iter().filter_map(|holder| holder["process"]["pid"].as_u64()).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// The holder's command line, the one that is refused (`PORT` stands for the holder's), and what
+/// the event has to say.
+fn held(holder_words: &[&str], refused_words: &str, expected: &Value) -> Value {
+    let observer = Observer::tail(&[]);
+    let mut holder = Workload::start_ready(holder_words);
+    let port = holder.value("port");
+    let words = refused_words.replace("PORT", &port);
+    let event = refused_under(observer, &words.split(' ').collect::<Vec<_>>());
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    let holder = json!({
+        "process": {"pid": holder.pid(), "comm": "workload"},
+        "fd": holder.number("fd"),
+        "relation": "sibling",
+    });
+    let rest = json!({
+        "holders": [holder],
+        "cause": {"type": "held"},
+        "error": {"name": "EADDRINUSE"},
+    });
+    assert_has(&event, &rest);
+    assert_has(&event, expected);
+    event
+}
+
+fn same_address() {
+    let event = held(
+        &["hold", "tcp", "127.0.0.1:0"],
+        "bind 1 tcp 127.0.0.1:PORT",
+        &json!({"call": "bind", "socket": {"protocol": "tcp", "address": "127.0.0.1"}}),
+    );
+    assert!(event["socket"]["port"].as_u64().is_some_and(|port| port > 0), "{event:#}");
+    assert_has(&event["holders"][0], &json!({"inherited": false}));
+    let since = event["holders"][0]["since"].as_str().expect("it was seen to begin");
+    assert!(Some(since) < event["time"].as_str(), "{event:#}");
+    let address = json!({"socket": {"address": "::1"}});
+    held(&["hold", "tcp", "[::1]:0"], "bind 1 tcp [::1]:PORT", &address);
+}
+
+/// What was not seen is not made up.
+fn holder_older_than_the_observer() {
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let event = refused(&["bind", "1", "tcp", &format!("127.0.0.1:{}", holder.value("port"))]);
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    let holder = &event["holders"][0];
+    for key in ["since", "inherited"] {
+        let told = !holder[key].is_null() || !holder["missing"][key].is_null();
+        assert!(told, "{key} is missing without a reason: {holder:#}");
+    }
+}
+
+/// Waits for the one refusal of a process that goes on living, or that nobody reaps.
+fn refusal_of(mut observer: Observer, pid: u32) -> Value {
+    let about_it = |event: &Value| event["kind"] == "bind" && event["process"]["pid"] == pid;
+    observer.wait_for("the refusal", about_it);
+    let Finished { story, .. } = observer.stop();
+    let [event] = refusals(&story, pid)[..] else { panic!("not one refusal; {story}") };
+    event.clone()
+}
+
+/// People blame zombies. A zombie holds no port, and where one is about the text says so.
+fn a_zombie_is_no_holder() {
+    let observer = Observer::tail(&[]);
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let address = format!("127.0.0.1:{}", holder.value("port"));
+    let mut parent = Workload::start_ready(["with-zombie", "bind-stay", "tcp", &address]);
+    let zombie = parent.pid_of("child_pid");
+    let event = refusal_of(observer, parent.pid());
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    let evidence = event["cause"]["evidence"].to_string();
+    let named = evidence.contains("zombie") && evidence.contains(&zombie.to_string());
+    assert!(named, "nothing of zombie {zombie} in {evidence}");
+}
+
+/// The one that was refused, and ended for it, is not what they blame.
+fn the_refused_is_not_called_a_zombie() {
+    let observer = Observer::tail(&[]);
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let address = format!("127.0.0.1:{}", holder.value("port"));
+    let mut parent = Workload::start_ready(["unreaped", "bind", "1", "tcp", &address]);
+    let event = refusal_of(observer, parent.pid_of("child_pid"));
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    let evidence = event["cause"]["evidence"].to_string();
+    assert!(!evidence.contains("zombie"), "{event:#}");
+}
+
+fn wildcards() {
+    held(&["hold", "tcp", "0.0.0.0:0"], "bind 1 tcp 127.0.0.1:PORT", &json!({}));
+    held(&["hold", "tcp", "127.0.0.1:0"], "bind 1 tcp 0.0.0.0:PORT", &json!({}));
+}
+
+fn both_families() {
+    held(&["hold", "tcp", "[::]:0"], "bind 1 tcp 0.0.0.0:PORT", &json!({}));
+    held(&["hold", "tcp", "[::]:0"], "bind 1 tcp 127.0.0.1:PORT", &json!({}));
+    held(&["hold", "tcp", "127.0.0.1:0"], "bind 1 tcp [::]:PORT", &json!({}));
+    held(&["hold", "tcp", "[::]:0", "v6only"], "bind 1 tcp [::]:PORT", &json!({}));
+}
+
+fn reuse_on_one_side_only() {
+    let plain = ["hold", "tcp", "127.0.0.1:0"];
+    let shared = ["hold", "tcp", "127.0.0.1:0", "reuseport"];
+    held(&plain, "bind 1 tcp 127.0.0.1:PORT reuseport", &json!({}));
+    held(&shared, "bind 1 tcp 127.0.0.1:PORT", &json!({}));
+    held(&plain, "bind 1 tcp 127.0.0.1:PORT reuseaddr", &json!({}));
+}
+
+fn reuse_by_another_user() {
+    held(
+        &["as-user", "12345", "hold", "tcp", "127.0.0.1:0", "reuseport"],
+        "as-user 54321 bind 1 tcp 127.0.0.1:PORT reuseport",
+        &json!({"process": {"uid": 54321}}),
+    );
+}
+
+fn bound_to_a_device() {
+    held(&["hold", "tcp", "0.0.0.0:0", "device=lo"], "bind 1 tcp 0.0.0.0:PORT", &json!({}));
+}
+
+fn datagrams() {
+    let socket = json!({"socket": {"protocol": "udp"}});
+    held(&["hold", "udp", "127.0.0.1:0"], "bind 1 udp 127.0.0.1:PORT", &socket);
+}
+
+fn multipath() {
+    let mptcp = ["hold", "tcp", "127.0.0.1:0", "mptcp"];
+    held(&mptcp, "bind 1 tcp 127.0.0.1:PORT", &json!({"socket": {"protocol": "tcp"}}));
+    let socket = json!({"socket": {"protocol": "tcp", "mptcp": true}});
+    held(&["hold", "tcp", "127.0.0.1:0"], "bind 1 tcp 127.0.0.1:PORT mptcp", &socket);
+}
+
+fn unix_paths_and_abstract_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket").display().to_string();
+    let socket = json!({"socket": {"protocol": "unix", "path": path}});
+    held(&["hold", "unix", &path], &format!("bind 1 unix {path}"), &socket);
+    held(&["hold", "abstract", "observer-test"], "bind 1 abstract observer-test", &json!({}));
+}
+
+fn a_client_is_no_holder() {
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let address = format!("127.0.0.1:{}", holder.value("port"));
+    let _client = Workload::start_ready(["client", &address]);
+    let event = refused(&["bind", "1", "tcp", &address]);
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+}
+
+fn every_sharer_is_named() {
+    let observer = Observer::tail(&[]);
+    let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
+    let child = parent.pid_of("child_pid");
+    let address = format!("127.0.0.1:{}", parent.value("port"));
+    let event = refused_under(observer, &["bind", "1", "tcp", &address]);
+    let mut both = [u64::from(parent.pid()), u64::from(child)];
+    both.sort_unstable();
+    assert_eq!(pids(&event["holders"]), both, "{event:#}");
+    for holder in event["holders"].as_array().expect("holders") {
+        assert_eq!(holder["inherited"], json!(holder["process"]["pid"] == child), "{event:#}");
+    }
+}
+
+fn an_orphan_is_named() {
+    let observer = Observer::tail(&[]);
+    let mut parent = Workload::start(["orphan", "tcp", "127.0.0.1:0"]);
+    parent.wait();
+    let child = parent.pid_of("child_pid");
+    let address = format!("127.0.0.1:{}", parent.value("port"));
+    let event = refused_under(observer, &["bind", "1", "tcp", &address]);
+    let holder = json!({"process": {"pid": child}, "relation": "orphan", "inherited": true});
+    assert_has(&event, &json!({"holders": [holder], "cause": {"type": "held"}}));
+}
+
+fn itself() {
+    let observer = Observer::tail(&[]);
+    let workload = Workload::start_ready(["bind-twice", "stay", "127.0.0.1:0"]);
+    let event = refusal_of(observer, workload.pid());
+    let holder = json!({"process": {"pid": workload.pid()}, "relation": "self"});
+    assert_has(&event, &json!({"holders": [holder], "cause": {"type": "held"}}));
+}
+
+/// Gone before anybody can look: it is named all the same, and another try is no remedy.
+fn itself_and_gone() {
+    let event = refused(&["bind-twice", "leave", "127.0.0.1:0"]);
+    let cause = &event["cause"];
+    assert_eq!(cause["type"], "held", "{cause:#}");
+    let itself = &event["process"]["pid"];
+    let holder = event["holders"].as_array().and_then(|holders| holders.first());
+    let named = holder.map_or(&cause["left_by"]["pid"], |holder| &holder["process"]["pid"]);
+    assert_eq!(named, itself, "{event:#}");
+    let remedy = cause["remedy"].to_string();
+    assert!(!remedy.contains("try again"), "it would be in its own way again: {cause:#}");
+}
+
+/// The holder ends right after somebody was refused for it.
+fn a_holder_that_is_gone_by_now() {
+    let observer = Observer::tail(&[]);
+    let mut pair = Workload::start(["hold-and-go", "127.0.0.1:0"]);
+    let (holder, refused) = (pair.pid_of("holder_pid"), pair.pid_of("refused_pid"));
+    let event = refusal_of(observer, refused);
+    assert_eq!(event["cause"]["type"], "held", "{event:#}");
+    let listed = event["holders"].as_array().and_then(|holders| holders.first());
+    let left_by = &event["cause"]["left_by"]["pid"];
+    let named = listed.map_or(left_by, |listed| &listed["process"]["pid"]);
+    assert_eq!(*named, json!(holder), "{event:#}");
+}
+
+fn listen_refused_after_the_bind_went_well() {
+    for whom in ["self", "other"] {
+        let mut observer = Observer::tail(&[]);
+        let words = ["listen-fails", whom, "tcp", "127.0.0.1:0", "reuseaddr"];
+        let mut workload = Workload::start_ready(words);
+        let pid = workload.pid();
+        let event = observer.wait_for("the refusal", |event| {
+            event["kind"] == "bind" && event["process"]["pid"] == pid
+        });
+        observer.stop();
+        let (holder, relation) = match whom {
+            "self" => (pid, "self"),
+            _ => (workload.pid_of("child_pid"), "child"),
+        };
+        let holder = json!({"process": {"pid": holder}, "relation": relation});
+        let port = workload.number("port");
+        let expected = json!({
+            "call": "listen",
+            "socket": {"protocol": "tcp", "address": "127.0.0.1", "port": port},
+            "holders": [holder],
+            "cause": {"type": "held"},
+        });
+        assert_has(&event, &expected);
+    }
+}
+
+/// Nobody holds it, and that is what is said.
+fn assert_nobody(event: &Value, cause: &str) {
+    assert_has(event, &json!({"holders": [], "cause": {"type": cause}}));
+}
+
+fn time_wait() {
+    let (mut gone, _) = run(["time-wait", "127.0.0.1:0"]);
+    let event = refused(&["bind", "1", "tcp", &format!("127.0.0.1:{}", gone.value("port"))]);
+    assert_nobody(&event, "time_wait");
+}
+
+fn half_closed_connection() {
+    let mut client = Workload::start_ready(["half-closed", "127.0.0.1:0"]);
+    let event = refused(&["bind", "1", "tcp", &format!("127.0.0.1:{}", client.value("port"))]);
+    assert_nobody(&event, "closing");
+}
+
+fn bound_and_never_listening() {
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0", "bind-only"]);
+    let event = refused(&["bind", "1", "tcp", &format!("127.0.0.1:{}", holder.value("port"))]);
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    assert_has(&event, &json!({"cause": {"type": "bound_not_listening"}}));
+}
+
+fn stale_socket_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket").display().to_string();
+    let (_gone, _) = run(["stale", &path]);
+    assert_nobody(&refused(&["bind", "1", "unix", &path]), "stale_socket_file");
+}
+
+fn no_right_to_the_port() {
+    let event = refused(&["in-netns", "as-user", "65534", "bind", "1", "tcp", "127.0.0.1:80"]);
+    assert_nobody(&event, "permission");
+    assert_has(&event, &json!({"error": {"name": "EACCES"}, "socket": {"port": 80}}));
+}
+
+fn address_of_somebody_else() {
+    let event = refused(&["in-netns", "bind", "1", "tcp", "192.0.2.1:8080"]);
+    assert_nobody(&event, "address_not_local");
+    assert_has(&event, &json!({"error": {"name": "EADDRNOTAVAIL"}, "socket": {"port": 8080}}));
+}
+
+/// A crash loop: each refusal is reported, or counted as lost.
+fn every_refusal_of_many() {
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let address = format!("127.0.0.1:{}", holder.value("port"));
+    let mut observer = Observer::tail(&["--all"]);
+    let (mut workload, _) = run(["bind", "5000", "tcp", &address]);
+    assert_eq!(workload.number("refused"), 5000);
+    observer.exit_of(workload.pid());
+    let story = observer.stop().story;
+    let told = refusals(&story, workload.pid());
+    let lost = usize::try_from(story.lost()).expect("a count");
+    assert!(told.len() <= 5000 && told.len() + lost >= 5000, "{} told, {lost} lost", told.len());
+    assert!(lost > 0 || told.len() == 5000, "{} told, none lost", told.len());
+    for event in told {
+        assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    }
+}

@@ -1,0 +1,161 @@
+//! Who serves which port: `listen`, `release`, what an `exit` released, and `observer ports`.
+
+use std::process::Output;
+
+use observer_tests::{Observer, Story, Workload, assert_has, observer, run, sys};
+use serde_json::{Value, json};
+
+crate::tests![
+    begins_and_ends,
+    served_before_the_observer_came,
+    released_with_the_last_of_two,
+    freed_by_hand_while_it_lives,
+    a_table_of_holders,
+    nobody_there_is_1,
+    in_another_network_namespace,
+    every_holder_of_a_shared_socket,
+    only_the_port_that_was_asked_for,
+];
+
+fn about_port<'story>(story: &'story Story, kind: &str, port: u64) -> Vec<&'story Value> {
+    story.of_kind(kind).filter(|event| event["socket"]["port"] == port).collect()
+}
+
+fn wait_for_release(observer: &mut Observer, port: u64) {
+    observer.wait_for("the release", |event| {
+        event["kind"] == "release" && event["socket"]["port"] == port
+    });
+}
+
+fn begins_and_ends() {
+    let mut observer = Observer::tail(&["--all"]);
+    let mut server = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let port = server.number("port");
+    server.signal(libc::SIGKILL);
+    server.wait();
+    wait_for_release(&mut observer, port);
+    observer.exit_of(server.pid());
+    let story = observer.stop().story;
+    let socket = json!({"protocol": "tcp", "address": "127.0.0.1", "port": port});
+    let process = json!({"pid": server.pid()});
+    let [listen] = about_port(&story, "listen", port)[..] else {
+        panic!("not one listen; {story}")
+    };
+    assert_has(listen, &json!({"process": process, "socket": socket, "backlog": 16}));
+    assert_ne!(listen["initial"], true);
+    let [release] = about_port(&story, "release", port)[..] else { panic!("not one; {story}") };
+    assert_has(release, &json!({"process": process, "socket": socket}));
+    assert!(release["served_seconds"].as_f64().is_some_and(|span| span > 0.0), "{release:#}");
+    assert_has(story.only_exit_of(server.pid()), &json!({ "released": [socket] }));
+}
+
+fn served_before_the_observer_came() {
+    let mut server = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let port = server.number("port");
+    let mut observer = Observer::tail(&["--all"]);
+    let event = observer.wait_for("the initial listen", |event| {
+        event["kind"] == "listen" && event["socket"]["port"] == port
+    });
+    observer.stop();
+    assert_has(&event, &json!({"initial": true, "process": {"pid": server.pid()}}));
+}
+
+/// The first of two sharers that dies frees nothing.
+fn released_with_the_last_of_two() {
+    let mut observer = Observer::tail(&["--all"]);
+    let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
+    let (port, child) = (parent.number("port"), parent.pid_of("child_pid"));
+    parent.signal(libc::SIGKILL);
+    parent.wait();
+    observer.exit_of(parent.pid());
+    let (marker, _) = run(["exit", "1"]);
+    observer.exit_of(marker.pid());
+    assert_eq!(about_port(observer.so_far(), "release", port).len(), 0);
+    let (_killer, _) = run(["send", "kill", "9", &child.to_string()]);
+    wait_for_release(&mut observer, port);
+    let story = observer.stop().story;
+    let [release] = about_port(&story, "release", port)[..] else { panic!("not one; {story}") };
+    assert_has(release, &json!({"process": {"pid": child}}));
+    let socket = json!({"protocol": "tcp", "port": port});
+    assert_has(story.only_exit_of(child), &json!({ "released": [socket] }));
+    assert_has(story.only_exit_of(parent.pid()), &json!({ "released": null }));
+}
+
+fn freed_by_hand_while_it_lives() {
+    let mut observer = Observer::tail(&["--all"]);
+    let mut client = Workload::start_ready(["half-closed", "127.0.0.1:0"]);
+    let port = client.number("port");
+    wait_for_release(&mut observer, port);
+    let story = observer.stop().story;
+    let [release] = about_port(&story, "release", port)[..] else { panic!("not one; {story}") };
+    assert_has(release, &json!({"process": {"pid": client.pid()}}));
+}
+
+fn ports(words: &[&str]) -> Output {
+    observer::command([&["ports"], words].concat()).output().expect("it runs")
+}
+
+fn only_line(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn a_table_of_holders() {
+    let mut server = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let port = server.number("port");
+    let line = only_line(&ports(&[&port.to_string(), "--json"]));
+    let expected = json!({
+        "socket": {"protocol": "tcp", "address": "127.0.0.1", "port": port},
+        "holders": [{"process": {"pid": server.pid()}, "fd": server.number("fd")}],
+    });
+    assert_has(&line, &expected);
+    let table = ports(&[&port.to_string()]);
+    let text = String::from_utf8(table.stdout).expect("UTF-8");
+    assert!(text.contains(&server.pid().to_string()), "{text}");
+}
+
+fn nobody_there_is_1() {
+    let (mut gone, _) = run(["time-wait", "127.0.0.1:0"]);
+    let output = ports(&[&gone.value("port"), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+}
+
+fn in_another_network_namespace() {
+    let server = Workload::start_ready(["in-netns", "hold", "tcp", "127.0.0.1:18080"]);
+    let netns = sys::namespace(server.pid(), "net");
+    let output = ports(&["18080", "--json"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let ours: Vec<_> = lines.iter().filter(|line| line["socket"]["netns"] == netns).collect();
+    assert_eq!(ours.len(), 1, "{text}");
+    assert_eq!(ours[0]["holders"][0]["process"]["pid"], server.pid());
+}
+
+fn every_holder_of_a_shared_socket() {
+    let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
+    let line = only_line(&ports(&[&parent.value("port"), "--json"]));
+    let holders = line["holders"].as_array().expect("holders");
+    let mut pids: Vec<_> = holders.iter().map(|holder| holder["process"]["pid"].as_u64()).collect();
+    pids.sort_unstable();
+    let mut expected = [parent.pid(), parent.pid_of("child_pid")].map(|pid| Some(u64::from(pid)));
+    expected.sort_unstable();
+    assert_eq!(pids, expected);
+}
+
+/// Events about other ports are as little asked for as other processes.
+fn only_the_port_that_was_asked_for() {
+    let mut servers = [0; 2].map(|_| Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]));
+    let [silent, wanted] = [0, 1].map(|index: usize| servers[index].number("port"));
+    let mut observer = Observer::tail(&["--port", &wanted.to_string()]);
+    let refused = [silent, wanted]
+        .map(|port| run(["bind", "1", "tcp", &format!("127.0.0.1:{port}")]).0.pid());
+    observer.wait_for("the refusal", |event| event["process"]["pid"] == refused[1]);
+    let story = observer.stop().story;
+    assert_eq!(about_port(&story, "bind", wanted).len(), 1, "{story}");
+    assert_eq!(about_port(&story, "bind", silent).len(), 0, "{story}");
+    assert_eq!(story.of_kind("exit").count(), 0, "{story}");
+}
