@@ -34,6 +34,9 @@ const SIGTERM: i32 = 15;
 const ENDING: u64 =
     !(1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27);
 
+/// A fault's handler may take so long to write its report, in nanoseconds.
+const RAISED_AGAIN_NS: u64 = 10_000_000_000;
+
 /// Results of `trace_signal_generate`, include/trace/events/signal.h.
 const DELIVERED: i32 = 0;
 const IGNORED: i32 = 1;
@@ -81,6 +84,19 @@ fn note(ctx: &RawTracePointContext, signal: i32, result: i32, request: bool) {
         // SAFETY: the value is only compared; a torn read of it could at worst keep the later SIGKILL.
         if let Some(earlier) = unsafe { NOTES.get(key) }
             && earlier.target_start_ns == target_start
+        {
+            return;
+        }
+    }
+
+    if class == CLASS_OTHER && own {
+        // A crash reporter handles the fault, then sends the same signal again to die of it: the fault is the news.
+        // SAFETY: the value is only compared.
+        if let Some(earlier) = unsafe { NOTES.get(key) }
+            && earlier.target_start_ns == target_start
+            && earlier.origin == ORIGIN_FAULT
+            && earlier.signal == signal as u32
+            && now() - earlier.time_ns < RAISED_AGAIN_NS
         {
             return;
         }

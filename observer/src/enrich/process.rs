@@ -109,6 +109,9 @@ fn arguments(process: &mut Process, task: &Task) {
         let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
         bytes = &bytes[..end];
     }
+    if cut {
+        bytes = without_half_a_letter(bytes);
+    }
     let args: Vec<&[u8]> = bytes.split(|b| *b == 0).collect();
     if args.iter().any(|arg| std::str::from_utf8(arg).is_err()) {
         process.args_hex = Some(args.iter().map(|arg| crate::model::hex(arg)).collect());
@@ -121,6 +124,15 @@ fn arguments(process: &mut Process, task: &Task) {
         process.args_total_bytes = Some(task.record.args_total.into());
     }
     process.args = Some(args);
+}
+
+/// A list that was cut within a letter ends before it.
+fn without_half_a_letter(bytes: &[u8]) -> &[u8] {
+    let last = bytes.iter().rposition(|b| *b == 0).map_or(0, |nul| nul + 1);
+    match std::str::from_utf8(&bytes[last..]) {
+        Err(error) if error.error_len().is_none() => &bytes[..last + error.valid_up_to()],
+        _ => bytes,
+    }
 }
 
 fn place(process: &mut Process, task: &Task) {

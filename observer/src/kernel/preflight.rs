@@ -17,6 +17,14 @@ pub fn check() -> Result<()> {
         )
         .into());
     }
+    if !may_load() {
+        return Err(Failure::Unsupported(
+            "this process is root without CAP_BPF and CAP_PERFMON (a container, or a hardened unit): give it both, \
+             or CAP_SYS_ADMIN"
+                .to_owned(),
+        )
+        .into());
+    }
     if !Path::new(BTF_PATH).exists() {
         return Err(Failure::Unsupported(format!(
             "this kernel has no type information ({BTF_PATH}); observer needs a kernel built with \
@@ -25,6 +33,15 @@ pub fn check() -> Result<()> {
         .into());
     }
     Ok(())
+}
+
+/// capabilities(7): loading tracing programs takes both, or the old all-embracing one.
+fn may_load() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|sets| {
+        sets.effective.contains(CapabilitySet::SYS_ADMIN)
+            || sets.effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON)
+    })
 }
 
 /// Has tracefs mounted where it belongs, as perf(1) does: system call tracepoints are named through it.
