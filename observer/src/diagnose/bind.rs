@@ -8,13 +8,13 @@ use observer_common::socket::{
 use super::{
     exit::{seconds_between, who},
     ports::{Past, PortTable},
-    relation::{Candidate, inherited, relation},
+    relation::{Candidate, inherited, of_past, relation},
 };
 use crate::{
     decode::{Bind, Endpoint},
     enrich::{
         Enricher,
-        conflict::{overlap, sharing},
+        conflict::{Asker, conflicts, overlap, sharing},
         lookup::{Answer, Found, PathFile},
     },
     model::{
@@ -37,8 +37,11 @@ pub fn event(
     table: &PortTable,
     enricher: &mut Enricher,
 ) -> BindEvent {
-    let holders = holders(&process, answer, table, enricher);
+    let mut holders = holders(&process, answer, table, enricher);
     let past = table.past(&bind.asked, bind.socket.0.netns);
+    if let Some(past) = past.filter(|past| holders.is_empty() && was_in_the_way(bind, past)) {
+        holders.push(past_holder(&process, past, enricher));
+    }
     let cause = cause(bind, &holders, answer, past);
     let call = if bind.record.call == CALL_LISTEN { Call::Listen } else { Call::Bind };
     let mut socket = model::Socket::new(&bind.socket, &bind.asked);
@@ -129,6 +132,30 @@ fn holders(
     out
 }
 
+/// It served when the bind was refused, and was gone before the look. Only TCP tells the moment of its end.
+fn was_in_the_way(bind: &Bind, past: &Past) -> bool {
+    let asker = Asker { socket: bind.socket, asked: bind.asked.clone() };
+    bind.record.result == EADDRINUSE
+        && matches!(bind.asked, Endpoint::Inet(..))
+        && past.until_ns >= bind.time_ns
+        && conflicts(&asker, &past.socket)
+}
+
+fn past_holder(asker: &Process, past: &Past, enricher: &Enricher) -> Holder {
+    let mut socket = model::Socket::new(&past.socket, &past.socket.endpoint());
+    socket.state = Some(State::Listen);
+    let gone = "the holder was gone before the look";
+    Holder {
+        process: past.process.clone(),
+        fd: None,
+        socket,
+        since: past.since_ns.map(|ns| Time(enricher.clock.time(ns))),
+        relation: of_past(asker, &past.process),
+        inherited: None,
+        missing: ["fd", "inherited"].map(|key| (key.to_owned(), gone.to_owned())).into(),
+    }
+}
+
 fn cause(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>) -> Cause {
     match bind.record.result {
         EADDRINUSE => in_use(bind, holders, answer, past),
@@ -184,9 +211,10 @@ fn permission(bind: &Bind, answer: &Answer) -> Cause {
 
 fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>) -> Cause {
     let mut cause = match (holders.first(), &bind.asked) {
+        (Some(first), _) if first.fd.is_none() => gone(first, past, bind),
         (Some(first), _) => held(bind, first, holders, answer),
         (None, Endpoint::Path(_)) => nobody_at_path(answer, past),
-        (None, _) => nobody(bind, answer, past),
+        (None, _) => nobody(answer, past),
     };
     let inet = matches!(bind.asked, Endpoint::Inet(..));
     for (pid, comm) in answer.zombies.iter().filter(|_| inet) {
@@ -317,9 +345,9 @@ fn nobody_at_path(answer: &Answer, past: Option<&Past>) -> Cause {
     }
 }
 
-fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause {
+fn nobody(answer: &Answer, past: Option<&Past>) -> Cause {
     let Some(rows) = &answer.connections else {
-        return gone(past, bind).because("the network namespace could not be looked into");
+        return unexplained(past).because("the connections of its network namespace could not be looked at");
     };
     let waiting = rows.iter().filter(|row| row.state == STATE_TIME_WAIT);
     let open = rows.iter().filter(|row| {
@@ -360,33 +388,37 @@ fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause {
         cause.free_in_seconds = Some(last);
         cause
     } else {
-        return gone(past, bind);
+        return unexplained(past);
     };
     cause.left_by(past)
 }
 
-/// Nobody now: the table may know who was there a moment ago.
-fn gone(past: Option<&Past>, bind: &Bind) -> Cause {
-    let recent = past.filter(|past| past.until_ns >= bind.time_ns);
-    let cause = match recent {
-        Some(past) => Cause::new(
-            CauseType::Held,
-            format!("{} served it then, and is gone by now", who(&past.process)),
-            Confidence::Likely,
-        )
-        .because(format!(
-            "it gave the port up {} after the refusal",
-            human::span(seconds_between(bind.time_ns, past.until_ns))
-        ))
-        .with_remedy("try again: the port is free"),
-        None => Cause::new(
-            CauseType::Unknown,
-            "nobody is in the way by now".to_owned(),
-            Confidence::Possible,
-        )
-        .because("neither a process nor a connection on this port was found after the refusal"),
+/// Somebody then, nobody now: the table remembers who.
+fn gone(holder: &Holder, past: Option<&Past>, bind: &Bind) -> Cause {
+    let who_held = who(&holder.process);
+    let name = holder.socket.name();
+    let myself = holder.relation == Relation::Myself;
+    let summary = match myself {
+        true => format!("it served {name} itself, and has ended since"),
+        false => format!("{who_held} served {name} then, and is gone by now"),
     };
-    cause.left_by(past)
+    let mut cause = Cause::new(CauseType::Held, summary, Confidence::Likely);
+    if let Some(past) = past {
+        let later = human::span(seconds_between(bind.time_ns, past.until_ns));
+        cause = cause.because(format!("{who_held} gave the port up {later} after the refusal"));
+    }
+    cause.with_remedy(if myself {
+        "the process holds it itself: it binds twice"
+    } else {
+        "try again: the port is free"
+    })
+}
+
+/// Nothing was found in the way.
+fn unexplained(past: Option<&Past>) -> Cause {
+    Cause::new(CauseType::Unknown, "nobody is in the way by now".to_owned(), Confidence::Possible)
+        .because("neither a process nor a connection on this port was found after the refusal")
+        .left_by(past)
 }
 
 impl Cause {

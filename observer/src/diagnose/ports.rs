@@ -30,10 +30,10 @@ pub struct Served {
 /// A socket that nobody serves any more.
 #[derive(Clone, Debug)]
 pub struct Past {
-    /// Where it was bound.
-    pub endpoint: Endpoint,
-    /// Its network namespace.
-    pub netns: u32,
+    /// The socket.
+    pub socket: Socket,
+    /// Since when it was served, when that was seen.
+    pub since_ns: Option<u64>,
     /// Its last holder.
     pub process: Process,
     /// When it was released: nanoseconds of `CLOCK_BOOTTIME`.
@@ -160,8 +160,8 @@ impl PortTable {
         let mut socket = model::Socket::new(&served.socket, &endpoint);
         socket.state = None;
         self.past.push_back(Past {
-            endpoint,
-            netns: served.socket.0.netns,
+            socket: served.socket,
+            since_ns: served.since_ns,
             process: process.clone(),
             until_ns: time_ns,
         });
@@ -185,10 +185,10 @@ impl PortTable {
     pub fn past(&self, endpoint: &Endpoint, netns: u32) -> Option<&Past> {
         let path = matches!(endpoint, Endpoint::Path(_));
         self.past.iter().rev().find(|past| {
-            (path || past.netns == netns)
-                && match (endpoint, &past.endpoint) {
-                    (Endpoint::Inet(_, a), Endpoint::Inet(_, b)) => a == b,
-                    (a, b) => a == b,
+            (path || past.socket.0.netns == netns)
+                && match (endpoint, past.socket.endpoint()) {
+                    (Endpoint::Inet(_, a), Endpoint::Inet(_, b)) => *a == b,
+                    (a, b) => *a == b,
                 }
         })
     }

@@ -54,6 +54,24 @@ pub fn relation(asker: &Process, holder: &Candidate<'_>) -> Relation {
     }
 }
 
+/// What a process that is gone was to the one that was refused, as far as their own words tell.
+#[must_use]
+pub fn of_past(asker: &Process, past: &Process) -> Relation {
+    if past.pid == asker.pid && past.start_time == asker.start_time {
+        Relation::Myself
+    } else if asker.ppid == Some(past.pid) {
+        Relation::Parent
+    } else if past.ppid == Some(asker.pid) {
+        Relation::Child
+    } else if asker.unit.is_some() && asker.unit == past.unit {
+        Relation::SameUnit
+    } else if asker.ppid == past.ppid && asker.ppid > Some(1) {
+        Relation::Sibling
+    } else {
+        Relation::Stranger
+    }
+}
+
 /// Whether the holder did not open the socket itself; `None` when nothing tells.
 #[must_use]
 pub fn inherited(holder: &Candidate<'_>) -> Option<bool> {

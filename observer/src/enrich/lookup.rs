@@ -109,6 +109,8 @@ pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
     answer.held = held.into_iter().map(found).collect();
     answer.zombies = procfs::zombie_children(question.ppid);
     answer.zombies.extend(procfs::zombie_children(question.pid));
+    // Whoever was refused may have ended for it, and is nobody's obstacle.
+    answer.zombies.retain(|(pid, _)| *pid != question.pid);
     if let (Some(port), 6 | 262) = (question.asker.asked.port(), question.asker.socket.0.protocol) {
         answer.connections = unowned(question, port);
     }
