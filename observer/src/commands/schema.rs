@@ -15,3 +15,15 @@ pub fn run() -> Result<u8> {
     stdout::print(&text()?)?;
     Ok(status::DONE)
 }
+
+#[cfg(test)]
+mod tests {
+    /// `observer schema >docs/schema.json` mends it.
+    #[test]
+    fn the_one_that_is_checked_in_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema.json");
+        let checked_in = std::fs::read_to_string(path).expect("docs/schema.json");
+        let ours = super::text().expect("a schema");
+        assert!(checked_in == ours, "docs/schema.json differs from `observer schema`");
+    }
+}

@@ -156,7 +156,7 @@ fn seccomp_mode(mode: u32) -> String {
 #[must_use]
 pub fn who(process: &Process) -> String {
     let comm = process.comm.as_deref().unwrap_or("?");
-    match process.unit.as_deref().or(process.container.as_deref()) {
+    match process.place() {
         Some(place) => format!("{comm} {} ({place})", process.pid),
         None => format!("{comm} {}", process.pid),
     }

@@ -139,7 +139,23 @@ pub fn death(facts: Facts<'_>) -> Cause {
     cause.oom_seq = Some(join.seq);
     cause.limit_cgroup.clone_from(&join.limit_cgroup);
     cause.limit_bytes = join.limit_bytes;
+    cause.remedy = remedy(join);
     cause
+}
+
+/// How to raise a limit that systemd sets; what keeps a process from growing, nobody but its owner knows.
+fn remedy(join: &Join) -> Option<String> {
+    let cgroup = join.limit_cgroup.as_deref()?;
+    let unit = cgroup.rsplit('/').next()?;
+    let known = [".service", ".slice", ".scope"].iter().any(|kind| unit.ends_with(kind));
+    // People paste commands: a name that whoever made the cgroup chose must be nothing but a name to a shell.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._:@-".contains(c);
+    let safe = !unit.starts_with('-') && unit.chars().all(plain);
+    // Units of a user's own manager are another manager's.
+    let own_manager = cgroup.contains("/user@");
+    (known && safe && !own_manager).then(|| {
+        format!("raise the limit (`systemctl set-property {unit} MemoryMax=…`) or find what grows")
+    })
 }
 
 fn reason(scope: Option<Scope>, cgroup: Option<&str>, limit: Option<u64>) -> String {

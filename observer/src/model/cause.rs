@@ -50,7 +50,7 @@ pub struct Cause {
     /// Who served the port before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_by: Option<Box<Process>>,
-    /// What would free the port.
+    /// What a person may do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
     /// Name of the OOM daemon.

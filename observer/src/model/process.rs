@@ -70,6 +70,23 @@ pub struct Process {
     pub missing: Missing,
 }
 
+impl Process {
+    /// The unit or the container, whichever says more: a container's scope is named by 64 digits.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        let unit = self.unit.as_deref();
+        let container = self.container.as_deref();
+        match (unit, container) {
+            (Some(unit), Some(container))
+                if unit.ends_with(".scope") && unit.contains(container) =>
+            {
+                Some(container)
+            }
+            _ => unit.or(container),
+        }
+    }
+}
+
 /// A process's parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

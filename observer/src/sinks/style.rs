@@ -25,6 +25,10 @@ impl Palette {
     /// Never any colour.
     pub const PLAIN: Self = Self { colour: false };
 
+    /// Colour wherever it goes.
+    #[cfg(test)]
+    pub(crate) const COLOUR: Self = Self { colour: true };
+
     /// Colour when standard output is a terminal, unless `NO_COLOR` is set (<https://no-color.org>) or the terminal is dumb.
     #[must_use]
     pub fn for_stdout() -> Self {

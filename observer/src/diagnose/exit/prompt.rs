@@ -2,7 +2,7 @@
 
 use observer_common::signal::{ORIGIN_KERNEL, ORIGIN_TIMER};
 
-use super::{Facts, SIGHUP, SIGINT, SIGQUIT, SIGTERM, seconds_between, who};
+use super::{Facts, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, seconds_between, who};
 use crate::{
     diagnose::daemon,
     model::{Cause, Prompt, human, signal_name},
@@ -38,6 +38,10 @@ pub(super) fn prompt(facts: Facts<'_>, signal: u32, cause: &mut Cause) {
     let from = if by_kernel { "the kernel".to_owned() } else { who(&noted.sender) };
     let ignored = if noted.note.ignored() { ", which it ignores" } else { "" };
     let before = human::span(seconds);
+    if signal == 0 {
+        // It was asked to: not quite by itself.
+        cause.summary = cause.summary.replacen("ended by itself", "ended", 1);
+    }
     cause.summary.push_str(&match signal {
         0 => format!(", {before} after {name} from {from}"),
         _ => format!(", {before} after {name}{ignored}"),
@@ -47,6 +51,11 @@ pub(super) fn prompt(facts: Facts<'_>, signal: u32, cause: &mut Cause) {
         cause.evidence.push(format!(
             "the sender of {name} is {daemon}, which frees memory by ending processes"
         ));
+    }
+    if signal == SIGKILL && seconds > 1.0 && noted.sender.pid == 1 {
+        cause.remedy = Some(
+            "TimeoutStopSec= of its unit is how long systemd waits before it kills".to_owned(),
+        );
     }
     cause.prompted_by = Some(Box::new(Prompt {
         signal: noted.note.record.signal,

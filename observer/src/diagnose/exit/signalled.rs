@@ -247,6 +247,12 @@ fn kernel(summary: String, confidence: Confidence) -> Cause {
 
 fn limit(resource: &str, summary: String, confidence: Confidence) -> Cause {
     let mut cause = Cause::new(CauseType::ResourceLimit, summary, confidence);
+    let (option, setting) = match resource {
+        "RLIMIT_CPU" => ('t', "LimitCPU="),
+        _ => ('f', "LimitFSIZE="),
+    };
+    cause.remedy =
+        Some(format!("the limit is set by {setting} of its unit, or by `ulimit -{option}`"));
     cause.resource = Some(resource.to_owned());
     cause
 }

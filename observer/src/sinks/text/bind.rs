@@ -84,7 +84,7 @@ pub(super) fn listen(lines: &mut Lines<'_>, listen: &ListenEvent) {
 
 pub(super) fn release(lines: &mut Lines<'_>, release: &ReleaseEvent) {
     let served = match release.served_seconds {
-        Some(seconds) => format!(", which was served for {}", human::span(seconds)),
+        Some(seconds) => format!(" (it was served for {})", human::span(seconds)),
         None => String::new(),
     };
     let what = format!("nobody serves {} any more{served}", release.socket.name());

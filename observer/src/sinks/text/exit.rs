@@ -14,13 +14,15 @@ pub(super) fn lines(lines: &mut Lines<'_>, exit: &ExitEvent) {
     lines.headline(&who(&exit.process), &what, severity(exit));
     process(lines, &exit.process);
     lines.detail("lived", &lived(exit));
-    why(lines, &exit.cause);
+    why(lines, exit);
 }
 
 fn severity(exit: &ExitEvent) -> Severity {
+    use CauseType as C;
     match exit.cause.cause_type {
-        CauseType::ExitCode if exit.status.code == Some(0) => Severity::Ordinary,
-        CauseType::ExitCode | CauseType::Killed | CauseType::Pipe => Severity::Notable,
+        C::ExitCode if exit.status.code == Some(0) => Severity::Ordinary,
+        _ if exit.status.core_dumped == Some(true) => Severity::Bad,
+        C::ExitCode | C::Killed | C::Pipe | C::Kernel | C::Unknown => Severity::Notable,
         _ => Severity::Bad,
     }
 }
@@ -46,7 +48,7 @@ fn lived(exit: &ExitEvent) -> String {
         text.push_str(&format!(" as {user}"));
     }
     if let Some(peak) = exit.peak_rss_bytes {
-        text.push_str(&format!(", peak memory {}", human::size(peak)));
+        text.push_str(&format!(", peak {}", human::size(peak)));
     }
     if let Some(parent) = &process.parent {
         text.push_str(&format!(", child of {} {}", parent.comm, parent.pid));
@@ -54,30 +56,54 @@ fn lived(exit: &ExitEvent) -> String {
     if let Some(ns_pid) = process.ns_pid {
         text.push_str(&format!(", pid {ns_pid} in its container"));
     }
-    text.push_str(&format!("; a shell says {}", exit.status.shell_status));
+    if exit.status.signal.is_some() {
+        // What the supervisor's log calls it.
+        text.push_str(&format!("; a shell says {}", exit.status.shell_status));
+    }
     text
 }
 
-/// The evidence, and who sent the signal.
-fn why(lines: &mut Lines<'_>, cause: &Cause) {
-    if let Some(sender) = &cause.sender
+/// What the headline does not say yet: more of the sender, of the evidence, of how sure that is.
+fn why(lines: &mut Lines<'_>, exit: &ExitEvent) {
+    let cause = &exit.cause;
+    if let Some(sender) =
+        cause.sender.as_deref().filter(|sender| sender.pid != exit.process.pid && sender.pid != 1)
         && let Some(command) = command(sender)
     {
         let parent = sender.parent.as_ref().map(|p| format!(", child of {} {}", p.comm, p.pid));
         lines.detail("sender", &format!("{command}{}", parent.unwrap_or_default()));
     }
-    let plain = matches!(cause.cause_type, CauseType::Killed | CauseType::ExitCode);
-    for evidence in &cause.evidence {
-        // What the headline says already, or what a status word says again, helps nobody at 14:32.
-        let said = evidence.starts_with("wait status")
-            || (plain && evidence.contains("was generated while"));
-        if !said {
-            lines.detail("because", evidence);
-        }
+    for evidence in cause.evidence.iter().filter(|evidence| is_news(cause, evidence)) {
+        lines.detail("because", evidence);
     }
     match cause.confidence {
         Confidence::Certain => {}
         Confidence::Likely => lines.detail("sure", "likely, not certain"),
-        Confidence::Possible => lines.detail("sure", "no: one of several explanations"),
+        Confidence::Possible => lines.detail("sure", "no: this is one of several explanations"),
     }
+    if let Some(remedy) = &cause.remedy {
+        lines.detail("do", remedy);
+    }
+}
+
+/// Whether a line of evidence tells more than the headline, which repeats the kernel's word for most causes.
+fn is_news(cause: &Cause, evidence: &str) -> bool {
+    use CauseType as C;
+    let prompt = cause.prompted_by.as_ref().is_some_and(|prompt| {
+        let killer = cause.sender.as_ref().map(|sender| sender.pid);
+        let same = killer == prompt.sender.as_ref().map(|sender| sender.pid);
+        (same || cause.cause_type == C::ExitCode)
+            && evidence.starts_with(&format!("{} from ", prompt.signal_name))
+    });
+    let said = match cause.cause_type {
+        C::ExitCode => evidence.starts_with("wait status"),
+        C::Killed => {
+            evidence.contains("was generated while") || evidence.starts_with("sender and target")
+        }
+        C::OomKill => evidence.starts_with("the kernel chose victim"),
+        C::Fault | C::Pipe => true,
+        C::Seccomp | C::ResourceLimit => cause.confidence == Confidence::Certain,
+        _ => false,
+    };
+    !said && !prompt
 }

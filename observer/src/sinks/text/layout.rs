@@ -21,9 +21,14 @@ pub(super) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     pub(super) fn new(format: &'a TextFormat, time: Time) -> Self {
-        let now = time.0;
-        let time = time.0.to_zoned(format.zone.clone()).strftime("%H:%M:%S%.3f").to_string();
-        Self { format, now, time, text: String::new() }
+        let mut lines = Self { format, now: time.0, time: String::new(), text: String::new() };
+        lines.time = lines.clock(time);
+        lines
+    }
+
+    /// `14:32:15.123`.
+    pub(super) fn clock(&self, time: Time) -> String {
+        time.0.to_zoned(self.format.zone.clone()).strftime("%H:%M:%S%.3f").to_string()
     }
 
     /// When it happened.
@@ -74,7 +79,9 @@ impl<'a> Lines<'a> {
 
     fn fold(&self, text: &str, indent: usize) -> Vec<String> {
         let width = self.format.columns.saturating_sub(indent).max(20);
-        let options = textwrap::Options::new(width).break_words(true);
+        let options = textwrap::Options::new(width)
+            .break_words(true)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
         textwrap::wrap(text, options).into_iter().map(|line| line.into_owned()).collect()
     }
 
@@ -86,7 +93,7 @@ impl<'a> Lines<'a> {
 /// `nginx.service  nginx 812`: the unit first, since that is what people know.
 pub(super) fn who(process: &Process) -> String {
     let comm = process.comm.as_deref().unwrap_or("?");
-    match process.unit.as_deref().or(process.container.as_deref()) {
+    match process.place() {
         Some(place) => format!("{place}  {comm} {}", process.pid),
         None => format!("{comm} {}", process.pid),
     }

@@ -1,9 +1,6 @@
 //! An OOM kill.
 
-use super::{
-    exit::process,
-    layout::{Lines, command, who},
-};
+use super::layout::{Lines, command, who};
 use crate::{
     model::{OomEvent, Scope, human},
     sinks::style::Severity,
@@ -20,31 +17,43 @@ pub(super) fn lines(lines: &mut Lines<'_>, oom: &OomEvent) {
         _ => "OOM: chosen by the OOM killer".to_owned(),
     };
     lines.headline(&who(&oom.victim), &what, Severity::Bad);
-    process(lines, &oom.victim);
     if let (Some(usage), Some(limit)) = (oom.usage_bytes, oom.limit_bytes) {
         lines.detail("limit", &format!("{} used of {}", human::size(usage), human::size(limit)));
     }
-    let memory = &oom.memory;
-    lines.detail(
-        "victim",
-        &format!(
-            "{} of its own, {} of files, {} shared; oom_score_adj {}",
-            human::size(memory.anon_rss_bytes),
-            human::size(memory.file_rss_bytes),
-            human::size(memory.shmem_rss_bytes),
-            oom.oom_score_adj,
-        ),
-    );
+    lines.detail("memory", &memory(oom));
+    // Its command line and its end follow with its death.
     if oom.trigger.pid == oom.victim.pid {
-        lines.detail("asked", "the victim itself asked for more");
+        lines.detail("asked", "it asked for more itself");
     } else {
         let command = command(&oom.trigger).map(|c| format!(" ({c})")).unwrap_or_default();
+        let who = who(&oom.trigger);
         lines.detail(
             "asked",
-            &format!(
-                "{}{command} asked for more: it did not kill, the kernel did",
-                who(&oom.trigger)
-            ),
+            &format!("{who}{command} asked for more; it did not kill, the kernel did"),
         );
     }
+}
+
+/// What the victim had, the parts that matter.
+fn memory(oom: &OomEvent) -> String {
+    let memory = &oom.memory;
+    let mut parts = vec![format!("{} of its own", human::size(memory.anon_rss_bytes))];
+    for (bytes, what) in [
+        (memory.file_rss_bytes, "of files"),
+        (memory.shmem_rss_bytes, "shared"),
+        (memory.page_table_bytes, "of page tables"),
+    ] {
+        if bytes >= 1 << 20 {
+            parts.push(format!("{} {what}", human::size(bytes)));
+        }
+    }
+    let mut text = parts.join(", ");
+    match oom.oom_score_adj {
+        0 => {}
+        score => text.push_str(&format!(
+            "; oom_score_adj {score}, which makes it die {}",
+            if score > 0 { "sooner" } else { "later" }
+        )),
+    }
+    text
 }

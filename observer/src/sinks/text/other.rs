@@ -13,12 +13,25 @@ pub(super) fn session(lines: &mut Lines<'_>, session: &SessionEvent, host: &str)
         session.kernel, session.version
     );
     lines.headline("", &what, Severity::Ordinary);
+    let refused = session.hooks.len() - attached;
+    if refused > 0 {
+        let programs =
+            if refused == 1 { "1 program is" } else { &format!("{refused} programs are") };
+        lines.detail(
+            "without",
+            &format!("{programs} refused by this kernel; `observer doctor` says what that costs"),
+        );
+    }
 }
 
 pub(super) fn loss(lines: &mut Lines<'_>, loss: &LossEvent) {
+    let total: u64 = loss.lost.values().sum();
     let counts: Vec<String> =
         loss.lost.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let most = if loss.at_most { "at most " } else { "" };
-    let what = format!("LOST {most}{} records: {}", counts.join(", "), loss.reason);
+    let records = if total == 1 { "record" } else { "records" };
+    let what = format!("LOST {most}{} {records}", counts.join(", "));
     lines.headline("", &what, Severity::Bad);
+    lines.detail("because", &loss.reason);
+    lines.detail("between", &format!("{} and {}", lines.clock(loss.from), lines.clock(loss.to)));
 }
