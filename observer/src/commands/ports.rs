@@ -73,7 +73,8 @@ fn wanted(args: &PortsArgs, held: &Held) -> bool {
 
 fn line(held: &Held, enricher: &mut Enricher) -> Line {
     let pids: Vec<u32> = held.holders.iter().map(|h| h.record.tgid).collect();
-    let mut holders: Vec<Holder> = held.holders.iter().map(|h| holder(h, &pids, enricher)).collect();
+    let mut holders: Vec<Holder> =
+        held.holders.iter().map(|h| holder(h, &pids, enricher)).collect();
     holders.sort_by_key(|holder| (holder.inherited == Some(true), holder.process.pid));
     Line { socket: Socket::new(&held.socket, &held.socket.endpoint()), holders }
 }
@@ -111,10 +112,15 @@ fn json(lines: &[Line]) -> Result<String> {
 /// One row a holder; a socket's further holders stand under the first.
 fn table(lines: &[Line]) -> String {
     let own = own_netns();
-    let mut rows = vec![["SOCKET", "STATE", "PID", "UNIT", "USER", "AGE", "COMMAND"].map(str::to_owned)];
+    let mut rows =
+        vec![["SOCKET", "STATE", "PID", "UNIT", "USER", "AGE", "COMMAND"].map(str::to_owned)];
     for line in lines {
         for (n, holder) in line.holders.iter().enumerate() {
-            let (name, state) = if n == 0 { (name(line, own), state(line)) } else { (String::new(), String::new()) };
+            let (name, state) = if n == 0 {
+                (name(line, own), state(line))
+            } else {
+                (String::new(), String::new())
+            };
             rows.push(row(name, state, holder));
         }
     }
@@ -161,9 +167,9 @@ fn row(name: String, state: String, holder: &Holder) -> [String; 7] {
         Some((at, _)) => format!("{}…", &command[..at]),
         None => command,
     };
-    let age = process.start_time.map(|start| {
-        human::span(jiff::Timestamp::now().duration_since(start.0).as_secs_f64())
-    });
+    let age = process
+        .start_time
+        .map(|start| human::span(jiff::Timestamp::now().duration_since(start.0).as_secs_f64()));
     let unit = process.unit.clone().or(process.container.clone()).unwrap_or_else(|| "-".to_owned());
     [
         name,

@@ -3,7 +3,7 @@
 //! TCP: `inet_bind_conflict` (net/ipv4/inet_connection_sock.c) as bind and listen with a port of their choice call it;
 //! UDP: `inet_rcv_saddr_equal` under `udp_lib_lport_inuse` (net/ipv4/udp.c); addresses: `inet_rcv_saddr_equal`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use observer_common::socket::{PROTOCOL_MPTCP, STATE_LISTEN, STATE_TIME_WAIT};
 
@@ -125,10 +125,11 @@ pub fn sharing(asker: &Socket, held: &Socket) -> Option<String> {
 #[must_use]
 pub fn overlap(asked: &Endpoint, held: &Endpoint) -> Option<String> {
     let (Endpoint::Inet(a, _), Endpoint::Inet(b, _)) = (asked, held) else { return None };
+    // `::ffff:127.0.0.1` is 127.0.0.1.
+    let (a, b) = (a.to_canonical(), b.to_canonical());
     if a == b {
         return None;
     }
-    let any4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     Some(match (a, b) {
         (_, IpAddr::V6(v6)) if v6.is_unspecified() && a.is_ipv4() => {
             "[::] takes IPv4 too, as long as IPV6_V6ONLY is off".to_owned()
@@ -136,7 +137,7 @@ pub fn overlap(asked: &Endpoint, held: &Endpoint) -> Option<String> {
         (IpAddr::V6(v6), _) if v6.is_unspecified() && b.is_ipv4() => {
             format!("the [::] asked for takes IPv4 too, and so {b}, as long as IPV6_V6ONLY is off")
         }
-        (_, b) if *b == any4 || b.is_unspecified() => format!("{b} is every address, {a} too"),
+        (_, b) if b.is_unspecified() => format!("{b} is every address, {a} too"),
         _ => format!("the {a} asked for is every address, {b} too"),
     })
 }

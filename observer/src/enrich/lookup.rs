@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use observer_common::socket::{STATE_LISTEN, STATE_TIME_WAIT};
+use observer_common::socket::STATE_LISTEN;
 
 use super::{
     conflict::{Asker, addresses_meet, conflicts},
@@ -133,11 +133,10 @@ fn unowned(question: &Question, port: u16) -> Option<Vec<Connection>> {
     let meets = |row: &Connection| {
         addresses_meet(asked, question.asker.socket.v6only(), row.address, false)
     };
-    // SO_REUSEADDR on the asker's side lets it pass those that had it too; the rows don't tell, so all are shown.
+    // SO_REUSEADDR on both sides would let it pass; the rows don't tell whether they had it, but the kernel refused.
     Some(
         rows.into_iter()
             .filter(|row| row.inode == 0 && row.state != STATE_LISTEN && meets(row))
-            .filter(|row| !(row.state == STATE_TIME_WAIT && question.asker.socket.reuseaddr()))
             .collect(),
     )
 }
