@@ -5,6 +5,7 @@ use observer_common::oom::{LEVEL_UNKNOWN, MemoryLevel};
 use super::exit::{Facts, who};
 use crate::{
     decode::Oom,
+    enrich::cgroup,
     model::{
         Cause, CauseType, Confidence, Memory, Missing, OomEvent, Process, Scope, human, lossy,
     },
@@ -161,7 +162,7 @@ fn remedy(join: &Join) -> Option<String> {
 fn reason(scope: Option<Scope>, cgroup: Option<&str>, limit: Option<u64>) -> String {
     match (scope, cgroup, limit) {
         (Some(Scope::Cgroup), Some(cgroup), Some(limit)) => {
-            format!("{cgroup} reached its memory limit of {}", human::size(limit))
+            format!("{} reached its memory limit of {}", cgroup::short(cgroup), human::size(limit))
         }
         (Some(Scope::Cgroup), ..) => "a cgroup reached its memory limit".to_owned(),
         (Some(Scope::System), _, Some(limit)) => {

@@ -1,5 +1,7 @@
 //! From a cgroup's path to the systemd unit and the container.
 
+use std::borrow::Cow;
+
 /// The innermost unit in a path: `/system.slice/nginx.service` is `nginx.service`. A slice holds units and is none.
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {
@@ -35,6 +37,20 @@ pub fn container(path: &str) -> Option<&str> {
     found
 }
 
+/// What people call a cgroup: a systemd unit by its own name, a container's scope by its short id, others by their path.
+#[must_use]
+pub fn short(path: &str) -> Cow<'_, str> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let unit = [".service", ".slice", ".scope"]
+        .iter()
+        .any(|kind| name.len() > kind.len() && name.ends_with(kind));
+    match container(name) {
+        Some(id) => format!("container {id}").into(),
+        None if unit => name.into(),
+        None => path.into(),
+    }
+}
+
 /// Container ids are 64 hexadecimal digits everywhere.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
@@ -42,7 +58,17 @@ fn is_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{container, unit};
+    use super::{container, short, unit};
+
+    #[test]
+    fn short_names() {
+        assert_eq!(short("/panel.slice/shop.service"), "shop.service");
+        assert_eq!(short("/panel.slice"), "panel.slice");
+        assert_eq!(short("/panel/shop"), "/panel/shop");
+        assert_eq!(short("/"), "/");
+        assert_eq!(short("/x/.slice"), "/x/.slice");
+        assert_eq!(short(&format!("/system.slice/docker-{ID}.scope")), "container 0123456789ab");
+    }
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

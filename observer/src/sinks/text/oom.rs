@@ -2,6 +2,7 @@
 
 use super::layout::{Lines, command, who};
 use crate::{
+    enrich::cgroup,
     model::{OomEvent, Scope, human},
     sinks::style::Severity,
 };
@@ -9,7 +10,11 @@ use crate::{
 pub(super) fn lines(lines: &mut Lines<'_>, oom: &OomEvent) {
     let what = match (oom.scope, &oom.limit_cgroup, oom.limit_bytes) {
         (Some(Scope::Cgroup), Some(cgroup), Some(limit)) => {
-            format!("OOM: {cgroup} is at its memory limit of {}", human::size(limit))
+            format!(
+                "OOM: {} is at its memory limit of {}",
+                cgroup::short(cgroup),
+                human::size(limit)
+            )
         }
         (Some(Scope::System), ..) => "OOM: the machine is out of memory".to_owned(),
         (Some(Scope::Cpuset), ..) => "OOM: the memory nodes of its cpuset are full".to_owned(),
@@ -18,7 +23,10 @@ pub(super) fn lines(lines: &mut Lines<'_>, oom: &OomEvent) {
     };
     lines.headline(&who(&oom.victim), &what, Severity::Bad);
     if let (Some(usage), Some(limit)) = (oom.usage_bytes, oom.limit_bytes) {
-        lines.detail("limit", &format!("{} used of {}", human::size(usage), human::size(limit)));
+        let (usage, limit) = (human::size(usage), human::size(limit));
+        if usage != limit {
+            lines.detail("limit", &format!("{usage} used of {limit}"));
+        }
     }
     lines.detail("memory", &memory(oom));
     // Its command line and its end follow with its death.
