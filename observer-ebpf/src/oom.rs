@@ -21,10 +21,10 @@ use observer_common::{
 
 use crate::{
     fields::{
-        CSS_PARENT, Direct, MEMCG_MAX, MEMCG_MEMSW_MAX, MEMCG_MEMSW_USAGE, MEMCG_USAGE,
-        MM_PGTABLES, MM_TOTAL_VM, OC_CONSTRAINT, OC_MEMCG, OC_TOTALPAGES, Probe,
-        SIGNAL_OOM_SCORE_ADJ, TASK_LEADER, TASK_MM, TASK_SIGNAL, TASK_START, TASK_TGID, current,
-        field, now, pointer, try_field,
+        Access, CSS_PARENT, Direct, MEMCG_MAX, MEMCG_MEMSW_MAX, MEMCG_MEMSW_USAGE, MEMCG_USAGE,
+        MM_PGTABLES, MM_TOTAL_VM, OC_CHOSEN, OC_CONSTRAINT, OC_MEMCG, OC_TOTALPAGES, Probe,
+        SIGNAL_OOM_SCORE_ADJ, TASK_LEADER, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_START, TASK_TGID,
+        current, field, now, pointer, try_field,
     },
     maps::{NOTES, OOM_CONTROLS, OOM_RING},
     paths::{memory_cgroup, memory_css},
@@ -36,6 +36,7 @@ use crate::{
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct OomControl {
+    chosen: u64,
     memcg: u64,
     total_pages: u64,
     constraint: u64,
@@ -45,7 +46,24 @@ pub(crate) struct OomControl {
 #[btf_tracepoint(function = "mark_victim")]
 pub(crate) fn oom(ctx: BtfTracePointContext) -> i32 {
     let victim: *const u8 = ctx.arg(0);
-    report(&ctx, victim);
+    report::<Direct>(&ctx, victim);
+    0
+}
+
+/// Earlier kernels hand over a thread's id: the task is the one that `oom_begin` has seen chosen.
+#[btf_tracepoint(function = "mark_victim")]
+pub(crate) fn oom_by_pid(ctx: BtfTracePointContext) -> i32 {
+    let pid: u32 = ctx.arg(0);
+    // SAFETY: a value of this thread's own: nobody else writes it.
+    let Some(control) = (unsafe { OOM_CONTROLS.get(this_thread()) }) else { return 0 };
+    let chosen = control.chosen as *const u8;
+    // Another thread of the chosen process may be marked, when the chosen one has no memory left; and with
+    // memory.oom.group other processes are.
+    if field::<Probe, u32>(chosen, &TASK_PID) == pid
+        || field::<Probe, u32>(chosen, &TASK_TGID) == pid
+    {
+        report::<Probe>(&ctx, chosen);
+    }
     0
 }
 
@@ -54,6 +72,7 @@ pub(crate) fn oom(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn oom_begin(ctx: FEntryContext) -> i32 {
     let oc: *const u8 = ctx.arg(0);
     let control = OomControl {
+        chosen: value_or_zero::<Probe>(oc, &OC_CHOSEN),
         memcg: value_or_zero::<Probe>(oc, &OC_MEMCG),
         total_pages: value_or_zero::<Probe>(oc, &OC_TOTALPAGES),
         constraint: u64::from(
@@ -78,11 +97,11 @@ fn this_thread() -> u64 {
 }
 
 #[inline(always)]
-fn report(ctx: &BtfTracePointContext, victim: *const u8) {
+fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
     let Some(writer) = Writer::start(SLOT_OOM) else { return };
     let record = writer.fixed::<OomRecord>();
-    let mm: *const u8 = field::<Direct, _>(victim, &TASK_MM);
-    let signal: *const u8 = field::<Direct, _>(victim, &TASK_SIGNAL);
+    let mm: *const u8 = field::<A, _>(victim, &TASK_MM);
+    let signal: *const u8 = field::<A, _>(victim, &TASK_SIGNAL);
     // SAFETY: a value of this thread's own: nobody else writes it.
     let control = unsafe { OOM_CONTROLS.get(this_thread()) }.copied();
     // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
@@ -113,7 +132,7 @@ fn report(ctx: &BtfTracePointContext, victim: *const u8) {
         (*record).victim_memory_len = u32::from(victim_memory.len);
         (*record).trigger_memory_len = u32::from(trigger_memory.len);
     }
-    capture::<Direct>(writer, victim, 0);
+    capture::<A>(writer, victim, 0);
     capture::<Probe>(writer, current(), ARGS_MAX);
     writer.submit(KIND_OOM, now(), &OOM_RING);
 }
@@ -121,9 +140,9 @@ fn report(ctx: &BtfTracePointContext, victim: *const u8) {
 /// `__oom_kill_process` sends SIGKILL before it marks; a process that was ending anyway is marked without one.
 #[inline(always)]
 fn kill_was_sent(victim: *const u8) -> bool {
-    let tgid: u32 = field::<Direct, _>(victim, &TASK_TGID);
-    let leader: *const u8 = field::<Direct, _>(victim, &TASK_LEADER);
-    let start: u64 = field::<Direct, _>(leader, &TASK_START);
+    let tgid: u32 = field::<Probe, _>(victim, &TASK_TGID);
+    let leader: *const u8 = field::<Probe, _>(victim, &TASK_LEADER);
+    let start: u64 = field::<Probe, _>(leader, &TASK_START);
     // SAFETY: the value is only compared.
     unsafe { NOTES.get(NoteKey { tgid, class: CLASS_KILL }) }
         .is_some_and(|note| note.target_start_ns == start && note.origin == ORIGIN_KERNEL)

@@ -78,6 +78,13 @@ pub const OOM: Hook = Hook {
     purpose: "OOM kills",
     without: "no oom events; a death by the OOM killer is still recognised by the mark on the process",
 };
+/// OOM kills on kernels whose mark_victim hands over a number.
+pub const OOM_BY_PID: Hook = Hook {
+    program: "oom_by_pid",
+    attach: Attach::TpBtf("mark_victim"),
+    purpose: "OOM kills, of the chosen process only",
+    without: "no oom events; a death by the OOM killer is still recognised by the mark on the process",
+};
 /// Whose limit an OOM kill was for.
 pub const OOM_BEGIN: Hook = Hook {
     program: "oom_begin",

@@ -121,13 +121,16 @@ impl Kernel {
     /// Senders first: a death whose signal was sent before we looked can't name its sender.
     fn attach(&mut self, btf: &Btf, has_group_dead: bool, victim_is_task: bool) -> Result<()> {
         self.optional(btf, hooks::SIGNAL);
+        let begin = self.optional(btf, hooks::OOM_BEGIN);
+        if begin {
+            self.optional(btf, hooks::OOM_END);
+        }
         if victim_is_task {
             self.optional(btf, hooks::OOM);
+        } else if begin {
+            self.optional(btf, hooks::OOM_BY_PID);
         } else {
-            self.skip(hooks::OOM, "mark_victim hands over a number instead of the task");
-        }
-        if self.optional(btf, hooks::OOM_BEGIN) {
-            self.optional(btf, hooks::OOM_END);
+            self.skip(hooks::OOM, "mark_victim hands over a number, and function tracing does not work");
         }
         let early = !has_group_dead && self.optional(btf, hooks::EXIT_EARLY);
         if !early {
