@@ -16,7 +16,7 @@ use crate::{
         conflict::{overlap, sharing},
         lookup::{Answer, PathFile},
     },
-    model::{Cause, CauseType, Confidence, Errno, Holder, Relation, State, human},
+    model::{Cause, CauseType, Confidence, Errno, Holder, Relation, Socket, State, human},
 };
 
 /// Works out the cause of a refusal.
@@ -96,7 +96,10 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>)
 
 fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cause {
     let state = first.socket.state;
-    let name = first.socket.name();
+    // The event names the socket that was asked for: what is held is named when it is another one.
+    let asked = Socket::new(&bind.socket, &bind.asked).name();
+    let name = Some(first.socket.name()).filter(|name| *name != asked);
+    let name = name.as_deref().unwrap_or("it");
     let who_holds = who(&first.process);
     let (cause_type, summary) = match state {
         Some(State::Bound) => (
