@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use observer_common::socket::STATE_ESTABLISHED;
 use serde::Serialize;
 
 use crate::{
@@ -66,9 +65,7 @@ fn wanted(args: &PortsArgs, held: &Held) -> bool {
     if args.ports.is_empty() {
         return serves(socket);
     }
-    // A connection of a client's own to somewhere else holds its port too, but nobody asks for that.
-    let client = socket.datagram() && socket.0.state == STATE_ESTABLISHED;
-    shown.port.is_some_and(|port| args.ports.contains(&port)) && !client
+    shown.port.is_some_and(|port| args.ports.contains(&port))
 }
 
 fn line(held: &Held, enricher: &mut Enricher) -> Line {
@@ -95,6 +92,8 @@ fn holder(descriptor: &Descriptor, pids: &[u32], enricher: &mut Enricher) -> Hol
         process: &process,
         opener: None,
         parent_holds: pids.contains(&descriptor.record.ppid),
+        children_hold: false,
+        opener_holds: false,
     };
     let inherited = relation::inherited(&candidate);
     Holder { fd: descriptor.record.fd, inherited, process }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use observer_common::socket::{
-    BindRecord, HolderRecord, SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY, SocketRecord,
-    UNIX_NAME,
+    BindRecord, CALL_BIND, HolderRecord, SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY,
+    SocketRecord, UNIX_NAME,
 };
 use zerocopy::FromBytes;
 
@@ -109,7 +109,8 @@ pub(super) fn decode_bind(cursor: &mut Cursor<'_>) -> Result<Bind, DecodeError> 
     let socket = Socket(record.socket);
     let len = usize::from(record.asked_len).min(record.asked.len());
     let asked = match sockaddr(&record.asked[..len]) {
-        Endpoint::Unknown => socket.endpoint(),
+        // What a failed bind asked for is not what its socket says.
+        Endpoint::Unknown if record.call != CALL_BIND || record.result == 0 => socket.endpoint(),
         asked => asked,
     };
     Ok(Bind { time_ns: record.header.time_ns, record, socket, asked, task })

@@ -1,5 +1,7 @@
 //! Why a bind or a listen was refused, and who is in the way.
 
+mod nobody;
+mod remedy;
 mod verdict;
 
 use observer_common::socket::CALL_LISTEN;
@@ -71,6 +73,7 @@ fn holders(
         let served = table.get(socket.0.sk);
         let shown = model::Socket::new(socket, &socket.endpoint());
         let pids: Vec<u32> = holders.iter().map(|(holder, _)| holder.record.tgid).collect();
+        let parents: Vec<u32> = holders.iter().map(|(holder, _)| holder.record.ppid).collect();
         for (holder, living) in holders {
             let process = match (living, served) {
                 (Some(living), _) => enricher.process(&living.task),
@@ -98,6 +101,10 @@ fn holders(
                 process: &process,
                 opener: served.and_then(|served| served.opener),
                 parent_holds: process.ppid.is_some_and(|ppid| pids.contains(&ppid)),
+                children_hold: parents.contains(&holder.record.tgid),
+                opener_holds: served
+                    .and_then(|served| served.opener)
+                    .is_some_and(|(opener, _)| holders.iter().any(|(h, _)| h.id() == opener)),
             };
             let mut missing = Missing::new();
             let since = served.and_then(|s| s.since_ns).map(|ns| Time(enricher.clock.time(ns)));

@@ -87,12 +87,14 @@ impl PortTable {
     }
 
     /// Takes a snapshot in; what it lacks is marked as gone, see [`Self::drop_gone`]. `name` makes a process of a holder;
-    /// `initial` marks the first look; `dying` no longer count as holders.
+    /// `initial` marks the first look; `dying` no longer count as holders;
+    /// `alive` are sockets that no descriptor leads to but that serve all the same.
     pub fn look(
         &mut self,
         snapshot: &Snapshot,
         initial: bool,
         dying: &HashSet<TaskId>,
+        alive: &HashSet<u64>,
         name: &mut dyn FnMut(&Held) -> Process,
     ) -> Vec<ListenEvent> {
         let mut new = Vec::new();
@@ -133,7 +135,8 @@ impl PortTable {
         }
         // What began after the pass did may not be in it.
         for (sk, served) in &mut self.served {
-            served.gone = !seen.contains(sk) && served.seen_ns < snapshot.began_ns;
+            served.gone =
+                !seen.contains(sk) && !alive.contains(sk) && served.seen_ns < snapshot.began_ns;
         }
         new
     }
@@ -142,13 +145,20 @@ impl PortTable {
     pub fn drop_gone(&mut self, time_ns: u64) -> Vec<ReleaseEvent> {
         let gone: Vec<u64> =
             self.served.iter().filter(|(_, s)| s.gone).map(|(sk, _)| *sk).collect();
-        gone.into_iter().filter_map(|sk| self.stop(sk, None, time_ns)).collect()
+        gone.into_iter()
+            .filter_map(|sk| {
+                let seen_ns = self.served.get(&sk)?.seen_ns;
+                let mut release = self.stop(sk, None, time_ns)?;
+                release.late_seconds = Some(seconds_between(seen_ns, time_ns));
+                Some(release)
+            })
+            .collect()
     }
 
     /// Every known socket.
     #[must_use]
-    pub fn sockets(&self) -> HashSet<u64> {
-        self.served.keys().copied().collect()
+    pub fn sockets(&self) -> HashMap<u64, Socket> {
+        self.served.iter().map(|(sk, served)| (*sk, served.socket)).collect()
     }
 
     fn release(&mut self, served: Served, last: Option<Process>, time_ns: u64) -> ReleaseEvent {
@@ -171,7 +181,7 @@ impl PortTable {
             missing.insert("served_seconds".to_owned(), why.to_owned());
         }
         let served_seconds = served.since_ns.map(|since| seconds_between(since, time_ns));
-        ReleaseEvent { socket, process: Some(process), served_seconds, missing }
+        ReleaseEvent { socket, process: Some(process), served_seconds, late_seconds: None, missing }
     }
 
     /// A served socket.

@@ -21,6 +21,10 @@ pub struct Candidate<'a> {
     pub opener: Option<(TaskId, u32)>,
     /// Another holder of the same socket is its parent.
     pub parent_holds: bool,
+    /// Another holder of the same socket is its child.
+    pub children_hold: bool,
+    /// Whoever opened the socket still holds it.
+    pub opener_holds: bool,
 }
 
 /// Programs that hold a port of the host for a container behind it.
@@ -76,8 +80,11 @@ pub fn of_past(asker: &Process, past: &Process) -> Relation {
 #[must_use]
 pub fn inherited(holder: &Candidate<'_>) -> Option<bool> {
     match holder.opener {
-        Some((opener, _)) => Some(opener != holder.holder.id()),
-        None if holder.parent_holds => Some(true),
+        _ if holder.parent_holds => Some(true),
+        Some((opener, _)) if opener == holder.holder.id() => Some(false),
+        // A cluster's primary binds, and its workers call listen on what they were handed: who opened it was not seen.
+        Some(_) if holder.children_hold => None,
+        Some(_) => Some(true),
         None => None,
     }
 }
@@ -93,11 +100,13 @@ fn is_orphan(holder: &Candidate<'_>, ppid: u32) -> bool {
         return true;
     }
     let leads = holder.living.is_some_and(|living| living.session == holder.holder.record.tgid);
-    let opened_by_other =
-        holder.opener.is_some_and(|(opener, _)| opener != id && opener.tgid != ppid);
     let forked = holder.holder.record.flags & TASK_FORKED != 0;
-    (opened_by_other && !holder.parent_holds)
-        || (ppid == 1 && !leads && (forked || holder.living.is_some()))
+    let adopted = ppid == 1 && !leads && (forked || holder.living.is_some());
+    // A reaper other than the first process may have taken it: whoever opened the socket is its parent no longer.
+    let opener_gone = holder.opener.is_some_and(|(opener, _)| opener != id && opener.tgid != ppid)
+        && !holder.opener_holds
+        && !holder.children_hold;
+    !holder.parent_holds && (adopted || opener_gone)
 }
 
 fn is_service_manager(process: &Process) -> bool {

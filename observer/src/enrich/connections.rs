@@ -24,12 +24,17 @@ pub struct Connection {
 /// Clock ticks a second in `/proc`.
 const TICKS: f64 = 100.0;
 
-/// Every TCP connection on a local port in the network namespace of process `pid`; `None` when that process is gone.
+/// Files of TCP.
+pub const TCP: [&str; 2] = ["tcp", "tcp6"];
+/// Files of UDP.
+pub const UDP: [&str; 2] = ["udp", "udp6"];
+
+/// Every socket on a local port in the network namespace of process `pid`; `None` when that process is gone.
 #[must_use]
-pub fn on_port(pid: u32, port: u16) -> Option<Vec<Connection>> {
+pub fn on_port(pid: u32, port: u16, files: [&str; 2]) -> Option<Vec<Connection>> {
     let mut found = Vec::new();
     let mut read = false;
-    for name in ["tcp", "tcp6"] {
+    for name in files {
         if let Ok(file) = File::open(format!("/proc/{pid}/net/{name}")) {
             read = true;
             collect(BufReader::new(file), port, &mut found);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use observer_common::socket::STATE_LISTEN;
+use observer_common::socket::{STATE_CLOSE, STATE_LISTEN, STATE_TIME_WAIT};
 
 use super::{
     conflict::{Asker, addresses_meet, conflicts},
@@ -15,7 +15,7 @@ use super::{
     procfs::{self, Living},
     snapshot::{Held, Snapshot},
 };
-use crate::decode::{Endpoint, Holder, Socket};
+use crate::decode::{Endpoint, Holder, Socket, TaskId};
 
 /// A refused bind or listen.
 #[derive(Clone, Debug)]
@@ -53,10 +53,33 @@ pub struct Answer {
     pub connections: Option<Vec<Connection>>,
     /// What lies at the path of a unix socket.
     pub file: Option<PathFile>,
+    /// Ports that the kernel deals out (`net.ipv4.ip_local_port_range`), when one of those was asked for.
+    pub port_range: Option<String>,
     /// Zombies beside the process that was refused.
     pub zombies: Vec<(u32, String)>,
-    /// The first port that needs no privilege (`net.ipv4.ip_unprivileged_port_start`).
+    /// The first port that needs no privilege (`net.ipv4.ip_unprivileged_port_start`); `None` for another network namespace
+    /// than the observer's, which has its own.
     pub unprivileged_port: Option<u16>,
+}
+
+impl Answer {
+    /// How many connections are in TIME_WAIT.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let rows = self.connections.iter().flatten();
+        rows.filter(|row| row.state == STATE_TIME_WAIT).count()
+    }
+
+    /// Whether the answer names a process.
+    #[must_use]
+    pub fn names(&self, id: TaskId) -> bool {
+        self.holders().any(|holder| holder == id)
+    }
+
+    /// Everybody whom it names.
+    pub fn holders(&self) -> impl Iterator<Item = TaskId> {
+        self.held.iter().flat_map(|found| found.holders.iter().map(|(holder, _)| holder.id()))
+    }
 }
 
 /// A socket in the way.
@@ -75,8 +98,8 @@ pub enum PathFile {
     Gone,
     /// The file of a socket: its inode, its owner, and when it was made.
     Socket(u64, u32, Option<Timestamp>),
-    /// Some other file.
-    Other,
+    /// Something else, in words.
+    Other(&'static str),
     /// It can't be looked at: the process's folder is out of reach.
     Unreachable,
 }
@@ -89,7 +112,7 @@ const EACCES: u32 = 13;
 pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
     let mut answer = Answer { began_ns: snapshot.began_ns, ..Answer::default() };
     if question.errno == EACCES {
-        answer.unprivileged_port = unprivileged_port();
+        answer.unprivileged_port = unprivileged_port().filter(|_| is_own_netns(question));
     }
     if question.errno != EADDRINUSE {
         return answer;
@@ -111,8 +134,17 @@ pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
     answer.zombies.extend(procfs::zombie_children(question.pid));
     // Whoever was refused may have ended for it, and is nobody's obstacle.
     answer.zombies.retain(|(pid, _)| *pid != question.pid);
-    if let (Some(port), 6 | 262) = (question.asker.asked.port(), question.asker.socket.0.protocol) {
-        answer.connections = unowned(question, port);
+    let files = match question.asker.socket.0.protocol {
+        17 => connections::UDP,
+        _ => connections::TCP,
+    };
+    if let Some(port) = question.asker.asked.port() {
+        answer.connections = unowned(question, port, files, snapshot);
+        if port == 0 {
+            let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+            answer.port_range =
+                range.ok().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" to "));
+        }
     }
     answer
 }
@@ -123,20 +155,30 @@ fn found(held: &Held) -> Found {
 }
 
 /// Connections on the port that no process has open and whose addresses meet.
-fn unowned(question: &Question, port: u16) -> Option<Vec<Connection>> {
+fn unowned(
+    question: &Question,
+    port: u16,
+    files: [&str; 2],
+    snapshot: &Snapshot,
+) -> Option<Vec<Connection>> {
     let netns = question.asker.socket.0.netns;
     let pid = [question.pid, std::process::id(), question.ppid].into_iter().find(|pid| {
         fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|m| m.ino() == u64::from(netns))
     })?;
     let Endpoint::Inet(asked, _) = question.asker.asked else { return None };
-    let rows = connections::on_port(pid, port)?;
+    let rows = connections::on_port(pid, port, files)?;
     let meets = |row: &Connection| {
         addresses_meet(asked, question.asker.socket.v6only(), row.address, false)
     };
     // SO_REUSEADDR on both sides would let it pass; the rows don't tell whether they had it, but the kernel refused.
     Some(
         rows.into_iter()
-            .filter(|row| row.inode == 0 && row.state != STATE_LISTEN && meets(row))
+            .filter(|row| {
+                meets(row)
+                    && (row.inode == 0
+                        || (matches!(row.state, STATE_LISTEN | STATE_CLOSE)
+                            && !snapshot.has_inode(row.inode)))
+            })
             .collect(),
     )
 }
@@ -160,10 +202,18 @@ fn look_at(pid: u32, path: &[u8]) -> PathFile {
             let made = Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or(0));
             PathFile::Socket(meta.ino(), meta.uid(), made.ok())
         }
-        Ok(_) => PathFile::Other,
+        Ok(meta) if meta.is_dir() => PathFile::Other("a folder"),
+        Ok(meta) if meta.is_symlink() => PathFile::Other("a symbolic link"),
+        Ok(_) => PathFile::Other("a file"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => PathFile::Gone,
         Err(_) => PathFile::Unreachable,
     }
+}
+
+/// Whether `/proc/sys/net`, which shows the reader's own network namespace, is the asker's.
+fn is_own_netns(question: &Question) -> bool {
+    let own = fs::metadata("/proc/self/ns/net").map(|meta| meta.ino());
+    own.is_ok_and(|own| own == u64::from(question.asker.socket.0.netns))
 }
 
 fn unprivileged_port() -> Option<u16> {

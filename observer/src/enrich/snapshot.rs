@@ -44,6 +44,12 @@ impl Snapshot {
         }
         Ok(Self { began_ns, sockets: group(decode_holders(&bytes)?) })
     }
+
+    /// Whether a descriptor leads to this socket.
+    #[must_use]
+    pub fn has_inode(&self, inode: u64) -> bool {
+        self.sockets.iter().any(|held| held.socket.0.inode == inode)
+    }
 }
 
 impl Holder {

@@ -114,7 +114,7 @@ pub const BINDS: [Hook; 8] = [
         program: "listen_stop",
         attach: Attach::Fentry("inet_csk_listen_stop"),
         purpose: "end of a listening socket",
-        without: "a port that a living process gave up is noticed at the next look, up to 5 s later",
+        without: "a port that a living process gave up is noticed by a look a second, when looks are cheap",
     },
 ];
 

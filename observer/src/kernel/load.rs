@@ -130,7 +130,10 @@ impl Kernel {
         } else if begin {
             self.optional(btf, hooks::OOM_BY_PID);
         } else {
-            self.skip(hooks::OOM, "mark_victim hands over a number, and function tracing does not work");
+            self.skip(
+                hooks::OOM,
+                "mark_victim hands over a number, and function tracing does not work",
+            );
         }
         let early = !has_group_dead && self.optional(btf, hooks::EXIT_EARLY);
         if !early {

@@ -150,7 +150,10 @@ pub struct ReleaseEvent {
     /// The last holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
-    /// How long it was served; left out when it began before the observer.
+    /// It may have ended so much earlier: where the kernel does not tell the end, a look from time to time finds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_seconds: Option<f64>,
+    /// How long it was served, `late_seconds` included; left out when it began before the observer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_seconds: Option<f64>,
     /// Why a key is not here.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
 
 use crate::{
-    decode::{Bind, Exit, TaskId},
+    decode::{self, Bind, Exit, TaskId},
     diagnose::{
         bind,
         ports::{PortTable, serves},
@@ -17,6 +17,7 @@ use crate::{
     enrich::{
         Enricher,
         conflict::Asker,
+        connections,
         lookup::{Answer, Question, answer},
         procfs::{self, Living},
         snapshot::{Held, Snapshot},
@@ -27,7 +28,9 @@ use crate::{
 /// How long an answer serves refusals that come after it, in nanoseconds.
 const FRESH_NS: u64 = 200_000_000;
 /// How often to look where the kernel does not tell the end of a listener.
-const RECONCILE_NS: u64 = 5_000_000_000;
+const RECONCILE_NS: u64 = 1_000_000_000;
+/// A look may cost this part of a core, so that one that takes long comes seldom.
+const RECONCILE_SHARE: u64 = 100;
 
 /// State of the ports.
 pub struct Ports {
@@ -54,7 +57,7 @@ pub struct Look {
     /// Ports whose connections matter too.
     pub ports: Vec<u16>,
     questions: Vec<Question>,
-    known: HashSet<u64>,
+    known: HashMap<u64, decode::Socket>,
 }
 
 /// What a look has found.
@@ -62,6 +65,8 @@ pub struct Looked {
     snapshot: Snapshot,
     answers: Vec<(Question, Answer)>,
     servers: HashMap<u64, Living>,
+    /// Known sockets that serve although no descriptor leads to them.
+    alive: HashSet<u64>,
 }
 
 /// What is ready to be told.
@@ -86,11 +91,24 @@ impl Look {
         let servers = snapshot
             .sockets
             .iter()
-            .filter(|held| serves(&held.socket) && !self.known.contains(&held.socket.0.sk))
+            .filter(|held| serves(&held.socket) && !self.known.contains_key(&held.socket.0.sk))
             .filter_map(|held| Some((held.socket.0.sk, procfs::living(owner(held)?.id())?)))
             .collect();
-        Ok(Looked { snapshot, answers, servers })
+        let alive = self.known.iter().filter(|(_, socket)| unheld_but_serving(socket, &snapshot));
+        let alive = alive.map(|(sk, _)| *sk).collect();
+        Ok(Looked { snapshot, answers, servers, alive })
     }
+}
+
+/// A listener may be on its way between two processes, or be known to io_uring alone: the kernel's own list has it still.
+fn unheld_but_serving(socket: &decode::Socket, snapshot: &Snapshot) -> bool {
+    let inode = socket.0.inode;
+    let Some(port) = socket.endpoint().port().filter(|_| inode != 0 && !socket.datagram()) else {
+        return false;
+    };
+    !snapshot.has_inode(inode)
+        && connections::on_port(std::process::id(), port, connections::TCP)
+            .is_some_and(|rows| rows.iter().any(|row| row.inode == inode))
 }
 
 /// The holder to name: one whose parent does not hold the socket as well.
@@ -156,6 +174,8 @@ impl Ports {
     /// Keeps the death of a holder until a look has shown what it leaves; gives back everybody else's.
     pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<Box<Exit>> {
         let id = exit.task.id();
+        // An answer that names it is wrong from now on.
+        self.fresh.retain(|(_, answer)| !answer.names(id));
         if !self.table.is_holder(id) {
             return Some(exit);
         }
@@ -204,9 +224,10 @@ impl Ports {
     ) {
         self.looking = false;
         let initial = !std::mem::replace(&mut self.looked, true);
-        self.next_ns = self.reconcile.then_some(now_ns + RECONCILE_NS);
-        let Looked { snapshot, answers, servers } = found;
+        let Looked { snapshot, answers, servers, alive } = found;
         let began = snapshot.began_ns;
+        let pause = RECONCILE_NS.max(now_ns.saturating_sub(began) * RECONCILE_SHARE);
+        self.next_ns = self.reconcile.then_some(now_ns + pause);
 
         // Deaths that came before the pass: their descriptors may still be open while their memory is torn down.
         let (gone, later) =
@@ -223,7 +244,7 @@ impl Ports {
             }
             (None, None) => Process::default(),
         };
-        let new = self.table.look(&snapshot, initial, &ids, &mut name);
+        let new = self.table.look(&snapshot, initial, &ids, &alive, &mut name);
         out.extend(
             new.into_iter().map(|listen| Told::Event(began, Body::Listen(Box::new(listen)))),
         );
@@ -302,7 +323,8 @@ impl Ports {
 
     /// Process ids whose deaths matter.
     pub(super) fn holders(&self) -> HashSet<u32> {
-        self.table.holders()
+        let named = self.fresh.iter().flat_map(|(_, answer)| answer.holders());
+        self.table.holders().into_iter().chain(named.map(|id| id.tgid)).collect()
     }
 }
 
