@@ -12,7 +12,7 @@ use super::{
     relation::{Candidate, inherited, of_past, relation},
 };
 use crate::{
-    decode::{Bind, Endpoint},
+    decode::{Bind, Endpoint, Socket},
     enrich::{
         Enricher,
         conflict::{Asker, conflicts},
@@ -37,8 +37,15 @@ pub fn event(
 ) -> BindEvent {
     let mut holders = holders(&process, answer, table, enricher);
     let past = table.past(&bind.asked, bind.socket.0.netns);
-    if let Some(past) = past.filter(|past| holders.is_empty() && was_in_the_way(bind, past)) {
-        holders.push(past_holder(&process, past, enricher));
+    if holders.is_empty() && bind.record.result == EADDRINUSE {
+        let asker = Asker { socket: bind.socket, asked: bind.asked.clone() };
+        // The look came too late: the table remembers who served when the kernel refused.
+        let served = table.in_the_way(&asker).map(|s| (&s.socket, s.since_ns, &s.process));
+        let gone = past.filter(|past| was_in_the_way(bind, &asker, past));
+        let gone = gone.map(|past| (&past.socket, past.since_ns, &past.process));
+        if let Some((socket, since_ns, former)) = served.or(gone) {
+            holders.push(former_holder(&process, socket, since_ns, former, enricher));
+        }
     }
     let cause = cause(bind, &holders, answer, past);
     let call = if bind.record.call == CALL_LISTEN { Call::Listen } else { Call::Bind };
@@ -136,24 +143,28 @@ fn holders(
 }
 
 /// It served when the bind was refused, and was gone before the look. Only TCP tells the moment of its end.
-fn was_in_the_way(bind: &Bind, past: &Past) -> bool {
-    let asker = Asker { socket: bind.socket, asked: bind.asked.clone() };
-    bind.record.result == EADDRINUSE
-        && matches!(bind.asked, Endpoint::Inet(..))
+fn was_in_the_way(bind: &Bind, asker: &Asker, past: &Past) -> bool {
+    matches!(bind.asked, Endpoint::Inet(..))
         && past.until_ns >= bind.time_ns
-        && conflicts(&asker, &past.socket)
+        && conflicts(asker, &past.socket)
 }
 
-fn past_holder(asker: &Process, past: &Past, enricher: &Enricher) -> Holder {
-    let mut socket = model::Socket::new(&past.socket, &past.socket.endpoint());
+fn former_holder(
+    asker: &Process,
+    socket: &Socket,
+    since_ns: Option<u64>,
+    process: &Process,
+    enricher: &Enricher,
+) -> Holder {
+    let mut socket = model::Socket::new(socket, &socket.endpoint());
     socket.state = Some(State::Listen);
     let gone = "the holder was gone before the look";
     Holder {
-        process: past.process.clone(),
+        process: process.clone(),
         fd: None,
         socket,
-        since: past.since_ns.map(|ns| Time(enricher.clock.time(ns))),
-        relation: of_past(asker, &past.process),
+        since: since_ns.map(|ns| Time(enricher.clock.time(ns))),
+        relation: of_past(asker, process),
         inherited: None,
         missing: ["fd", "inherited"].map(|key| (key.to_owned(), gone.to_owned())).into(),
     }

@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use crate::{
     decode::{Endpoint, Socket, TaskId},
     diagnose::exit::seconds_between,
-    enrich::snapshot::{Held, Snapshot},
+    enrich::{
+        conflict::{Asker, conflicts},
+        snapshot::{Held, Snapshot},
+    },
     model::{self, ListenEvent, Missing, Process, ReleaseEvent},
 };
 
@@ -188,6 +191,12 @@ impl PortTable {
     #[must_use]
     pub fn get(&self, sk: u64) -> Option<&Served> {
         self.served.get(&sk)
+    }
+
+    /// A socket that serves, as far as the table knows, and is in the way.
+    #[must_use]
+    pub fn in_the_way(&self, asker: &Asker) -> Option<&Served> {
+        self.served.values().find(|served| conflicts(asker, &served.socket))
     }
 
     /// Who served an address last and does no longer.

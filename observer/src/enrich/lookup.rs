@@ -70,6 +70,12 @@ impl Answer {
         rows.filter(|row| row.state == STATE_TIME_WAIT).count()
     }
 
+    /// A listening socket that no descriptor leads to.
+    #[must_use]
+    pub fn unowned_listener(&self) -> Option<&Connection> {
+        self.connections.iter().flatten().find(|row| row.state == STATE_LISTEN)
+    }
+
     /// Whether the answer names a process.
     #[must_use]
     pub fn names(&self, id: TaskId) -> bool {

@@ -23,6 +23,8 @@ pub struct Held {
 pub struct Snapshot {
     /// When the pass began: nanoseconds of `CLOCK_BOOTTIME`.
     pub began_ns: u64,
+    /// When it was over: what happened in between may be in it or not.
+    pub ended_ns: u64,
     /// Sockets that serve or could, and connections on the ports that were asked for.
     pub sockets: Vec<Held>,
 }
@@ -42,7 +44,7 @@ impl Snapshot {
                 n => bytes.extend_from_slice(&chunk[..n]),
             }
         }
-        Ok(Self { began_ns, sockets: group(decode_holders(&bytes)?) })
+        Ok(Self { began_ns, ended_ns: clock::boot_ns(), sockets: group(decode_holders(&bytes)?) })
     }
 
     /// Whether a descriptor leads to this socket.

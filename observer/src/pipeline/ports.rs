@@ -229,9 +229,10 @@ impl Ports {
         let pause = RECONCILE_NS.max(now_ns.saturating_sub(began) * RECONCILE_SHARE);
         self.next_ns = self.reconcile.then_some(now_ns + pause);
 
-        // Deaths that came before the pass: their descriptors may still be open while their memory is torn down.
-        let (gone, later) =
-            std::mem::take(&mut self.dying).into_iter().partition(|d| d.exit.time_ns <= began);
+        // Deaths before the end of the pass: their descriptors may be in it, while their memory is torn down.
+        let (gone, later) = std::mem::take(&mut self.dying)
+            .into_iter()
+            .partition(|d| d.exit.time_ns <= snapshot.ended_ns);
         self.dying = later;
         let gone: Vec<Dying> = gone;
         let ids: HashSet<TaskId> = gone.iter().map(|dying| dying.exit.task.id()).collect();

@@ -97,7 +97,10 @@ fn permission(bind: &Bind, answer: &Answer) -> Cause {
 
 fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>) -> Cause {
     let mut cause = match (holders.first(), &bind.asked) {
-        (Some(first), _) if first.fd.is_none() => gone(first, past, bind),
+        (Some(first), _) if first.fd.is_none() && answer.unowned_listener().is_none() => {
+            gone(first, past, bind)
+        }
+        (Some(first), _) if first.fd.is_none() => nobody(bind, answer, past),
         (Some(first), _) => held(bind, first, holders, answer),
         (None, Endpoint::Path(_)) => nobody_at_path(answer, past),
         (None, Endpoint::Inet(_, 0)) => no_port_left(answer),
@@ -171,7 +174,7 @@ fn gone(holder: &Holder, past: Option<&Past>, bind: &Bind) -> Cause {
         false => format!("{who_held} served {name} then, and is gone by now"),
     };
     let mut cause = Cause::new(CauseType::Held, summary, Confidence::Likely);
-    if let Some(past) = past {
+    if let Some(past) = past.filter(|past| past.until_ns >= bind.time_ns) {
         let later = human::span(seconds_between(bind.time_ns, past.until_ns));
         cause = cause.because(format!("{who_held} gave the port up {later} after the refusal"));
     }
