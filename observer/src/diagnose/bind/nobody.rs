@@ -7,7 +7,7 @@ use observer_common::socket::{
 
 use crate::{
     decode::Bind,
-    diagnose::ports::Past,
+    diagnose::{exit::who, ports::Past},
     enrich::{
         connections::Connection,
         lookup::{Answer, PathFile},
@@ -16,7 +16,9 @@ use crate::{
 };
 
 /// A unix socket's path: the file decides.
-pub(super) fn nobody_at_path(answer: &Answer, past: Option<&Past>) -> Cause {
+pub(super) fn nobody_at_path(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause {
+    // The end of a unix socket is found by a look: a server may have been there when the kernel refused.
+    let perhaps_served = past.filter(|past| past.until_ns >= bind.time_ns);
     match &answer.file {
         Some(PathFile::Socket(_, uid, made)) => Cause::new(
             CauseType::StaleSocketFile,
@@ -28,6 +30,7 @@ pub(super) fn nobody_at_path(answer: &Answer, past: Option<&Past>) -> Cause {
             Some(made) => format!("it belongs to user {uid} and was made at {made:.0}"),
             None => format!("it belongs to user {uid}"),
         })
+        .perhaps(perhaps_served)
         .with_remedy("remove the file; a server should unlink it before it binds")
         .left_by(past),
         Some(PathFile::Other(what)) => Cause::new(
@@ -152,4 +155,18 @@ pub(super) fn no_port_left(answer: &Answer) -> Cause {
     .with_remedy(
         "widen net.ipv4.ip_local_port_range, or end what holds so many ports (`observer ports`)",
     )
+}
+
+impl Cause {
+    /// Another explanation: the former server was still there.
+    fn perhaps(mut self, served: Option<&Past>) -> Self {
+        if let Some(past) = served {
+            self.confidence = Confidence::Possible;
+            let former = who(&past.process);
+            self.evidence.push(format!(
+                "or {former} still served it when the kernel refused, and ceased before the look"
+            ));
+        }
+        self
+    }
 }

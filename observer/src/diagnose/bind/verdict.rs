@@ -102,7 +102,7 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>)
         }
         (Some(first), _) if first.fd.is_none() => nobody(bind, answer, past),
         (Some(first), _) => held(bind, first, holders, answer),
-        (None, Endpoint::Path(_)) => nobody_at_path(answer, past),
+        (None, Endpoint::Path(_)) => nobody_at_path(bind, answer, past),
         (None, Endpoint::Inet(_, 0)) => no_port_left(answer),
         (None, _) => nobody(bind, answer, past),
     };
