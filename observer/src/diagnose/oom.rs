@@ -88,8 +88,10 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
         page_table_bytes: oom.record.page_tables,
     };
     let resident = memory.anon_rss_bytes + memory.file_rss_bytes + memory.shmem_rss_bytes;
+    let group = called(around.callers, "oom_kill_memcg_member");
+    let how = if group { "was killed along with its group" } else { "was chosen" };
     let summary = format!(
-        "{} ({} resident) was chosen by the OOM killer: {}",
+        "{} ({} resident) {how} by the OOM killer: {}",
         who(&victim),
         human::size(resident),
         reason(scope, limit_cgroup.as_deref(), limit_bytes),
@@ -97,6 +99,7 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
     OomEvent {
         victim,
         trigger,
+        group,
         scope,
         limit_cgroup,
         limit_bytes,
@@ -185,14 +188,18 @@ fn scope(oom: &Oom, callers: &[Option<String>]) -> Option<Scope> {
         3 => return Some(Scope::Cgroup),
         _ => {}
     }
-    let called = |name: &str| callers.iter().flatten().any(|caller| caller.starts_with(name));
-    if called("mem_cgroup_out_of_memory") {
+    if called(callers, "mem_cgroup_out_of_memory") {
         Some(Scope::Cgroup)
-    } else if called("__alloc_pages") || called("out_of_memory") {
+    } else if called(callers, "__alloc_pages") || called(callers, "out_of_memory") {
         Some(Scope::System)
     } else {
         None
     }
+}
+
+/// Compilers append to the names of functions that they split.
+fn called(callers: &[Option<String>], name: &str) -> bool {
+    callers.iter().flatten().any(|caller| caller.starts_with(name))
 }
 
 /// A level whose limit was hit.

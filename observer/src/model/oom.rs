@@ -12,6 +12,9 @@ pub struct OomEvent {
     pub victim: Process,
     /// Who asked for the memory that was not there: a bystander, not the killer.
     pub trigger: Process,
+    /// It was not chosen itself, but killed along with the one that was, since their cgroup has memory.oom.group.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub group: bool,
     /// Whose memory was short.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,

@@ -152,6 +152,15 @@ fn version_1_counts_swap() {
 }
 
 #[test]
+fn a_member_of_a_group_was_not_chosen() {
+    let oom = oom(20, 21);
+    assert!(!tell(&oom, false, &["mem_cgroup_out_of_memory"]).group);
+    let member = tell(&oom, false, &["oom_kill_memcg_member", "mem_cgroup_out_of_memory"]);
+    assert!(member.group);
+    assert!(member.summary.contains("killed along with its group"), "{}", member.summary);
+}
+
+#[test]
 fn the_victims_memory() {
     let event = tell(&oom(20, 21), false, &[]);
     assert_eq!(event.memory.anon_rss_bytes, 10_000 * PAGE);

@@ -44,7 +44,7 @@ pub(super) fn process(lines: &mut Lines<'_>, process: &Process) {
 fn lived(exit: &ExitEvent) -> String {
     let mut text = human::span(exit.lifetime_seconds);
     let process = &exit.process;
-    if let Some(user) = process.user.clone().or(process.uid.map(|uid| uid.to_string())) {
+    if let Some(user) = process.user.clone().or(process.uid.map(|uid| format!("user {uid}"))) {
         text.push_str(&format!(" as {user}"));
     }
     if let Some(peak) = exit.peak_rss_bytes {
@@ -103,6 +103,9 @@ fn is_news(cause: &Cause, evidence: &str) -> bool {
         C::OomKill => evidence.starts_with("the kernel chose victim"),
         C::Fault | C::Pipe => true,
         C::Seccomp | C::ResourceLimit => cause.confidence == Confidence::Certain,
+        C::Kernel => {
+            cause.confidence == Confidence::Certain && evidence.starts_with("the kernel sent")
+        }
         _ => false,
     };
     !said && !prompt

@@ -21,6 +21,7 @@ pub(super) fn lines(lines: &mut Lines<'_>, oom: &OomEvent) {
         (Some(Scope::Mempolicy), ..) => "OOM: the memory nodes of its policy are full".to_owned(),
         _ => "OOM: chosen by the OOM killer".to_owned(),
     };
+    let what = if oom.group { format!("{what}, and its group dies together") } else { what };
     lines.headline(&who(&oom.victim), &what, Severity::Bad);
     if let (Some(usage), Some(limit)) = (oom.usage_bytes, oom.limit_bytes) {
         let (usage, limit) = (human::size(usage), human::size(limit));
