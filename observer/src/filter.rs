@@ -127,7 +127,7 @@ fn parse_time_at(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    let back: jiff::Span = text.trim_end_matches(" ago").parse().map_err(|_| {
+    let back: jiff::Span = text.trim_end_matches(" ago").parse().map_err(|_error| {
         "not a time: give RFC 3339 (2026-11-22T14:32:15Z), a span such as 10m or 2h, or yesterday".to_owned()
     })?;
     let then = now.checked_sub(back).map_err(|error| error.to_string())?;

@@ -20,7 +20,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn fixed<T: FromBytes>(&mut self) -> Result<T, DecodeError> {
         self.at = self.at.next_multiple_of(8);
         let bytes = self.take(size_of::<T>())?;
-        T::read_from_bytes(&bytes).map_err(|_| self.short())
+        T::read_from_bytes(&bytes).map_err(|_size| self.short())
     }
 
     /// Takes a segment.

@@ -23,7 +23,7 @@ const DAEMONS: &[Daemon] = &[
 ];
 
 /// Folders that only root can write to.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 10] = [
     "/usr/bin",
     "/usr/sbin",
     "/usr/lib/systemd",
@@ -32,6 +32,8 @@ const FOLDERS: [&str; 8] = [
     "/usr/local/bin",
     "/usr/local/sbin",
     "/bin",
+    "/usr/libexec/podman",
+    "/usr/lib/podman",
 ];
 
 /// The OOM daemon that a process is, and how sure that is.
@@ -49,14 +51,17 @@ pub fn recognise(process: &Process) -> Option<(&'static str, Confidence)> {
     })
 }
 
+/// Whether a path is one of these programs as a package installs it: anybody may copy a program, or its name.
+pub(super) fn is_installed(path: &str, programs: &[&str]) -> bool {
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    path.rsplit_once('/')
+        .is_some_and(|(folder, file)| FOLDERS.contains(&folder) && programs.contains(&file))
+}
+
 fn runs(process: &Process, daemon: &Daemon) -> bool {
-    let installed = |path: &str| {
-        path.rsplit_once('/').is_some_and(|(folder, file)| {
-            FOLDERS.contains(&folder) && daemon.programs.contains(&file)
-        })
-    };
+    let installed = |path: &str| is_installed(path, daemon.programs);
     let Some(exe) = process.exe.as_deref() else { return false };
-    if installed(exe.strip_suffix(" (deleted)").unwrap_or(exe)) {
+    if installed(exe) {
         return true;
     }
     // nohang is a script: its interpreter is the executable.

@@ -2,6 +2,7 @@
 
 use observer_common::task::TASK_FORKED;
 
+use super::daemon::is_installed;
 use crate::{
     decode::{Holder, TaskId},
     enrich::procfs::Living,
@@ -41,7 +42,7 @@ pub fn relation(asker: &Process, holder: &Candidate<'_>) -> Relation {
         Relation::Myself
     } else if is_service_manager(holder.process) {
         Relation::SocketActivation
-    } else if file_name(holder.process).is_some_and(|name| PROXIES.contains(&name)) {
+    } else if holder.process.exe.as_deref().is_some_and(|exe| is_installed(exe, &PROXIES)) {
         Relation::ContainerProxy
     } else if asker.ppid == Some(pid) {
         Relation::Parent
@@ -110,10 +111,5 @@ fn is_orphan(holder: &Candidate<'_>, ppid: u32) -> bool {
 }
 
 fn is_service_manager(process: &Process) -> bool {
-    file_name(process) == Some("systemd")
-        && (process.pid == 1 || process.comm.as_deref() == Some("systemd"))
-}
-
-fn file_name(process: &Process) -> Option<&str> {
-    process.exe.as_deref()?.rsplit('/').next()
+    process.exe.as_deref().is_some_and(|exe| is_installed(exe, &["systemd"]))
 }

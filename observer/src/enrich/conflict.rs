@@ -85,8 +85,9 @@ pub fn addresses_meet(a: IpAddr, a_v6only: bool, b: IpAddr, b_v6only: bool) -> b
 /// Unix sockets: the same name.
 fn same_name(asker: &Asker, held: &Socket) -> bool {
     match (&asker.asked, held.endpoint()) {
-        (Endpoint::Abstract(a), Endpoint::Abstract(b)) => *a == b,
-        (Endpoint::Path(a), Endpoint::Path(b)) => *a == b,
+        (Endpoint::Abstract(a), Endpoint::Abstract(b)) | (Endpoint::Path(a), Endpoint::Path(b)) => {
+            *a == b
+        }
         _ => false,
     }
 }

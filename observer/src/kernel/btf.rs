@@ -42,7 +42,7 @@ struct Type {
     kind: u32,
     vlen: usize,
     bitfields: bool,
-    size_or_type: u32,
+    size_or_id: u32,
 }
 
 impl Btf {
@@ -79,7 +79,7 @@ impl Btf {
             kind: (info >> 24) & 0x1f,
             vlen: (info & 0xffff) as usize,
             bitfields: info >> 31 != 0,
-            size_or_type: u32_at(&self.data, at + 8)?,
+            size_or_id: u32_at(&self.data, at + 8)?,
         })
     }
 
@@ -113,7 +113,7 @@ impl Btf {
     /// Size in bytes of a structure.
     #[must_use]
     pub fn size(&self, structure: &str) -> Option<u32> {
-        self.find(structure, &[STRUCT, UNION]).map(|ty| ty.size_or_type)
+        self.find(structure, &[STRUCT, UNION]).map(|ty| ty.size_or_id)
     }
 
     /// Whether the kernel has a function of this name that a program could be attached to.
@@ -136,8 +136,8 @@ impl Btf {
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<Vec<bool>> {
         let typedef = self.find(&format!("btf_trace_{tracepoint}"), &[TYPEDEF])?;
-        let pointer = self.by_id(typedef.size_or_type)?;
-        let proto = self.by_id(pointer.size_or_type).filter(|ty| ty.kind == FUNC_PROTO)?;
+        let pointer = self.by_id(typedef.size_or_id)?;
+        let proto = self.by_id(pointer.size_or_id).filter(|ty| ty.kind == FUNC_PROTO)?;
         // The first parameter is the tracepoint's own `void *`.
         (1..proto.vlen)
             .map(|n| {
@@ -172,7 +172,7 @@ impl Btf {
             match ty.kind {
                 STRUCT | UNION => return Some(ty),
                 // typedef, volatile, const, restrict, type tag
-                8..=11 | 18 => ty = self.by_id(ty.size_or_type)?,
+                8..=11 | 18 => ty = self.by_id(ty.size_or_id)?,
                 _ => return None,
             }
         }

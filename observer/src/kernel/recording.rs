@@ -137,7 +137,7 @@ impl Recording {
             return Err(ReadError::Format);
         }
         rest.advance(MAGIC.len());
-        let len = rest.try_get_u32_le().map_err(|_| ReadError::Format)? as usize;
+        let len = rest.try_get_u32_le().map_err(|_error| ReadError::Format)? as usize;
         if rest.len() < len {
             return Err(ReadError::Format);
         }

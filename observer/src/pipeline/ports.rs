@@ -35,6 +35,7 @@ const RECONCILE_SHARE: u64 = 100;
 /// State of the ports.
 pub struct Ports {
     table: PortTable,
+    #[expect(clippy::vec_box, reason = "they come boxed, and are large")]
     waiting: Vec<Box<Bind>>,
     dying: Vec<Dying>,
     fresh: Vec<(Question, Answer)>,

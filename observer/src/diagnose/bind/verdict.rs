@@ -169,9 +169,10 @@ fn gone(holder: &Holder, past: Option<&Past>, bind: &Bind) -> Cause {
     let who_held = who(&holder.process);
     let name = holder.socket.name();
     let myself = holder.relation == Relation::Myself;
-    let summary = match myself {
-        true => format!("it served {name} itself, and has ended since"),
-        false => format!("{who_held} served {name} then, and is gone by now"),
+    let summary = if myself {
+        format!("it served {name} itself, and has ended since")
+    } else {
+        format!("{who_held} served {name} then, and is gone by now")
     };
     let mut cause = Cause::new(CauseType::Held, summary, Confidence::Likely);
     if let Some(past) = past.filter(|past| past.until_ns >= bind.time_ns) {

@@ -55,7 +55,7 @@ fn holder(holder: &Holder, now: jiff::Timestamp) -> String {
     match (&holder.since, &process.start_time) {
         (Some(since), _) => text.push_str(&format!(", for {}", human::span(seconds(since)))),
         (None, Some(start)) => {
-            text.push_str(&format!(", running for {}", human::span(seconds(start))))
+            text.push_str(&format!(", running for {}", human::span(seconds(start))));
         }
         (None, None) => {}
     }

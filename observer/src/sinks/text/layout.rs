@@ -82,7 +82,7 @@ impl<'a> Lines<'a> {
         let options = textwrap::Options::new(width)
             .break_words(true)
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        textwrap::wrap(text, options).into_iter().map(|line| line.into_owned()).collect()
+        textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
     }
 
     pub(super) fn finish(self) -> String {
