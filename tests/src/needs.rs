@@ -21,6 +21,10 @@ pub enum Need {
     CoreFile,
     /// Multipath TCP.
     Mptcp,
+    /// The web server, as distributions package it.
+    Nginx,
+    /// Node.js.
+    Node,
 }
 
 /// Why no live test can run here at all.
@@ -50,8 +54,15 @@ impl Need {
                 elsewhere.then(|| format!("core_pattern is {}", pattern.trim()))
             }
             Self::Mptcp => missing("/proc/sys/net/mptcp/enabled", "this kernel has no MPTCP"),
+            Self::Nginx => not_installed("nginx", "nginx-light"),
+            Self::Node => not_installed("node", "nodejs"),
         }
     }
+}
+
+fn not_installed(program: &str, package: &str) -> Option<String> {
+    let why = format!("{program} is not installed (apt-get install {package})");
+    sys::installed(program).is_none().then_some(why)
 }
 
 fn missing(path: &str, why: &str) -> Option<String> {

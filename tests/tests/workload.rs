@@ -202,3 +202,10 @@ fn an_orphan_and_a_sharer_keep_the_port() {
         assert_eq!(refused.value("errno"), libc::EADDRINUSE.to_string());
     }
 }
+
+#[test]
+fn a_crowd_serves() {
+    let mut crowd = Workload::start_ready(["in-netns", "crowd", "3", "2"]);
+    assert_ne!(crowd.pid_of("last_pid"), crowd.pid());
+    assert_eq!(observer_tests::sys::children(crowd.pid()).len(), 3);
+}

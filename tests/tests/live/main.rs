@@ -14,6 +14,7 @@ mod exit;
 mod oom;
 mod ports;
 mod senders;
+mod servers;
 mod storm;
 mod tail;
 mod text;
@@ -42,7 +43,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 11] = [
+const FAMILIES: [(&str, &[Test]); 12] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -50,6 +51,7 @@ const FAMILIES: [(&str, &[Test]); 11] = [
     ("oom", oom::TESTS),
     ("bind", bind::TESTS),
     ("ports", ports::TESTS),
+    ("servers", servers::TESTS),
     ("enrich", enrich::TESTS),
     ("tail", tail::TESTS),
     ("text", text::TESTS),

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::FromRawFd;
 
 use libc::c_int;
 
@@ -22,6 +23,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("half-closed", half_closed),
     ("client", client),
     ("stale", stale),
+    ("crowd", crowd),
 ];
 
 fn serve(wish: &Wish) -> Result<c_int, String> {
@@ -186,10 +188,18 @@ fn sharers(args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
+/// The standard library's listeners have `SO_REUSEADDR`.
+fn plain_listener(address: &str) -> Result<TcpListener, String> {
+    let wish = Wish::parse(&["tcp".to_owned(), address.to_owned()])?;
+    let fd = wish.open()?;
+    wish.serve(fd).map_err(|refusal| format!("errno {}", refusal.errno))?;
+    // SAFETY: nobody else knows this descriptor.
+    Ok(unsafe { TcpListener::from_raw_fd(fd) })
+}
+
 /// A listener, a client of it, and the server's end of the connection between them.
-fn connection(address: &str) -> Result<(TcpListener, TcpStream, TcpStream), String> {
+fn connection(listener: TcpListener) -> Result<(TcpListener, TcpStream, TcpStream), String> {
     let connect = || {
-        let listener = TcpListener::bind(address)?;
         let client = TcpStream::connect(listener.local_addr()?)?;
         let (served, _) = listener.accept()?;
         sys::say("port", listener.local_addr()?.port());
@@ -198,10 +208,15 @@ fn connection(address: &str) -> Result<(TcpListener, TcpStream, TcpStream), Stri
     connect().map_err(|why: std::io::Error| why.to_string())
 }
 
-/// `time-wait ADDRESS`: serves one client, closes first, and exits. What is left on the port is
-/// `TIME_WAIT`, and no process.
+/// `time-wait ADDRESS [plain]`: serves one client, closes first, and exits. What is left on the
+/// port is `TIME_WAIT`, and no process. `plain`: without `SO_REUSEADDR`.
 fn time_wait(mut args: Args) -> Outcome {
-    let (listener, mut client, mut served) = connection(&args.text("ADDRESS")?)?;
+    let address = args.text("ADDRESS")?;
+    let listener = match args.rest()?.first().map(String::as_str) {
+        Some("plain") => plain_listener(&address)?,
+        _ => TcpListener::bind(&address).map_err(|why| why.to_string())?,
+    };
+    let (listener, mut client, mut served) = connection(listener)?;
     let mut close = || {
         served.shutdown(Shutdown::Write)?;
         client.read_to_end(&mut Vec::new())?;
@@ -216,7 +231,8 @@ fn time_wait(mut args: Args) -> Outcome {
 /// `half-closed ADDRESS`: the server closes its listener and its end, the client keeps its own: on
 /// the port is `FIN_WAIT2` and no process. Says `ready=1` and keeps the client's end.
 fn half_closed(mut args: Args) -> Outcome {
-    let (listener, mut client, served) = connection(&args.text("ADDRESS")?)?;
+    let listener = TcpListener::bind(args.text("ADDRESS")?).map_err(|why| why.to_string())?;
+    let (listener, mut client, served) = connection(listener)?;
     drop((listener, served));
     client.read_to_end(&mut Vec::new()).map_err(|why| why.to_string())?;
     sys::say("ready", 1);
@@ -237,3 +253,31 @@ fn stale(mut args: Args) -> Outcome {
     serve(&Wish::parse(&["unix".to_owned(), path])?)?;
     Ok(0)
 }
+
+/// `crowd PROCESSES SOCKETS`: so many children serve so many TCP sockets each, on an address of
+/// 127.0.0.0/8 each. Says `ready=1` and waits; the children end with it.
+fn crowd(mut args: Args) -> Outcome {
+    let (processes, sockets): (u32, u16) = (args.number("PROCESSES")?, args.number("SOCKETS")?);
+    let (mut reader, writer) = std::io::pipe().map_err(|why| why.to_string())?;
+    for number in 1..=processes {
+        let address = std::net::Ipv4Addr::from(0x7f01_0000 + number);
+        let child = sys::fork_tied(|| {
+            let listen = |port| TcpListener::bind((address, CROWD_PORT + port));
+            let served: Result<Vec<_>, _> = (0..sockets).map(listen).collect();
+            let told = served.is_ok() && Write::write_all(&mut &writer, b"x").is_ok();
+            if told { sys::pause_for_good() } else { 1 }
+        })?;
+        if number == processes {
+            sys::say_pid("last_pid", child);
+        }
+    }
+    drop(writer);
+    let mut serving = vec![0; processes as usize];
+    reader.read_exact(&mut serving).map_err(|why| format!("a child could not serve: {why}"))?;
+    sys::say("port", CROWD_PORT);
+    sys::say("ready", 1);
+    sys::pause_for_good()
+}
+
+/// The first port of each member of a crowd.
+const CROWD_PORT: u16 = 20_000;
