@@ -10,27 +10,35 @@ use crate::{process, workspace};
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
 /// How a binary is built.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
     /// Quickly, as `cargo test` does.
     Debug,
     /// As it is shipped, with the libraries of this machine.
     Release,
-    /// As it is shipped, in one file that runs in a guest which has no libraries.
-    Static,
+    /// Quickly, in one file that runs in a guest which has no libraries.
+    StaticDebug,
+    /// As it is shipped, in one file.
+    StaticRelease,
 }
 
 impl Build {
     fn cargo(self, verb: &str) -> Command {
         let mut cargo = process::cargo();
         cargo.arg(verb);
-        if !matches!(self, Self::Debug) {
+        if matches!(self, Self::Release | Self::StaticRelease) {
             cargo.arg("--release");
         }
-        if matches!(self, Self::Static) {
+        if matches!(self, Self::StaticDebug | Self::StaticRelease) {
             // With a target named, the flags leave proc macros and build scripts alone.
             cargo.args(["--target", HOST]);
             cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        }
+        if self == Self::StaticDebug {
+            // An emulated processor needs some help, and a guest's memory holds the file twice while it boots.
+            cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+            cargo.env("CARGO_PROFILE_DEV_DEBUG", "none");
+            cargo.env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
         }
         cargo
     }
@@ -40,7 +48,8 @@ impl Build {
         match self {
             Self::Debug => target.join("debug"),
             Self::Release => target.join("release"),
-            Self::Static => target.join(HOST).join("release"),
+            Self::StaticDebug => target.join(HOST).join("debug"),
+            Self::StaticRelease => target.join(HOST).join("release"),
         }
     }
 }

@@ -28,12 +28,9 @@ pub(super) fn test_script(args: &[String]) -> String {
     )
 }
 
-/// Packs the system with `script` as what it runs, and gives the file.
-pub(super) fn pack(contents: &Contents, script: &str) -> Result<PathBuf> {
-    let root = super::dir().join("root");
-    if root.exists() {
-        fs::remove_dir_all(&root)?;
-    }
+/// Packs the system with `script` as what it runs, and gives the file, which lies in `dir`.
+pub(super) fn pack(contents: &Contents, script: &str, dir: &Path) -> Result<PathBuf> {
+    let root = dir.join("root");
     let bin = root.join("bin");
     fs::create_dir_all(&bin)?;
     let busybox = process::find("busybox").context("busybox is not installed")?;
@@ -44,7 +41,7 @@ pub(super) fn pack(contents: &Contents, script: &str) -> Result<PathBuf> {
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
     fs::write(root.join("script"), script)?;
-    let initrd = super::dir().join("initramfs.cpio");
+    let initrd = dir.join("initramfs.cpio");
     archive(&root, &initrd)?;
     fs::remove_dir_all(&root)?;
     let size = fs::metadata(&initrd)?.len() >> 20;

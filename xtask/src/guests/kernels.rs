@@ -20,12 +20,13 @@ pub(super) struct Kernel {
     pub(super) image: PathBuf,
 }
 
-/// Takes a kernel from the cache or from the mirror; the inner error says why there is none.
-pub(super) fn get(version: &str) -> Result<Result<Kernel, String>> {
-    let dir = super::dir().join("kernels").join(version);
+/// Takes a kernel from the cache, or from the mirror by way of the folder `scratch`; the inner error says
+/// why there is none.
+pub(super) fn get(version: &str, scratch: &Path) -> Result<Result<Kernel, String>> {
+    let dir = super::cache().join("kernels").join(version);
     let (image, name) = (dir.join("vmlinuz"), dir.join("package"));
     if !(image.exists() && name.exists()) {
-        let apt = PrivateApt::new(&super::dir().join("apt"), suites(version))?;
+        let apt = PrivateApt::new(&scratch.join("apt"), suites(version))?;
         // From 7.x on the image has a package of its own.
         let wanted =
             format!("^linux-(image|binary)-{}[.].*-cloud-amd64$", version.replace('.', "[.]"));
@@ -33,7 +34,7 @@ pub(super) fn get(version: &str) -> Result<Result<Kernel, String>> {
             let suites = suites(version).join(", ");
             return Ok(Err(format!("no cloud kernel {version} in {suites} of the Debian mirror")));
         };
-        let unpacked = super::dir().join("unpacked");
+        let unpacked = scratch.join("unpacked");
         apt.unpack(&package, &unpacked)?;
         let found = find_image(&unpacked)?
             .with_context(|| format!("the package {package} holds no vmlinuz"))?;

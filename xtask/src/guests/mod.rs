@@ -3,12 +3,14 @@
 //! The machines are emulated (QEMU's TCG), so this needs neither root nor KVM, and a test may run the
 //! machine out of memory. Times measured in there mean nothing.
 
+mod fleet;
 mod initramfs;
 mod kernels;
 mod qemu;
 mod report;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,11 +20,9 @@ use clap::Args;
 use crate::build::{self, Build};
 use crate::{apt, process, talk, workspace};
 use initramfs::Contents;
-use qemu::{Ended, Guest};
+use kernels::Kernel;
+use qemu::Guest;
 use report::{KernelReport, Report};
-
-/// Debian's 6.12 crashes at random under TCG, also before anything of ours was loaded.
-const TRIES: u32 = 3;
 
 /// How long a guest may take unless told otherwise: many times what it does take.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Keep the initramfs and say how to boot it by hand
     #[arg(long)]
     keep: bool,
+    /// How many guests at a time; 1 if not given, since tests that measure time like company least
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
     /// How long one guest may take
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -50,67 +53,66 @@ pub(crate) struct Options {
     args: Vec<String>,
 }
 
-/// Boots each kernel in turn.
+/// Boots each kernel and tells how it went.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let contents = prepare(options)?;
     let script = match &options.exec {
         Some(command) => command.clone(),
         None => initramfs::test_script(&options.args),
     };
-    let initrd = initramfs::pack(&contents, &script)?;
-    let versions = if options.kernels.is_empty() {
-        kernels::DEFAULT.map(str::to_owned).into()
-    } else {
-        options.kernels.clone()
-    };
+    let run_dir = cache().join(format!("run-{}", std::process::id()));
+    fs::create_dir_all(&run_dir)?;
+    let initrd = initramfs::pack(&contents, &script, &run_dir)?;
     let mut report = Report::default();
-    for version in versions {
-        let kernel = match kernels::get(&version)? {
-            Ok(kernel) => kernel,
-            Err(reason) => {
-                talk::problem(&reason);
-                // Mirrors drop kernels. One asked for by name must be there, one of the usual set may be skipped.
-                let asked_for = !options.kernels.is_empty();
-                report.kernels.push(KernelReport::absent(&version, &reason, asked_for));
-                continue;
-            }
-        };
-        let guest = Guest {
-            kernel: &kernel,
-            initrd: &initrd,
+    let guests: Vec<Guest> = kernels(options, &run_dir, &mut report)?
+        .into_iter()
+        .map(|kernel| Guest {
+            kernel,
+            initrd: initrd.clone(),
+            console: run_dir.clone(),
             limit: options.timeout.map_or(LIMIT, Duration::from_secs),
-        };
-        let ended = boot(&guest)?;
-        report.kernels.push(KernelReport::new(&kernel, ended));
+        })
+        .collect();
+    let ended = fleet::run(&guests, options.jobs.unwrap_or(1))?;
+    for (guest, ended) in guests.iter().zip(ended) {
+        report.kernels.push(KernelReport::new(&guest.kernel, ended));
         if options.keep {
             talk::note(&format!("by hand: {}", process::line(&guest.by_hand())));
         }
     }
-    if !options.keep {
-        std::fs::remove_file(&initrd)?;
+    let status = if options.exec.is_some() { report.exec_status() } else { report.print() };
+    if options.keep {
+        return Ok(status);
     }
-    if options.exec.is_some() {
-        return Ok(report.exec_status());
+    if status == ExitCode::SUCCESS {
+        fs::remove_dir_all(&run_dir)?;
+    } else {
+        fs::remove_file(&initrd)?;
+        talk::note(&format!("the guests' consoles are in {}", run_dir.display()));
     }
-    Ok(report.print())
+    Ok(status)
 }
 
-/// Boots again if the guest itself broke, which says nothing about us; and never hides that it did.
-fn boot(guest: &Guest<'_>) -> Result<Ended> {
-    let mut attempt = 1;
-    loop {
-        talk::step(&format!("guest {} ({})", guest.kernel.version, guest.kernel.package));
-        let ended = guest.run()?;
-        let Ended::Crashed { why, .. } = &ended else { return Ok(ended) };
-        talk::problem(&format!(
-            "guest {} broke down, attempt {attempt} of {TRIES}: {why}",
-            guest.kernel.version
-        ));
-        if attempt == TRIES {
-            return Ok(ended);
+/// The kernels to boot. One that the mirror no longer has goes straight into the report.
+fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec<Kernel>> {
+    let asked_for = !options.kernels.is_empty();
+    let versions = if asked_for {
+        options.kernels.clone()
+    } else {
+        kernels::DEFAULT.map(str::to_owned).into()
+    };
+    let mut found = Vec::new();
+    for version in versions {
+        match kernels::get(&version, scratch)? {
+            Ok(kernel) => found.push(kernel),
+            Err(reason) => {
+                talk::problem(&reason);
+                // One asked for by name must be there, one of the usual set may be skipped.
+                report.kernels.push(KernelReport::absent(&version, &reason, asked_for));
+            }
         }
-        attempt += 1;
     }
+    Ok(found)
 }
 
 /// Everything that goes into the guest, built static.
@@ -123,13 +125,13 @@ fn prepare(options: &Options) -> Result<Contents> {
         }
     }
     talk::step("building static binaries for the guests");
-    let mut programs = vec![("observer".to_owned(), build::observer(Build::Static)?)];
+    let mut programs = vec![("observer".to_owned(), build::observer(Build::StaticRelease)?)];
     let tests = [
         ("workload", build::workload as fn(Build) -> Result<PathBuf>),
         ("live", build::live_tests),
     ];
     for (name, build) in tests {
-        match build(Build::Static) {
+        match build(Build::StaticDebug) {
             Ok(path) => programs.push((name.to_owned(), path)),
             // A command can be tried in a guest while the tests do not compile.
             Err(error) if options.exec.is_some() => talk::note(&format!("without {name}: {error}")),
@@ -143,7 +145,7 @@ fn prepare(options: &Options) -> Result<Contents> {
     Ok(Contents { programs })
 }
 
-/// Where kernels are cached and guests leave their logs.
-fn dir() -> PathBuf {
+/// Where kernels are kept from one run to the next.
+fn cache() -> PathBuf {
     workspace::target().join("guests")
 }

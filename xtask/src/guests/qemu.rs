@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -21,9 +21,11 @@ const BROKEN: [&str; 4] = ["Kernel panic", "Oops", "BUG: ", "general protection 
 const STRUCK: [i32; 3] = [132, 135, 139];
 
 /// A machine to be switched on.
-pub(super) struct Guest<'a> {
-    pub(super) kernel: &'a Kernel,
-    pub(super) initrd: &'a Path,
+pub(super) struct Guest {
+    pub(super) kernel: Kernel,
+    pub(super) initrd: PathBuf,
+    /// Where the kernel's own messages go.
+    pub(super) console: PathBuf,
     pub(super) limit: Duration,
 }
 
@@ -48,9 +50,10 @@ pub(super) enum Ended {
     },
 }
 
-impl Guest<'_> {
-    /// Boots, shows what the script prints as it comes, and waits for the end.
-    pub(super) fn run(&self) -> Result<Ended> {
+impl Guest {
+    /// Boots, shows what the script prints as it comes, and waits for the end. Lines bear the kernel's name if
+    /// `named`.
+    pub(super) fn run(&self, named: bool) -> Result<Ended> {
         let mut qemu = self.command(&format!("file:{}", self.console().display()), "stdio");
         let mut child = qemu
             .stdin(Stdio::null())
@@ -59,7 +62,7 @@ impl Guest<'_> {
             .context("qemu could not be started")?;
         let lines = lines_of(child.stdout.take().context("qemu has no output")?);
         let mut output = Vec::new();
-        let ended = self.follow(&lines, &mut output);
+        let ended = self.follow(&lines, named, &mut output);
         child.kill()?;
         child.wait()?;
         let console = fs::read(self.console()).unwrap_or_default();
@@ -88,17 +91,18 @@ impl Guest<'_> {
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
         qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-monitor", "none"]);
         qemu.args(["-serial", console, "-serial", output]);
-        qemu.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(self.initrd);
+        qemu.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(&self.initrd);
         qemu.args(["-append", "console=ttyS0 panic=-1 quiet"]);
         qemu
     }
 
     fn console(&self) -> PathBuf {
-        super::dir().join(format!("console-{}.log", self.kernel.version))
+        self.console.join(format!("console-{}.log", self.kernel.version))
     }
 
     /// Reads until the verdict, the end, or the end of our patience.
-    fn follow(&self, lines: &Receiver<String>, output: &mut Vec<String>) -> End {
+    fn follow(&self, lines: &Receiver<String>, named: bool, output: &mut Vec<String>) -> End {
+        let name = named.then_some(self.kernel.version.as_str());
         let deadline = Instant::now() + self.limit;
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -106,12 +110,12 @@ impl Guest<'_> {
                     // The script's last line may lack its end: the verdict then stands behind it.
                     if let Some((last, status)) = line.split_once(VERDICT) {
                         if !last.is_empty() {
-                            report::show(last);
+                            report::show(name, last);
                             output.push(last.to_owned());
                         }
                         return End::Verdict(status.trim().parse().unwrap_or(-1));
                     }
-                    report::show(&line);
+                    report::show(name, &line);
                     output.push(line);
                 }
                 Err(RecvTimeoutError::Timeout) => return End::Time,

@@ -29,9 +29,12 @@ pub(super) struct Report {
     pub(super) kernels: Vec<KernelReport>,
 }
 
-/// Prints a line of a guest's output.
-pub(super) fn show(line: &str) {
-    println!("{line}");
+/// Prints a line of a guest's output, with the guest's name where several run at once.
+pub(super) fn show(name: Option<&str>, line: &str) {
+    match name {
+        Some(name) => println!("[{name}] {line}"),
+        None => println!("{line}"),
+    }
 }
 
 impl KernelReport {
@@ -60,12 +63,12 @@ impl KernelReport {
 
     /// A kernel that is not to be had.
     pub(super) fn absent(version: &str, reason: &str, asked_for: bool) -> Self {
-        let outcome = if asked_for { Outcome::Failed } else { Outcome::Skipped(reason.to_owned()) };
-        Self {
-            version: version.to_owned(),
-            tests: vec![("(boot)".to_owned(), outcome)],
-            status: None,
-        }
+        let (name, outcome) = if asked_for {
+            (format!("({reason})"), Outcome::Failed)
+        } else {
+            ("(boot)".to_owned(), Outcome::Skipped(reason.to_owned()))
+        };
+        Self { version: version.to_owned(), tests: vec![(name, outcome)], status: None }
     }
 }
 

@@ -1,0 +1,52 @@
+//! Several guests, some of them at a time: most of a test's time is waiting, which leaves a core half idle.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Result, anyhow};
+
+use super::qemu::{Ended, Guest};
+use crate::talk;
+
+/// Debian's 6.12 crashes at random under TCG, also before anything of ours was loaded.
+const TRIES: u32 = 3;
+
+/// Boots each guest, at most `jobs` at a time, and gives how each ended, in the same order.
+pub(super) fn run(guests: &[Guest], jobs: usize) -> Result<Vec<Ended>> {
+    let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..guests.len()).collect());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let worker = || -> Result<Vec<(usize, Ended)>> {
+        let mut done = Vec::new();
+        while let Some(index) = next() {
+            done.push((index, boot(&guests[index], jobs > 1)?));
+        }
+        Ok(done)
+    };
+    let mut ended = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            all.extend(worker.join().map_err(|_panic| anyhow!("a guest's thread panicked"))??);
+        }
+        anyhow::Ok(all)
+    })?;
+    ended.sort_by_key(|(index, _)| *index);
+    Ok(ended.into_iter().map(|(_, ended)| ended).collect())
+}
+
+/// Boots again if the guest itself broke, which says nothing about us; and never hides that it did.
+fn boot(guest: &Guest, named: bool) -> Result<Ended> {
+    let version = &guest.kernel.version;
+    let mut attempt = 1;
+    loop {
+        talk::step(&format!("guest {version} ({})", guest.kernel.package));
+        let ended = guest.run(named)?;
+        let Ended::Crashed { why } = &ended else { return Ok(ended) };
+        talk::problem(&format!("guest {version} broke down, attempt {attempt} of {TRIES}: {why}"));
+        if attempt == TRIES {
+            return Ok(ended);
+        }
+        attempt += 1;
+    }
+}
