@@ -16,7 +16,7 @@ pub(crate) fn run() -> ExitCode {
         ("lint", || Ok(lint::run())),
         ("ebpf --check", ebpf::check),
         ("test", || test::run(&[])),
-        ("guests", || guests::run(&guests::Options::default())),
+        ("guests", || guests::run(&guests::Options::two_at_a_time())),
     ];
     let mut results = Vec::new();
     for (name, part) in parts {
