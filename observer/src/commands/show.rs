@@ -30,7 +30,7 @@ impl<'a> Show<'a> {
     pub fn new(args: &'a ShowArgs, zone: TimeZone) -> Self {
         Self {
             args,
-            text: TextFormat::new(Palette::for_stdout(), zone),
+            text: TextFormat::new(Palette::for_stdout(), zone).within(std::io::stdout()),
             output: Output::stdout(),
             shown: BTreeMap::new(),
             lost: 0,

@@ -6,6 +6,8 @@ mod layout;
 mod oom;
 mod other;
 
+use std::os::fd::AsFd;
+
 use jiff::tz::TimeZone;
 
 use super::style::Palette;
@@ -21,12 +23,25 @@ pub struct TextFormat {
 
 /// Columns when nothing else is known; also the most that is used.
 const COLUMNS: usize = 100;
+/// Fewer would leave no room beside the names of the details.
+const FEWEST: usize = 50;
 
 impl TextFormat {
     /// For people: times in `zone`, no wider than 100 columns.
     #[must_use]
     pub fn new(palette: Palette, zone: TimeZone) -> Self {
         Self { palette, zone, columns: COLUMNS }
+    }
+
+    /// The same, but no wider than that terminal, if it is one.
+    #[must_use]
+    pub fn within(mut self, terminal: impl AsFd) -> Self {
+        if let Ok(size) = rustix::termios::tcgetwinsize(terminal)
+            && size.ws_col > 0
+        {
+            self.columns = usize::from(size.ws_col).clamp(FEWEST, COLUMNS);
+        }
+        self
     }
 
     /// The lines of an event, each ended.

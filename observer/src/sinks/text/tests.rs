@@ -1,11 +1,13 @@
 //! How each kind looks, and what hostile names can do to it.
 
+mod readme;
+
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{COLUMNS, TextFormat};
+use super::{COLUMNS, FEWEST, TextFormat};
 use crate::{
     commands::schema,
     model::Event,
@@ -79,6 +81,11 @@ fn systemd() -> Value {
 fn killed(signal: u32, name: &str) -> Value {
     let shell = 128 + signal;
     json!({"signal": signal, "signal_name": name, "core_dumped": false, "shell_status": shell})
+}
+
+/// A cause that its summary tells wholly.
+fn simple(cause_type: &str, summary: &str) -> Value {
+    json!({"type": cause_type, "summary": summary, "evidence": [], "confidence": "certain"})
 }
 
 fn exit(process: &Value, status: &Value, cause: &Value) -> String {
@@ -166,6 +173,16 @@ fn not_certain() {
     insta::assert_snapshot!(exit(&node(), &killed(9, "SIGKILL"), &cause));
 }
 
+fn memory(own_bytes: u64, file_bytes: u64) -> Value {
+    json!({
+        "total_vm_bytes": 1_288_490_188,
+        "anon_rss_bytes": own_bytes,
+        "file_rss_bytes": file_bytes,
+        "shmem_rss_bytes": 0,
+        "page_table_bytes": 1_000_000,
+    })
+}
+
 #[test]
 fn the_oom_killer() {
     let body = json!({
@@ -175,13 +192,7 @@ fn the_oom_killer() {
         "limit_cgroup": "/panel.slice",
         "limit_bytes": 536_870_912,
         "usage_bytes": 536_866_816,
-        "memory": {
-            "total_vm_bytes": 1_288_490_188,
-            "anon_rss_bytes": 512_000_000,
-            "file_rss_bytes": 9_000_000,
-            "shmem_rss_bytes": 0,
-            "page_table_bytes": 2_000_000,
-        },
+        "memory": memory(512_000_000, 9_000_000),
         "oom_score_adj": 200,
         "summary": "not shown",
     });
@@ -204,13 +215,7 @@ fn the_machine_is_out_of_memory() {
         "trigger": bare(),
         "scope": "system",
         "limit_bytes": 2_147_483_648_u64,
-        "memory": {
-            "total_vm_bytes": 1,
-            "anon_rss_bytes": 512_000_000,
-            "file_rss_bytes": 1,
-            "shmem_rss_bytes": 1,
-            "page_table_bytes": 1,
-        },
+        "memory": memory(512_000_000, 1),
         "oom_score_adj": 0,
         "summary": "not shown",
     });
@@ -225,13 +230,13 @@ fn a_container_is_named_by_its_short_id() {
     process["cgroup"] = json!(format!("/system.slice/docker-{id}.scope"));
     process["container"] = json!("0123456789ab");
     process["ns_pid"] = json!(1);
-    let cause = json!({"type": "abort", "summary": "aborted itself (SIGABRT)", "evidence": [], "confidence": "certain"});
+    let cause = simple("abort", "aborted itself (SIGABRT)");
     insta::assert_snapshot!(exit(&process, &killed(6, "SIGABRT"), &cause));
 }
 
 #[test]
 fn what_is_not_known_is_not_shown() {
-    let cause = json!({"type": "exit_code", "summary": "ended by itself with exit code 1", "evidence": [], "confidence": "certain"});
+    let cause = simple("exit_code", "ended by itself with exit code 1");
     let body = json!({
         "process": {"pid": 5},
         "status": {"code": 1, "shell_status": 1},
@@ -319,9 +324,24 @@ fn a_name_without_spaces_is_broken_and_a_long_command_cut() {
     let mut process = bare();
     process["cgroup"] = json!(format!("/{}", "c".repeat(180)));
     process["args"] = json!(["x".repeat(90), "y".repeat(500)]);
-    let cause = json!({"type": "exit_code", "summary": "ended by itself with exit code 1", "evidence": [], "confidence": "certain"});
+    let cause = simple("exit_code", "ended by itself with exit code 1");
     let status = json!({"code": 1, "shell_status": 1});
     insta::assert_snapshot!(exit(&process, &status, &cause));
+}
+
+#[test]
+fn a_narrow_terminal_folds_more() {
+    let mut format = TextFormat::new(Palette::PLAIN, TimeZone::UTC);
+    format.columns = FEWEST;
+    let cause = simple("killed", "killed by SIGKILL from bash 77");
+    let status = killed(9, "SIGKILL");
+    let body =
+        json!({"process": node(), "status": status, "lifetime_seconds": 1.0, "cause": cause});
+    let text = format.event(&event("exit", &body));
+    assert!(text.lines().all(|line| line.chars().count() <= FEWEST), "{text}");
+    // What is no terminal has no width.
+    let file = std::fs::File::open("/dev/null").expect("/dev/null");
+    assert_eq!(format.within(file).columns, FEWEST);
 }
 
 #[test]
@@ -335,7 +355,7 @@ fn colours_by_severity() {
         "process": {"pid": 5, "comm": "a\u{1b}[31m"},
         "status": {"code": 1, "shell_status": 1},
         "lifetime_seconds": 1.0,
-        "cause": {"type": "exit_code", "summary": "ended", "evidence": [], "confidence": "certain"},
+        "cause": simple("exit_code", "ended"),
     });
     let text = format.event(&event("exit", &body));
     assert!(text.contains("a\\x1b[31m 5"), "{text:?}");
@@ -344,45 +364,4 @@ fn colours_by_severity() {
         text.lines()
             .all(|line| line.matches("\u{1b}[0m").count() * 2 == line.matches("\u{1b}[").count())
     );
-}
-
-/// The first thing a reader of README sees is what the tool prints.
-#[test]
-fn readme_shows_what_is_printed() {
-    let old = json!({
-        "pid": 1987,
-        "comm": "node",
-        "args": ["node", "dist/main.js"],
-        "start_time": "2026-11-20T08:11:40Z",
-    });
-    let refused = json!({
-        "process": {"pid": 2290, "comm": "node", "unit": "shop.service", "args": ["node", "dist/main.js"]},
-        "call": "bind",
-        "socket": {"protocol": "tcp", "address": "127.0.0.1", "port": 8080},
-        "error": {"errno": 98, "name": "EADDRINUSE"},
-        "holders": [{
-            "process": old,
-            "fd": 19,
-            "socket": {"protocol": "tcp", "address": "127.0.0.1", "port": 8080, "state": "listen"},
-            "relation": "orphan",
-        }],
-        "cause": {
-            "type": "held",
-            "summary": "node 1987 serves it",
-            "evidence": [],
-            "confidence": "certain",
-            "remedy": "end node 1987, which its dead parent left behind",
-        },
-    });
-    let cause = json!({
-        "type": "oom_kill",
-        "summary": "killed by the kernel's OOM killer: shop.service reached its memory limit of 512 MiB",
-        "evidence": ["the kernel chose victim 2211 (event 6)"],
-        "confidence": "certain",
-        "oom_seq": 6,
-        "remedy": "raise the limit (`systemctl set-property shop.service MemoryMax=…`) or find what grows",
-    });
-    let shown = [exit(&node(), &killed(9, "SIGKILL"), &cause), text("bind", &refused)].concat();
-    let readme = include_str!("../../../../README.md");
-    assert!(readme.contains(&shown), "README.md shows something else than:\n{shown}");
 }
