@@ -3,6 +3,7 @@
 use jiff::{Timestamp, ToSpan, Zoned};
 use wildmatch::WildMatch;
 
+use crate::error::Failure;
 use crate::model::{Body, Event, Kind, Process, Socket};
 
 /// What to show. Values of one filter are alternatives; different filters must all hold.
@@ -60,6 +61,17 @@ impl Filter {
             && self.ports(&event.body)
             && (processes.iter().any(|process| self.process(process))
                 || (processes.is_empty() && self.process(&Process::default())))
+    }
+
+    /// Fails for spans of time that nothing can lie in.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && since > until
+        {
+            let text = "--since lies after --until: nothing can happen in between";
+            return Err(Failure::Usage(text.to_owned()).into());
+        }
+        Ok(())
     }
 
     fn ports(&self, body: &Body) -> bool {

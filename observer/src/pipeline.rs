@@ -74,11 +74,11 @@ impl Pipeline {
     }
 
     /// Takes in what a look has found.
-    pub fn looked(&mut self, found: Result<Looked>, now_ns: u64) -> Vec<Event> {
+    pub fn looked(&mut self, found: Result<Looked>) -> Vec<Event> {
         let mut told = Vec::new();
         if let Some(ports) = &mut self.ports {
             match found {
-                Ok(found) => ports.looked(found, &mut self.enricher, now_ns, &mut told),
+                Ok(found) => ports.looked(found, &mut self.enricher, &mut told),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "can't look who holds what");
                     ports.failed(&mut self.enricher, &mut told);

@@ -133,7 +133,7 @@ impl Live {
         }
         let mut events = self.pipeline.feed(&records, now);
         if let Some(found) = self.found.take() {
-            events.extend(self.pipeline.looked(found, now));
+            events.extend(self.pipeline.looked(found);
         }
         self.start_look(now)?;
         self.watch_holders()?;
@@ -146,12 +146,12 @@ impl Live {
         let mut events = self.events()?;
         if let Some(running) = self.look.take() {
             let found = running.await.context("the look at all descriptors")?;
-            events.extend(self.pipeline.looked(found, clock::boot_ns()));
+            events.extend(self.pipeline.looked(found));
         }
         // What was refused while that look ran.
         if let Some(look) = self.pipeline.look_wanted(0) {
             let iterator = self.kernel.open_holders(&look.ports)?;
-            events.extend(self.pipeline.looked(look.run(iterator), clock::boot_ns()));
+            events.extend(self.pipeline.looked(look.run(iterator)));
         }
         events.extend(self.pipeline.finish());
         Ok(events)

@@ -42,11 +42,12 @@ pub fn run(args: &PortsArgs) -> Result<u8> {
     let snapshot = Snapshot::read(iterator)?;
     drop(kernel);
     let mut enricher = Enricher::new(Clock::new());
+    let mut known = procfs::Known::default();
     let mut lines: Vec<Line> = snapshot
         .sockets
         .iter()
         .filter(|held| wanted(args, held))
-        .map(|held| line(held, &mut enricher))
+        .map(|held| line(held, &mut known, &mut enricher))
         .filter(|line| line.holders.iter().any(|holder| args.process(&holder.process)))
         .collect();
     lines.sort_by_key(|line| {
@@ -68,16 +69,21 @@ fn wanted(args: &PortsArgs, held: &Held) -> bool {
     shown.port.is_some_and(|port| args.ports.contains(&port))
 }
 
-fn line(held: &Held, enricher: &mut Enricher) -> Line {
+fn line(held: &Held, known: &mut procfs::Known, enricher: &mut Enricher) -> Line {
     let pids: Vec<u32> = held.holders.iter().map(|h| h.record.tgid).collect();
     let mut holders: Vec<Holder> =
-        held.holders.iter().map(|h| holder(h, &pids, enricher)).collect();
+        held.holders.iter().map(|h| holder(h, &pids, known, enricher)).collect();
     holders.sort_by_key(|holder| (holder.inherited == Some(true), holder.process.pid));
     Line { socket: Socket::new(&held.socket, &held.socket.endpoint()), holders }
 }
 
-fn holder(descriptor: &Descriptor, pids: &[u32], enricher: &mut Enricher) -> Holder {
-    let living = procfs::living(descriptor.id());
+fn holder(
+    descriptor: &Descriptor,
+    pids: &[u32],
+    known: &mut procfs::Known,
+    enricher: &mut Enricher,
+) -> Holder {
+    let living = known.living(descriptor.id());
     let process = match &living {
         Some(living) => enricher.process(&living.task),
         None => enricher.named(

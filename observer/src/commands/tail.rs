@@ -1,6 +1,6 @@
 //! `observer tail`: live events, standalone.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use anyhow::{Context, Result};
 use aya_log::EbpfLogger;
@@ -19,6 +19,9 @@ use crate::{
     sinks::stdout::Reader,
 };
 
+/// How long the last events may take to be written: a reader that hangs must not keep us. They are counted.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Shows events until Ctrl-C, SIGTERM, or until nobody reads any more.
 pub fn run(args: &TailArgs) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -29,6 +32,7 @@ pub fn run(args: &TailArgs) -> Result<u8> {
 }
 
 async fn tail(args: &TailArgs) -> Result<u8> {
+    args.show.filter.check()?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut live = Live::start(Options {
@@ -57,13 +61,10 @@ async fn tail(args: &TailArgs) -> Result<u8> {
         }
     };
     if outcome? == Reader::There {
-        let rest = async {
-            let events = live.finish().await?;
-            show.events(&events).await
-        };
-        tokio::select! {
-            rest = rest => { rest?; }
-            _ = interrupt.recv() => (),
+        let events = live.finish().await?;
+        let last = tokio::time::timeout(LAST_WORDS, show.events(&events));
+        if let Ok(written) = last.await {
+            written?;
         }
     }
     logging::say(&show.summary());

@@ -12,7 +12,7 @@ use observer_common::socket::{STATE_CLOSE, STATE_LISTEN, STATE_TIME_WAIT};
 use super::{
     conflict::{Asker, addresses_meet, conflicts},
     connections::{self, Connection},
-    procfs::{self, Living},
+    procfs::{self, Known, Living},
     snapshot::{Held, Snapshot},
 };
 use crate::decode::{Endpoint, Holder, Socket, TaskId};
@@ -115,7 +115,7 @@ const EACCES: u32 = 13;
 
 /// Answers one question from a snapshot that was taken with its port marked.
 #[must_use]
-pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
+pub fn answer(snapshot: &Snapshot, question: &Question, known: &mut Known) -> Answer {
     let mut answer = Answer { began_ns: snapshot.began_ns, ..Answer::default() };
     if question.errno == EACCES {
         answer.unprivileged_port = unprivileged_port().filter(|_| is_own_netns(question));
@@ -135,7 +135,7 @@ pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
     };
     let mut held: Vec<&Held> = snapshot.sockets.iter().filter(in_the_way).collect();
     held.sort_by_key(|held| held.socket.0.state != STATE_LISTEN);
-    answer.held = held.into_iter().map(found).collect();
+    answer.held = held.into_iter().map(|held| found(held, known)).collect();
     answer.zombies = procfs::zombie_children(question.ppid);
     answer.zombies.extend(procfs::zombie_children(question.pid));
     // Whoever was refused may have ended for it, and is nobody's obstacle.
@@ -155,8 +155,8 @@ pub fn answer(snapshot: &Snapshot, question: &Question) -> Answer {
     answer
 }
 
-fn found(held: &Held) -> Found {
-    let holders = held.holders.iter().map(|holder| (*holder, procfs::living(holder.id())));
+fn found(held: &Held, known: &mut Known) -> Found {
+    let holders = held.holders.iter().map(|holder| (*holder, known.living(holder.id())));
     Found { socket: held.socket, holders: holders.collect() }
 }
 

@@ -1,6 +1,7 @@
 //! A living process as `/proc` shows it, in the same form as the kernel side captures a dead one.
 
 use std::{
+    collections::HashMap,
     fs,
     os::{linux::fs::MetadataExt, unix::ffi::OsStrExt},
     path::Path,
@@ -30,6 +31,17 @@ const TICK_NS: u64 = 10_000_000;
 pub fn living(id: TaskId) -> Option<Living> {
     let living = by_pid(id.tgid, id.start_ns)?;
     (living.task.record.start_time_ns / TICK_NS == id.start_ns / TICK_NS).then_some(living)
+}
+
+/// Processes that were read already: one holds many sockets.
+#[derive(Debug, Default)]
+pub struct Known(HashMap<TaskId, Option<Living>>);
+
+impl Known {
+    /// As [`living`], reading each process once.
+    pub fn living(&mut self, id: TaskId) -> Option<Living> {
+        self.0.entry(id).or_insert_with(|| living(id)).clone()
+    }
 }
 
 /// Reads whoever has this process id. `start_ns` is taken for its exact start time if it agrees to the tick.

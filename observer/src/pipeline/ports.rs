@@ -9,7 +9,7 @@ use anyhow::Result;
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
 
 use crate::{
-    decode::{self, Bind, Exit, TaskId},
+    decode::{self, Bind, Endpoint, Exit, TaskId},
     diagnose::{
         bind,
         ports::{PortTable, serves},
@@ -22,6 +22,7 @@ use crate::{
         procfs::{self, Living},
         snapshot::{Held, Snapshot},
     },
+    kernel::clock,
     model::{Body, Process, Socket},
 };
 
@@ -39,8 +40,9 @@ pub struct Ports {
     waiting: Vec<Box<Bind>>,
     dying: Vec<Dying>,
     fresh: Vec<(Question, Answer)>,
-    /// Something began or ceased to serve: older answers may be wrong.
-    changed_ns: u64,
+    /// What began or ceased to serve, and who died, since the look under way began: its answers about them are not kept.
+    changed: Vec<Endpoint>,
+    died: Vec<TaskId>,
     looking: bool,
     looked: bool,
     next_ns: Option<u64>,
@@ -81,11 +83,12 @@ impl Look {
     /// Makes it: reads one pass over all descriptors, and what `/proc` knows of those in question. Blocks.
     pub fn run(self, iterator: impl std::io::Read) -> Result<Looked> {
         let snapshot = Snapshot::read(iterator)?;
+        let mut known = procfs::Known::default();
         let answers = self
             .questions
             .into_iter()
             .map(|question| {
-                let answer = answer(&snapshot, &question);
+                let answer = answer(&snapshot, &question, &mut known);
                 (question, answer)
             })
             .collect();
@@ -93,7 +96,7 @@ impl Look {
             .sockets
             .iter()
             .filter(|held| serves(&held.socket) && !self.known.contains_key(&held.socket.0.sk))
-            .filter_map(|held| Some((held.socket.0.sk, procfs::living(owner(held)?.id())?)))
+            .filter_map(|held| Some((held.socket.0.sk, known.living(owner(held)?.id())?)))
             .collect();
         let alive = self.known.iter().filter(|(_, socket)| unheld_but_serving(socket, &snapshot));
         let alive = alive.map(|(sk, _)| *sk).collect();
@@ -127,7 +130,8 @@ impl Ports {
             waiting: Vec::new(),
             dying: Vec::new(),
             fresh: Vec::new(),
-            changed_ns: 0,
+            changed: Vec::new(),
+            died: Vec::new(),
             looking: false,
             looked: false,
             next_ns: None,
@@ -139,7 +143,7 @@ impl Ports {
         let id = record.task.id();
         match (record.record.call, record.record.result) {
             (CALL_STOP, _) => {
-                self.changed_ns = record.time_ns;
+                self.forget(&record.socket.endpoint());
                 let process = enricher.process(&record.task);
                 let release =
                     self.table.stop(record.record.socket.sk, Some(process), record.time_ns);
@@ -148,7 +152,7 @@ impl Ports {
                 );
             }
             (CALL_LISTEN | CALL_BIND, 0) => {
-                self.changed_ns = record.time_ns;
+                self.forget(&record.socket.endpoint());
                 let process = enricher.process(&record.task);
                 let listen = self.table.listen(record.socket, id, process, record.time_ns);
                 out.extend(listen.map(|l| Told::Event(record.time_ns, Body::Listen(Box::new(l)))));
@@ -156,9 +160,7 @@ impl Ports {
             _ => {
                 let question = question(&record);
                 let known = self.fresh.iter().find(|(asked, answer)| {
-                    asked.same(&question)
-                        && answer.began_ns >= self.changed_ns
-                        && record.time_ns < answer.began_ns + FRESH_NS
+                    asked.same(&question) && record.time_ns < answer.began_ns + FRESH_NS
                 });
                 match known {
                     Some((_, answer)) => {
@@ -172,11 +174,22 @@ impl Ports {
         }
     }
 
+    /// Something changed there: answers about it are wrong from now on.
+    fn forget(&mut self, endpoint: &Endpoint) {
+        self.fresh.retain(|(question, _)| !touches(question, endpoint));
+        if self.looking {
+            self.changed.push(endpoint.clone());
+        }
+    }
+
     /// Keeps the death of a holder until a look has shown what it leaves; gives back everybody else's.
     pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<Box<Exit>> {
         let id = exit.task.id();
         // An answer that names it is wrong from now on.
         self.fresh.retain(|(_, answer)| !answer.names(id));
+        if self.looking {
+            self.died.push(id);
+        }
         if !self.table.is_holder(id) {
             return Some(exit);
         }
@@ -202,6 +215,8 @@ impl Ports {
             return None;
         }
         self.looking = true;
+        self.changed.clear();
+        self.died.clear();
         let mut questions: Vec<Question> = Vec::new();
         for bind in &self.waiting {
             let question = question(bind);
@@ -220,15 +235,12 @@ impl Ports {
         &mut self,
         found: Looked,
         enricher: &mut Enricher,
-        now_ns: u64,
         out: &mut Vec<Told>,
     ) {
         self.looking = false;
         let initial = !std::mem::replace(&mut self.looked, true);
         let Looked { snapshot, answers, servers, alive } = found;
         let began = snapshot.began_ns;
-        let pause = RECONCILE_NS.max(now_ns.saturating_sub(began) * RECONCILE_SHARE);
-        self.next_ns = self.reconcile.then_some(now_ns + pause);
 
         // Deaths before the end of the pass: their descriptors may be in it, while their memory is torn down.
         let (gone, later) = std::mem::take(&mut self.dying)
@@ -256,15 +268,25 @@ impl Ports {
         }
 
         self.answer(answers, began, enricher, out);
+        let now = clock::boot_ns();
+        let pause = RECONCILE_NS.max(now.saturating_sub(began) * RECONCILE_SHARE);
+        self.next_ns = self.reconcile.then_some(now + pause);
     }
 
     /// Deaths of holders: what nobody else holds is released by them.
-    fn deaths(&mut self, gone: Vec<Dying>, enricher: &mut Enricher, out: &mut Vec<Told>) {
+    fn deaths(&mut self, mut gone: Vec<Dying>, enricher: &mut Enricher, out: &mut Vec<Told>) {
+        // A whole family may have died between two looks: the last one to go releases what they shared.
+        gone.sort_by_key(|dying| dying.exit.time_ns);
+        let mut last: HashMap<u64, u64> = HashMap::new();
+        for dying in &gone {
+            last.extend(dying.sockets.iter().map(|(sk, _)| (*sk, dying.exit.time_ns)));
+        }
         for dying in gone {
             let mut released = Vec::new();
             let mut events = Vec::new();
             for (sk, socket) in dying.sockets {
-                if self.table.get(sk).is_some_and(|served| !served.gone) {
+                let held = self.table.get(sk).is_some_and(|served| !served.gone);
+                if held || last.get(&sk) != Some(&dying.exit.time_ns) {
                     continue;
                 }
                 let process = enricher.process(&dying.exit.task);
@@ -301,7 +323,12 @@ impl Ports {
         }
         self.waiting = rest;
         self.fresh.retain(|(_, answer)| answer.began_ns + FRESH_NS > began);
-        self.fresh.extend(answers);
+        let (changed, died) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.died));
+        let stands = |(question, answer): &(Question, Answer)| {
+            !changed.iter().any(|endpoint| touches(question, endpoint))
+                && !died.iter().any(|id| answer.names(*id))
+        };
+        self.fresh.extend(answers.into_iter().filter(stands));
     }
 
     /// A look failed: nothing waits for it any longer.
@@ -327,6 +354,15 @@ impl Ports {
     pub(super) fn holders(&self) -> HashSet<u32> {
         let named = self.fresh.iter().flat_map(|(_, answer)| answer.holders());
         self.table.holders().into_iter().chain(named.map(|id| id.tgid)).collect()
+    }
+}
+
+/// Whether a change at an endpoint may concern a question: the same port, whatever the address, or the same path.
+fn touches(question: &Question, endpoint: &Endpoint) -> bool {
+    match (question.asker.asked.port(), endpoint.port()) {
+        (Some(asked), Some(port)) => asked == port,
+        (None, None) => question.asker.asked == *endpoint,
+        _ => false,
     }
 }
 

@@ -107,7 +107,9 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>)
         (None, _) => nobody(bind, answer, past),
     };
     let inet = matches!(bind.asked, Endpoint::Inet(..));
-    for (pid, comm) in answer.zombies.iter().filter(|_| inet) {
+    for (pid, comm) in
+        answer.zombies.iter().filter(|(pid, _)| inet && *pid != bind.task.record.tgid)
+    {
         cause
             .evidence
             .push(format!("{comm} {pid} is a zombie: it holds no port, nobody has reaped it yet"));
