@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use super::show::Show;
 use crate::{
     cli::ReplayArgs,
+    decode::{self, KernelEvent},
     enrich::{Enricher, Symbols, Users},
     error::status,
     kernel::{clock::Clock, recording::Recording},
@@ -27,11 +28,23 @@ pub fn run(args: &ReplayArgs) -> Result<u8> {
     if reader == Reader::There {
         logging::say(&show.summary());
     }
+    let binds = binds(&recording);
+    if binds > 0 {
+        logging::say(&format!(
+            "observer: {binds} binds and listens are in the recording but not shown: who held what is not in it"
+        ));
+    }
     if let Some(at) = recording.cut_at {
         logging::say(&format!("observer: the recording is cut off at byte {at}"));
         return Ok(status::NO_MATCH);
     }
     Ok(status::DONE)
+}
+
+/// Records whose events need a look at the descriptors of living processes.
+fn binds(recording: &Recording) -> usize {
+    let records = recording.drains.iter().flat_map(|drain| &drain.records);
+    records.filter(|record| matches!(decode::decode(record), Ok(KernelEvent::Bind(_)))).count()
 }
 
 /// Everything that a live observer would have told, at the same moments.
