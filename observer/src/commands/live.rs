@@ -133,7 +133,7 @@ impl Live {
         }
         let mut events = self.pipeline.feed(&records, now);
         if let Some(found) = self.found.take() {
-            events.extend(self.pipeline.looked(found);
+            events.extend(self.pipeline.looked(found));
         }
         self.start_look(now)?;
         self.watch_holders()?;

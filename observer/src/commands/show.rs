@@ -54,7 +54,11 @@ impl<'a> Show<'a> {
             if !json && self.is_background(event) {
                 continue;
             }
-            lines.push(if json { serde_json::to_string(event)? + "\n" } else { self.text.event(event) });
+            lines.push(if json {
+                serde_json::to_string(event)? + "\n"
+            } else {
+                self.text.event(event)
+            });
             *batch.entry(event.body.kind()).or_default() += 1;
         }
         self.unshown += lines.len();

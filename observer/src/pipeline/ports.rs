@@ -231,12 +231,7 @@ impl Ports {
     }
 
     /// Takes in what a look has found.
-    pub(super) fn looked(
-        &mut self,
-        found: Looked,
-        enricher: &mut Enricher,
-        out: &mut Vec<Told>,
-    ) {
+    pub(super) fn looked(&mut self, found: Looked, enricher: &mut Enricher, out: &mut Vec<Told>) {
         self.looking = false;
         let initial = !std::mem::replace(&mut self.looked, true);
         let Looked { snapshot, answers, servers, alive } = found;
