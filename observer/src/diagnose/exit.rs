@@ -94,6 +94,9 @@ fn exit_code(facts: Facts<'_>, code: u32) -> Cause {
             "{code} is 128 + {signal}, a shell's way to report {}, but none of its children was seen to die of it",
             signal_name(signal),
         )),
+        (124, ..) if facts.exit.task.comm() == b"timeout" => {
+            cause.because("124 is timeout(1)'s way to report that the time was up")
+        }
         (127, ..) => cause.because("127 is a shell's way to report a command that was not found"),
         (126, ..) => cause.because("126 is a shell's way to report a command that could not be run"),
         _ => cause.because(format!("wait status {:#06x}", facts.exit.record.status)),

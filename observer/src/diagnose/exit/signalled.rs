@@ -155,6 +155,11 @@ fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
     let mut cause =
         Cause::new(CauseType::Fault, format!("{what}: {name}, {code}{at}"), Confidence::Certain)
             .because(format!("the kernel sent {name} with {code} for what the process itself did"));
+    if matches!(code_name, Some("SI_KERNEL" | "TRAP_BRKPT" | "ILL_ILLOPN")) && signal != 11 {
+        // int3 and ud2: `__builtin_trap`, V8's IMMEDIATE_CRASH.
+        let remedy = "read its own last words: programs end themselves like this, V8 (node) when it gets no memory";
+        cause.remedy = Some(remedy.to_owned());
+    }
     cause.code_name = Some(code);
     if known {
         cause.address = Some(format!("{:#x}", record.address));

@@ -78,6 +78,10 @@ fn exit_codes() {
     assert_says(&diagnose(&exit(PID, 127 << 8)), "not found");
     assert_says(&diagnose(&exit(PID, 126 << 8)), "could not be run");
     assert_says(&diagnose(&exit(PID, 255 << 8)), "0xff00");
+    assert_says(&diagnose(&exit(PID, 124 << 8)), "0x7c00");
+    let mut timeout = exit(PID, 124 << 8);
+    timeout.task.record.comm[..8].copy_from_slice(b"timeout\0");
+    assert_says(&diagnose(&timeout), "the time was up");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub(super) fn lines(lines: &mut Lines<'_>, exit: &ExitEvent) {
-    let mut what = exit.cause.summary.clone();
+    let mut what = beside(&exit.process, &exit.cause.summary);
     if exit.status.core_dumped == Some(true) {
         what.push_str(" (core dumped)");
     }
@@ -15,6 +15,14 @@ pub(super) fn lines(lines: &mut Lines<'_>, exit: &ExitEvent) {
     process(lines, &exit.process);
     lines.detail("lived", &lived(exit));
     why(lines, exit);
+}
+
+/// Without the unit of processes that live in the same one: the headline begins with it.
+fn beside(process: &Process, text: &str) -> String {
+    match process.place() {
+        Some(place) => text.replace(&format!(" ({place})"), ""),
+        None => text.to_owned(),
+    }
 }
 
 fn severity(exit: &ExitEvent) -> Severity {
@@ -74,7 +82,9 @@ fn why(lines: &mut Lines<'_>, exit: &ExitEvent) {
         lines.detail("sender", &format!("{command}{}", parent.unwrap_or_default()));
     }
     for evidence in cause.evidence.iter().filter(|evidence| is_news(cause, evidence)) {
-        lines.detail("because", evidence);
+        // Numbers of events are for programs: none is shown here.
+        let evidence = evidence.rsplit_once(" (event ").map_or(evidence.as_str(), |(text, _)| text);
+        lines.detail("because", &beside(&exit.process, evidence));
     }
     match cause.confidence {
         Confidence::Certain => {}

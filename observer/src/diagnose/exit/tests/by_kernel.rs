@@ -39,6 +39,7 @@ fn faults() {
     assert!(fault(8, 1, 0x1000).summary.starts_with("divided by zero"));
     assert!(fault(4, 1, 0x1000).summary.starts_with("ran into an instruction that is none"));
     assert!(fault(5, 1, 0x1000).summary.starts_with("ran into a breakpoint"));
+    assert!(fault(5, 0x80, 0).remedy.is_some_and(|remedy| remedy.contains("last words")));
     assert!(fault(SIGSEGV, 77, 0x1000).summary.contains("si_code 77"));
 }
 
