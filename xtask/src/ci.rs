@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{ebpf, guests, lint, talk, test};
+use crate::{apt, ebpf, guests, lint, talk, test};
+
+/// Real servers that live tests look at.
+const SERVERS: [&str; 2] = ["nginx-light", "nodejs"];
 
 /// A subcommand and what runs it.
 type Part = (&'static str, fn() -> Result<ExitCode>);
@@ -18,6 +21,10 @@ pub(crate) fn run() -> ExitCode {
         ("test", || test::run(&[])),
         ("guests", || guests::run(&guests::Options::two_at_a_time())),
     ];
+    // Without them those tests would only be skipped, aloud.
+    if let Err(error) = apt::install(&SERVERS) {
+        talk::problem(&format!("{error:#}"));
+    }
     let mut results = Vec::new();
     for (name, part) in parts {
         talk::heading(&format!("cargo xtask {name}"));

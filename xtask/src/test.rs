@@ -17,7 +17,7 @@ pub(crate) fn run(live_args: &[String]) -> Result<ExitCode> {
     let workload = build::workload(Build::Debug)?;
     let live = build::live_tests(Build::Debug)?;
     let paths =
-        [path_variable("OBSERVER_BIN", &observer), path_variable("OBSERVER_WORKLOAD", &workload)];
+        [path_variable("OBSERVER_BIN", &observer), path_variable("WORKLOAD_BIN", &workload)];
 
     // One failure does not hide the others: all of it runs.
     talk::step("unit and documentation tests");
@@ -32,7 +32,7 @@ pub(crate) fn run(live_args: &[String]) -> Result<ExitCode> {
     for target in rootless_targets()? {
         rootless.args(["--test", &target]);
     }
-    rootless.env("OBSERVER_BIN", &observer).env("OBSERVER_WORKLOAD", &workload);
+    rootless.env("OBSERVER_BIN", &observer).env("WORKLOAD_BIN", &workload);
     good &= process::status(&mut rootless)?.success();
 
     talk::step("live tests on this machine's kernel");

@@ -22,7 +22,7 @@ pub(super) struct Contents {
 pub(super) fn test_script(args: &[String]) -> String {
     let args: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
     format!(
-        "export OBSERVER_BIN=/bin/observer OBSERVER_WORKLOAD=/bin/workload OBSERVER_GUEST=1\n\
+        "export OBSERVER_BIN=/bin/observer WORKLOAD_BIN=/bin/workload OBSERVER_TEST_SLOW=4\n\
          exec /bin/live {}\n",
         args.join(" ")
     )

@@ -25,7 +25,7 @@ use qemu::Guest;
 use report::{KernelReport, Report};
 
 /// How long a guest may take unless told otherwise: many times what it does take.
-const LIMIT: Duration = Duration::from_mins(15);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// Options of `cargo xtask guests`.
 #[derive(Args, Default)]
