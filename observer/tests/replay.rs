@@ -43,7 +43,7 @@ fn one_recording() -> PathBuf {
 
 fn replayed(recording: &Recording) -> Vec<Event> {
     let names = [(0, "root".to_owned()), (65534, "nobody".to_owned())];
-    replay::events(recording, Users::fixed(names.into()))
+    replay::events(recording, Users::fixed(names.into())).expect("events")
 }
 
 #[test]
@@ -114,7 +114,9 @@ fn drains_change_nothing() {
         let mut at_once = recording.clone();
         let records: Vec<_> = recording.drains.iter().flat_map(|d| d.records.clone()).collect();
         let now_ns = recording.drains.iter().map(|drain| drain.now_ns).max().unwrap_or(0);
-        at_once.drains = vec![Drain { now_ns, records: records.clone(), losses: Vec::new() }];
+        let looks = recording.drains.iter().flat_map(|d| d.looks.clone()).collect();
+        at_once.drains =
+            vec![Drain { now_ns, records: records.clone(), looks, losses: Vec::new() }];
         assert_eq!(deaths(&replayed(&at_once)), expected, "{name}, all at once");
         at_once.drains[0].records.reverse();
         assert_eq!(deaths(&replayed(&at_once)), expected, "{name}, the other way round");

@@ -115,6 +115,13 @@ impl Live {
         Ok(())
     }
 
+    fn looked(&mut self, found: Result<Looked>) -> Vec<Event> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.look(&found);
+        }
+        self.pipeline.looked(found)
+    }
+
     fn watch_holders(&mut self) -> Result<()> {
         let holders = self.pipeline.port_holders();
         if holders != self.watched {
@@ -133,7 +140,7 @@ impl Live {
         }
         let mut events = self.pipeline.feed(&records, now);
         if let Some(found) = self.found.take() {
-            events.extend(self.pipeline.looked(found));
+            events.extend(self.looked(found));
         }
         self.start_look(now)?;
         self.watch_holders()?;
@@ -146,12 +153,12 @@ impl Live {
         let mut events = self.events()?;
         if let Some(running) = self.look.take() {
             let found = running.await.context("the look at all descriptors")?;
-            events.extend(self.pipeline.looked(found));
+            events.extend(self.looked(found));
         }
         // What was refused while that look ran.
         if let Some(look) = self.pipeline.look_wanted(0) {
             let iterator = self.kernel.open_holders(&look.ports)?;
-            events.extend(self.pipeline.looked(look.run(iterator)));
+            events.extend(self.looked(look.run(iterator)));
         }
         events.extend(self.pipeline.finish());
         Ok(events)

@@ -13,6 +13,7 @@ use crate::{
         recording::{Header, RecordingWriter},
     },
     logging,
+    pipeline::Looked,
 };
 
 /// A recording under way.
@@ -37,6 +38,19 @@ impl Recorder {
             writer.drain(now_ns)?;
             symbols.iter().try_for_each(|(address, name)| writer.symbol(*address, name))?;
             records.iter().try_for_each(|record| writer.record(record))?;
+            writer.flush()
+        });
+    }
+
+    /// Writes what a look has found.
+    pub fn look(&mut self, found: &Result<Looked>) {
+        // A recording without it would tell another story: then rather none.
+        let json = match found {
+            Ok(found) => serde_json::to_vec(found).map_err(io::Error::from),
+            Err(_) => Ok(Vec::new()),
+        };
+        self.write(|writer| {
+            writer.look(&json?)?;
             writer.flush()
         });
     }

@@ -1,18 +1,17 @@
 //! `observer replay`: a recording in place of the kernel. Needs no root.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use jiff::tz::TimeZone;
 
 use super::show::Show;
 use crate::{
     cli::ReplayArgs,
-    decode::{self, KernelEvent},
     enrich::{Enricher, Symbols, Users},
     error::status,
-    kernel::{clock::Clock, recording::Recording},
+    kernel::{clock::Clock, hooks, recording::Recording},
     logging,
     model::Event,
-    pipeline::Pipeline,
+    pipeline::{Looked, Pipeline, Ports},
     sinks::stdout::Reader,
 };
 
@@ -20,19 +19,13 @@ use crate::{
 pub fn run(args: &ReplayArgs) -> Result<u8> {
     let recording = Recording::read(&args.file)
         .with_context(|| format!("can't replay {}", args.file.display()))?;
-    let events = events(&recording, Users::fixed([].into()));
+    let events = events(&recording, Users::fixed([].into()))?;
     let mut show = Show::new(&args.show, TimeZone::system());
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let reader = runtime.block_on(show.events(&events))?;
     runtime.shutdown_background();
     if reader == Reader::There {
         logging::say(&show.summary());
-    }
-    let binds = binds(&recording);
-    if binds > 0 {
-        logging::say(&format!(
-            "observer: {binds} binds and listens are in the recording but not shown: who held what is not in it"
-        ));
     }
     if let Some(at) = recording.cut_at {
         logging::say(&format!("observer: the recording is cut off at byte {at}"));
@@ -41,32 +34,59 @@ pub fn run(args: &ReplayArgs) -> Result<u8> {
     Ok(status::DONE)
 }
 
-/// Records whose events need a look at the descriptors of living processes.
-fn binds(recording: &Recording) -> usize {
-    let records = recording.drains.iter().flat_map(|drain| &drain.records);
-    records.filter(|record| matches!(decode::decode(record), Ok(KernelEvent::Bind(_)))).count()
-}
-
 /// Everything that a live observer would have told, at the same moments.
-#[must_use]
-pub fn events(recording: &Recording, users: Users) -> Vec<Event> {
+pub fn events(recording: &Recording, users: Users) -> Result<Vec<Event>> {
     let header = &recording.header;
     let clock = Clock::fixed(header.boot_epoch_ns.into());
     let enricher = Enricher { users, clock };
     let symbols = Symbols::Recorded(recording.symbols.clone());
     let mut pipeline = Pipeline::new(header.host(), enricher, symbols);
     pipeline.set_exits_all(header.exits_all);
+    let attached =
+        |program| header.session.hooks.iter().any(|h| h.attached && h.program == program);
+    if [hooks::BINDS[0], hooks::BIND_CALLS[0]].iter().any(|hook| attached(hook.program)) {
+        pipeline.watch_ports(Ports::new(!attached(hooks::LISTEN_STOP)));
+    }
     let mut events = vec![pipeline.session(header.session.clone(), header.begin_ns)];
+    pipeline.look_wanted(header.begin_ns);
     let mut since_ns = header.begin_ns;
     for drain in &recording.drains {
-        while let Some(deadline_ns) = pipeline.deadline_ns().filter(|at| *at <= drain.now_ns) {
-            events.extend(pipeline.feed(&[], deadline_ns));
-        }
+        overdue(&mut pipeline, drain.now_ns, &mut events);
         events.extend(pipeline.feed(&drain.records, drain.now_ns));
+        for look in &drain.looks {
+            events.extend(pipeline.looked(looked(look)?));
+            pipeline.look_wanted(drain.now_ns);
+        }
+        pipeline.look_wanted(drain.now_ns);
         events.extend(drain.losses.iter().map(|loss| pipeline.loss(loss)));
         events.extend(pipeline.unreadable((since_ns, drain.now_ns)));
         since_ns = drain.now_ns;
     }
+    if recording.cut_at.is_some() {
+        // What waited for a look that was cut off is told without.
+        events.extend(pipeline.looked(Err(anyhow!("the recording is cut off"))));
+    }
     events.extend(pipeline.finish());
-    events
+    Ok(events)
+}
+
+/// Lets go of what had waited long enough before the next drain.
+fn overdue(pipeline: &mut Pipeline, now_ns: u64, events: &mut Vec<Event>) {
+    let mut last_ns = 0;
+    while let Some(deadline_ns) =
+        pipeline.deadline_ns().filter(|at| (last_ns + 1..=now_ns).contains(at))
+    {
+        events.extend(pipeline.feed(&[], deadline_ns));
+        pipeline.look_wanted(deadline_ns);
+        last_ns = deadline_ns;
+    }
+}
+
+/// What a recorded look had found; the inner error is that of the look.
+fn looked(json: &[u8]) -> Result<Result<Looked>> {
+    if json.is_empty() {
+        return Ok(Err(anyhow!("the look at all descriptors failed when this was recorded")));
+    }
+    let looked = serde_json::from_slice(json);
+    looked.map(Ok).context("the recording has looks at descriptors of another version of observer")
 }

@@ -3,6 +3,7 @@
 mod cursor;
 mod exit;
 mod oom;
+mod raw;
 mod socket;
 mod task;
 

@@ -6,9 +6,10 @@ use observer_common::socket::{
     BindRecord, CALL_BIND, HolderRecord, SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY,
     SocketRecord, UNIX_NAME,
 };
+use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use super::{DecodeError, Task, cursor::Cursor};
+use super::{DecodeError, Task, cursor::Cursor, raw};
 
 /// `AF_UNIX`.
 pub(super) const AF_UNIX: u16 = 1;
@@ -20,14 +21,14 @@ pub(super) const AF_INET6: u16 = 10;
 pub(super) const SOCK_DGRAM: u16 = 2;
 
 /// Where a socket is bound, or was asked to be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Endpoint {
     /// An address and a port.
     Inet(IpAddr, u16),
     /// A path in the file system.
-    Path(Vec<u8>),
+    Path(#[serde(with = "raw::bytes")] Vec<u8>),
     /// A name in the network namespace's table of abstract names.
-    Abstract(Vec<u8>),
+    Abstract(#[serde(with = "raw::bytes")] Vec<u8>),
     /// No address could be read, or none was given.
     Unknown,
 }
@@ -44,8 +45,8 @@ impl Endpoint {
 }
 
 /// A socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Socket(pub SocketRecord);
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Socket(#[serde(with = "raw")] pub SocketRecord);
 
 impl Socket {
     /// Where it is bound.
@@ -146,9 +147,10 @@ fn unix_name(bytes: &[u8]) -> Endpoint {
 }
 
 /// One descriptor of one process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Holder {
     /// The fixed part.
+    #[serde(with = "raw")]
     pub record: HolderRecord,
 }
 

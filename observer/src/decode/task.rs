@@ -6,18 +6,24 @@ use observer_common::task::{
     TASK_NO_MM, TaskRecord,
 };
 
-use super::{DecodeError, cursor::Cursor};
+use serde::{Deserialize, Serialize};
+
+use super::{DecodeError, cursor::Cursor, raw};
 
 /// A process, still in the kernel's terms.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
     /// The fixed part.
+    #[serde(with = "raw")]
     pub record: TaskRecord,
     /// Path of the executable; empty when unknown.
+    #[serde(with = "raw::bytes")]
     pub exe: Vec<u8>,
     /// Path of the cgroup, `/` for the root; empty when unknown.
+    #[serde(with = "raw::bytes")]
     pub cgroup: Vec<u8>,
     /// The arguments as they stood in memory, each ended by NUL.
+    #[serde(with = "raw::bytes")]
     pub args: Bytes,
 }
 

@@ -6,11 +6,12 @@
 use std::net::IpAddr;
 
 use observer_common::socket::{PROTOCOL_MPTCP, STATE_LISTEN, STATE_TIME_WAIT};
+use serde::{Deserialize, Serialize};
 
 use crate::decode::{Endpoint, Socket};
 
 /// The socket that was refused, and what it asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asker {
     /// The socket after the call.
     pub socket: Socket,

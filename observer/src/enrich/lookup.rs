@@ -1,6 +1,7 @@
 //! Answers "who is in the way" for binds that were refused: one snapshot, then a few files of `/proc`. Blocks.
 
 use std::{
+    borrow::Cow,
     fs,
     os::unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
     path::{Path, PathBuf},
@@ -8,6 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use observer_common::socket::{STATE_CLOSE, STATE_LISTEN, STATE_TIME_WAIT};
+use serde::{Deserialize, Serialize};
 
 use super::{
     conflict::{Asker, addresses_meet, conflicts},
@@ -18,7 +20,7 @@ use super::{
 use crate::decode::{Endpoint, Holder, Socket, TaskId};
 
 /// A refused bind or listen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Question {
     /// What was asked, on which socket.
     pub asker: Asker,
@@ -43,7 +45,7 @@ impl Question {
 }
 
 /// What was found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Answer {
     /// When the look-up began.
     pub began_ns: u64,
@@ -89,7 +91,7 @@ impl Answer {
 }
 
 /// A socket in the way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Found {
     /// The socket.
     pub socket: Socket,
@@ -98,14 +100,14 @@ pub struct Found {
 }
 
 /// What lies at a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PathFile {
     /// Nothing, by now.
     Gone,
     /// The file of a socket: its inode, its owner, and when it was made.
     Socket(u64, u32, Option<Timestamp>),
     /// Something else, in words.
-    Other(&'static str),
+    Other(Cow<'static, str>),
     /// It can't be looked at: the process's folder is out of reach.
     Unreachable,
 }
@@ -208,9 +210,9 @@ fn look_at(pid: u32, path: &[u8]) -> PathFile {
             let made = Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or(0));
             PathFile::Socket(meta.ino(), meta.uid(), made.ok())
         }
-        Ok(meta) if meta.is_dir() => PathFile::Other("a folder"),
-        Ok(meta) if meta.is_symlink() => PathFile::Other("a symbolic link"),
-        Ok(_) => PathFile::Other("a file"),
+        Ok(meta) if meta.is_dir() => PathFile::Other("a folder".into()),
+        Ok(meta) if meta.is_symlink() => PathFile::Other("a symbolic link".into()),
+        Ok(_) => PathFile::Other("a file".into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => PathFile::Gone,
         Err(_) => PathFile::Unreachable,
     }

@@ -10,12 +10,13 @@ use std::{
 use bytes::Bytes;
 use observer_common::task::{COMM_LEN, TASK_NO_ARGS, TaskRecord};
 use procfs::process::Process as ProcProcess;
+use serde::{Deserialize, Serialize};
 use zerocopy::FromZeros;
 
 use crate::decode::{Task, TaskId};
 
 /// A process, with what only `/proc` knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Living {
     /// The process.
     pub task: Task,

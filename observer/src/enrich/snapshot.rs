@@ -3,6 +3,7 @@
 use std::{collections::HashMap, io::Read};
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     decode::{Holder, Socket, TaskId, decode_holders},
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// A socket and the processes that share it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Held {
     /// The socket.
     pub socket: Socket,
@@ -19,7 +20,7 @@ pub struct Held {
 }
 
 /// Everything one pass has seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// When the pass began: nanoseconds of `CLOCK_BOOTTIME`.
     pub began_ns: u64,

@@ -100,6 +100,9 @@ pub const OOM_END: Hook = Hook {
     without: "see oom_begin",
 };
 
+/// The program that tells the end of a listener.
+pub const LISTEN_STOP: &str = "listen_stop";
+
 /// Refused binds and listens, new servers and the ends of listeners, where BPF trampolines work. The first one tells
 /// whether they do.
 pub const BINDS: [Hook; 8] = [
@@ -111,7 +114,7 @@ pub const BINDS: [Hook; 8] = [
     bind("listen_unix", Attach::Fexit("unix_listen")),
     bind("listen_mptcp", Attach::Fexit("mptcp_listen")),
     Hook {
-        program: "listen_stop",
+        program: LISTEN_STOP,
         attach: Attach::Fentry("inet_csk_listen_stop"),
         purpose: "end of a listening socket",
         without: "a port that a living process gave up is noticed by a look a second, when looks are cheap",

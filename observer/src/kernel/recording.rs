@@ -3,7 +3,7 @@
 //! A line of text that names the format, the length of a header and the header in JSON; then entries, each a length, a
 //! tag and its bytes, in little-endian. Records stay raw: a recording shows what this build makes of what a kernel
 //! said, and so it can be read only by programs of the same ABI. What isn't in the records but only in the machine that
-//! ran them (names of kernel functions, losses) has tags of its own.
+//! ran them (names of kernel functions, looks at descriptors, losses) has tags of its own.
 
 use std::{
     collections::HashMap,
@@ -31,6 +31,8 @@ const RECORD: u32 = 2;
 const SYMBOL: u32 = 3;
 /// A [`Loss`] in JSON.
 const LOSS: u32 = 4;
+/// What a look at all descriptors has found, in JSON of the pipeline's; nothing when the look failed.
+const LOOK: u32 = 5;
 
 /// What a reader must know that the records don't say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,6 +91,8 @@ pub struct Drain {
     pub now_ns: u64,
     /// The records.
     pub records: Vec<Bytes>,
+    /// What looks at all descriptors, over by then, had found: JSON, or nothing where one failed.
+    pub looks: Vec<Bytes>,
     /// What was found to be lost then.
     pub losses: Vec<Loss>,
 }
@@ -178,6 +182,7 @@ impl Recording {
                 let address = bytes.try_get_u64_le().ok()?;
                 self.symbols.insert(address, String::from_utf8_lossy(&bytes).into_owned());
             }
+            LOOK => self.drains.last_mut()?.looks.push(bytes),
             LOSS => self.drains.last_mut()?.losses.push(serde_json::from_slice(&bytes).ok()?),
             // Of a later observer with the same records: what is known of them still holds.
             _ => {}
@@ -218,6 +223,11 @@ impl<W: Write> RecordingWriter<W> {
     /// A record of the drain that began last.
     pub fn record(&mut self, record: &[u8]) -> io::Result<()> {
         self.entry(RECORD, &[record])
+    }
+
+    /// What a look has found that was over in the drain that began last.
+    pub fn look(&mut self, json: &[u8]) -> io::Result<()> {
+        self.entry(LOOK, &[json])
     }
 
     /// A loss that was found in the drain that began last.
@@ -288,6 +298,7 @@ mod tests {
         writer.record(b"").expect("written");
         writer.drain(20).expect("written");
         writer.loss(&loss()).expect("written");
+        writer.look(b"{}").expect("written");
         bytes
     }
 
@@ -306,6 +317,7 @@ mod tests {
         let [first, second] = &recording.drains[..] else { panic!("two drains") };
         assert_eq!((first.now_ns, &first.records[..]), (10, &["one".into(), Bytes::new()][..]));
         assert_eq!((second.now_ns, &second.losses[..]), (20, &[loss()][..]));
+        assert_eq!((first.looks.len(), &second.looks[..]), (0, &["{}".into()][..]));
     }
 
     #[test]
@@ -316,7 +328,7 @@ mod tests {
         let recording = Recording::parse(torn.into()).expect("a recording");
         assert!(recording.cut_at.is_some_and(|at| at < len));
         assert_eq!(recording.drains.len(), 2);
-        assert_eq!(recording.drains[1].losses, []);
+        assert_eq!(recording.drains[1].looks.len(), 0);
     }
 
     #[test]

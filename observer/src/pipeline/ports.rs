@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     decode::{self, Bind, Endpoint, Exit, TaskId},
@@ -63,7 +64,8 @@ pub struct Look {
     known: HashMap<u64, decode::Socket>,
 }
 
-/// What a look has found.
+/// What a look has found; recordings keep it in JSON.
+#[derive(Serialize, Deserialize)]
 pub struct Looked {
     snapshot: Snapshot,
     answers: Vec<(Question, Answer)>,

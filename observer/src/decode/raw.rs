@@ -1,0 +1,78 @@
+//! Kernel records inside JSON: in hexadecimal, for recordings of what was found besides the rings.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::model::hex;
+
+/// A record's bytes.
+pub(crate) fn serialize<T, S>(record: &T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: IntoBytes + Immutable,
+    S: Serializer,
+{
+    hex(record.as_bytes()).serialize(serializer)
+}
+
+/// The record; an error when it has another length.
+pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromBytes,
+    D: Deserializer<'de>,
+{
+    let bytes = unhex(&String::deserialize(deserializer)?);
+    let record = bytes.and_then(|bytes| T::read_from_bytes(&bytes).ok());
+    record.ok_or_else(|| D::Error::custom("not a record of this version"))
+}
+
+/// Bytes of any length.
+pub(crate) mod bytes {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, hex, unhex};
+    use serde::de::Error as _;
+
+    /// In hexadecimal.
+    pub(crate) fn serialize<T, S>(bytes: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: AsRef<[u8]>,
+        S: Serializer,
+    {
+        hex(bytes.as_ref()).serialize(serializer)
+    }
+
+    /// Back again.
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: From<Vec<u8>>,
+        D: Deserializer<'de>,
+    {
+        let bytes = unhex(&String::deserialize(deserializer)?);
+        bytes.map(T::from).ok_or_else(|| D::Error::custom("not hexadecimal"))
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unhex;
+    use crate::decode::{Task, samples::task};
+
+    #[test]
+    fn there_and_back() {
+        assert_eq!(unhex("00fF7f"), Some(vec![0, 255, 127]));
+        assert_eq!(unhex("0"), None);
+        assert_eq!(unhex("0g"), None);
+        let text = serde_json::to_string(&task(20)).expect("JSON");
+        let back: Task = serde_json::from_str(&text).expect("a task");
+        assert_eq!(format!("{back:?}"), format!("{:?}", task(20)));
+        assert!(
+            serde_json::from_str::<Task>(&text.replacen("\"record\":\"", "\"record\":\"00", 1))
+                .is_err()
+        );
+    }
+}
