@@ -31,6 +31,9 @@ use crate::{
 const SOCK_DGRAM: u16 = 2;
 const IPPROTO_TCP: u16 = 6;
 
+/// `sizeof(struct sockaddr_in6)`: read when the whole room can't be, since an address may end a page.
+const SHORT: u32 = 28;
+
 /// Where the address asked for lies.
 #[derive(Clone, Copy)]
 enum Asked {
@@ -227,8 +230,6 @@ fn report(call: u16, slot: u32, sk: *const u8, result: i32, asked: Asked, inode:
 #[inline(always)]
 unsafe fn read_asked(to: *mut [u8; SOCKADDR], asked: Asked) -> u16 {
     let clamp = |len: u32| if len > SOCKADDR as u32 { SOCKADDR as u32 } else { len };
-    // The whole room is read where that works, and else only an IPv6 address's worth: an address may end a page.
-    const SHORT: u32 = 28;
     // SAFETY: the caller gave room; the helpers check the address.
     unsafe {
         match asked {

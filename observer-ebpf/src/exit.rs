@@ -50,7 +50,7 @@ pub(crate) fn exit(ctx: BtfTracePointContext) -> i32 {
 #[fentry(function = "taskstats_exit")]
 pub(crate) fn exit_early(ctx: FEntryContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
-    if ctx.arg::<u64>(1) & 0xff == 0 {
+    if !is_true(ctx.arg(1)) {
         return 0;
     }
     died(&ctx, task, SLOT_EXIT);
@@ -73,10 +73,16 @@ pub(crate) fn exit_again(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// A `bool` argument: only its lowest byte counts.
+#[inline(always)]
+fn is_true(argument: u64) -> bool {
+    argument as u8 != 0
+}
+
 #[inline(always)]
 fn group_dead(ctx: &BtfTracePointContext, task: *const u8) -> bool {
     if EXIT_HAS_GROUP_DEAD.load() == 1 {
-        return ctx.arg::<u64>(1) & 0xff != 0;
+        return is_true(ctx.arg(1));
     }
     let signal: *const u8 = field::<Direct, _>(task, &TASK_SIGNAL);
     field::<Direct, u32>(signal, &SIGNAL_LIVE) == 0

@@ -4,6 +4,24 @@
 //! everything that is shared. A program must never delay the path that it sits on: each returns at its first reason to.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "a call between BPF functions loses what the verifier knows of their arguments on older kernels"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the helpers and the records have their own widths, and a checked conversion would need a panic"
+)]
+#![expect(
+    clippy::cast_ptr_alignment,
+    clippy::no_mangle_with_rust_abi,
+    reason = "records lie at multiples of 8 in scratch memory that is aligned to 8; the kernel calls an iterator with one argument in one register"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros call each program with its context by value"
+)]
 
 mod bind;
 mod exit;

@@ -22,8 +22,6 @@ crate::tests![
     itself,
     itself_and_gone,
     a_holder_that_is_gone_by_now,
-    asked_again_right_after_a_sharer_died,
-    asked_again_right_after_a_unix_holder_died,
     old_connections_of_a_server_without_reuseaddr,
     listen_refused_after_the_bind_went_well,
     time_wait,
@@ -60,7 +58,7 @@ fn refused_under(mut observer: Observer, words: &[&str]) -> Value {
     event.clone()
 }
 
-fn pids(holders: &Value) -> Vec<u64> {
+pub(crate) fn pids(holders: &Value) -> Vec<u64> {
     let holders = holders.as_array().expect("holders");
     let mut pids: Vec<_> =
         holders.iter().filter_map(|holder| holder["process"]["pid"].as_u64()).collect();
@@ -272,48 +270,6 @@ fn a_holder_that_is_gone_by_now() {
     assert_eq!(*named, json!(holder), "{event:#}");
 }
 
-/// Refused twice at once, with something done in between: the second event. It has to be true
-/// of its own moment, however near to the first.
-fn refused_again(mut observer: Observer, words: &[&str], between: impl FnOnce()) -> Value {
-    let ask = |observer: &mut Observer| {
-        let (workload, ended) = run(words);
-        assert_eq!(ended.code(), Some(0), "{words:?} was not refused");
-        let pid = workload.pid();
-        observer.wait_for("the refusal", |event| {
-            event["kind"] == "bind" && event["process"]["pid"] == pid
-        })
-    };
-    ask(&mut observer);
-    between();
-    let event = ask(&mut observer);
-    observer.stop();
-    event
-}
-
-fn asked_again_right_after_a_sharer_died() {
-    let observer = Observer::tail(&[]);
-    let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
-    let (address, child) =
-        (format!("127.0.0.1:{}", parent.value("port")), parent.pid_of("child_pid"));
-    let event = refused_again(observer, &["bind", "1", "tcp", &address], || {
-        parent.signal(libc::SIGKILL);
-        parent.wait();
-    });
-    assert_eq!(pids(&event["holders"]), [u64::from(child)], "the parent is dead: {event:#}");
-}
-
-fn asked_again_right_after_a_unix_holder_died() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("socket").display().to_string();
-    let observer = Observer::tail(&[]);
-    let mut holder = Workload::start_ready(["hold", "unix", &path]);
-    let event = refused_again(observer, &["bind", "1", "unix", &path], || {
-        holder.signal(libc::SIGKILL);
-        holder.wait();
-    });
-    assert_nobody(&event, "stale_socket_file");
-}
-
 /// `SO_REUSEADDR` helps only where the connections had it too.
 fn old_connections_of_a_server_without_reuseaddr() {
     let (mut gone, _) = run(["time-wait", "127.0.0.1:0", "plain"]);
@@ -351,7 +307,7 @@ fn listen_refused_after_the_bind_went_well() {
 }
 
 /// Nobody holds it, and that is what is said.
-fn assert_nobody(event: &Value, cause: &str) {
+pub(crate) fn assert_nobody(event: &Value, cause: &str) {
     assert_has(event, &json!({"holders": [], "cause": {"type": cause}}));
 }
 

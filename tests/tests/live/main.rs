@@ -6,6 +6,7 @@
 //! each with its reason, and their number is said on standard error.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod again;
 mod bind;
 mod cause;
 mod doctor;
@@ -43,13 +44,14 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 12] = [
+const FAMILIES: [(&str, &[Test]); 13] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
     ("senders", senders::TESTS),
     ("oom", oom::TESTS),
     ("bind", bind::TESTS),
+    ("again", again::TESTS),
     ("ports", ports::TESTS),
     ("servers", servers::TESTS),
     ("enrich", enrich::TESTS),
