@@ -15,6 +15,18 @@ use crate::{process, talk, workspace};
 const TARGET: &str = "bpfel-unknown-none";
 const PACKAGE: &str = "observer-ebpf";
 
+/// Lints of userspace that would make a program worse: old verifiers want everything inlined and values cut to size
+/// rather than checked, ring entries are byte arrays with typed heads, and entry points take their context by value.
+const UNFIT: [&str; 7] = [
+    "inline_always",
+    "cast_possible_truncation",
+    "cast_possible_wrap",
+    "cast_ptr_alignment",
+    "cast_sign_loss",
+    "needless_pass_by_value",
+    "verbose_bit_mask",
+];
+
 /// Compiles the eBPF crate and gives the file, with DWARF still in it.
 pub(super) fn build(rust_src: &RustSrc, linker: &Linker, locked: bool) -> Result<PathBuf> {
     let target_dir = workspace::target().join("ebpf");
@@ -37,7 +49,8 @@ pub(super) fn clippy(rust_src: &RustSrc, linker: &Linker) -> Result<()> {
             .args(["clippy", "--quiet", "--package", PACKAGE, "--bins", "--profile", "ebpf"])
             .args(["-Z", "build-std=core", "--target", TARGET, "--target-dir"])
             .arg(workspace::target().join("ebpf"))
-            .args(["--", "-D", "warnings"]),
+            .args(["--", "-D", "warnings"])
+            .args(UNFIT.map(|lint| format!("-Aclippy::{lint}"))),
     )
 }
 
