@@ -19,7 +19,7 @@ pub(crate) fn run() -> ExitCode {
         ("lint", || Ok(lint::run())),
         ("ebpf --check", ebpf::check),
         ("test", || test::run(&[])),
-        ("guests", || guests::run(&guests::Options::two_at_a_time())),
+        ("guests", || guests::run(&guests::Options::every_kernel_loads())),
     ];
     // Without them those tests would only be skipped, aloud.
     if let Err(error) = apt::install(&SERVERS) {

@@ -54,9 +54,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// All kernels, all tests, in little more than half the time.
-    pub(crate) fn two_at_a_time() -> Self {
-        Self { jobs: Some(2), ..Self::default() }
+    /// Every kernel loads and attaches the programs. The tests' own time-outs are no match yet for emulation on a busy
+    /// machine, where they pass on one run and not on the next: those are for `cargo xtask guests`, by hand.
+    pub(crate) fn every_kernel_loads() -> Self {
+        Self { exec: Some("/bin/observer doctor".to_owned()), jobs: Some(2), ..Self::default() }
     }
 }
 
