@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     cli::{Format, ShowArgs},
-    model::{Body, Event, Kind},
+    model::{Body, Event, Kind, human::count},
     sinks::{
         stdout::{Output, Reader},
         style::Palette,
@@ -86,7 +86,6 @@ impl<'a> Show<'a> {
     #[must_use]
     pub fn summary(&self) -> String {
         let shown = |kind| self.shown.get(&kind).copied().unwrap_or(0);
-        let count = |n: u64, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
         let unshown = match self.unshown {
             0 => String::new(),
             n => format!(" at most {} not shown, since nobody read on;", count(n as u64, "event")),

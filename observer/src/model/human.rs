@@ -58,9 +58,22 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// `1 death`, `2 deaths`.
+#[must_use]
+pub fn count(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{size, span};
+    use super::{count, size, span};
+
+    #[test]
+    fn counts() {
+        assert_eq!(count(0, "record"), "0 records");
+        assert_eq!(count(1, "OOM kill"), "1 OOM kill");
+        assert_eq!(count(2, "death"), "2 deaths");
+    }
 
     #[test]
     fn sizes() {

@@ -87,11 +87,15 @@ pub(super) fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause
         let mut cause = Cause::new(
             CauseType::Closing,
             format!(
-                "nobody serves it; {open_count} connections of a former server are not fully closed"
+                "nobody serves it; {} of a former server not fully closed yet",
+                human::count(open_count as u64, "connection")
             ),
             Confidence::Certain,
         )
-        .because(format!("{open_count} connections on this port belong to no process any more"))
+        .because(format!(
+            "no process holds what is on this port: {}",
+            human::count(open_count as u64, "connection")
+        ))
         .with_remedy("wait, or set SO_REUSEADDR before bind");
         cause.connections = Some(open_count as u64);
         cause
@@ -99,12 +103,22 @@ pub(super) fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause
         let last = waiting.map(|row| row.timer_seconds).fold(0.0, f64::max);
         let mut cause = Cause::new(
             CauseType::TimeWait,
-            format!("nobody serves it; {waiting_count} closed connections wait in TIME_WAIT, at most {} more", human::span(last)),
+            format!(
+                "nobody serves it; {} in TIME_WAIT, at most {} more",
+                human::count(waiting_count as u64, "closed connection"),
+                human::span(last)
+            ),
             Confidence::Certain,
         )
-        .because(format!("{waiting_count} connections on this port are in TIME_WAIT, and no socket is in the way"))
+        .because(format!(
+            "no socket is in the way, only {} in TIME_WAIT",
+            human::count(waiting_count as u64, "connection")
+        ))
         .with_remedy(&if bind.socket.reuseaddr() {
-            format!("wait {}: the former server should have set SO_REUSEADDR too", human::span(last))
+            format!(
+                "wait {}: the former server should have set SO_REUSEADDR too",
+                human::span(last)
+            )
         } else {
             "set SO_REUSEADDR before bind, as servers should, or wait".to_owned()
         });

@@ -153,7 +153,10 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
     }
     let waiting = answer.waiting();
     if waiting > 0 && !bind.socket.reuseaddr() {
-        cause.evidence.push(format!("{waiting} connections in TIME_WAIT are in the way as well"));
+        cause.evidence.push(format!(
+            "in the way as well: {} in TIME_WAIT",
+            human::count(waiting as u64, "connection")
+        ));
         cause.connections = Some(waiting as u64);
     }
     cause.with_remedy(&remedy(&bind.asked, first, holders))
