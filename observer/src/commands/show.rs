@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
 
 use crate::{
@@ -63,11 +63,13 @@ impl<'a> Show<'a> {
         }
         self.unshown += lines.len();
         for line in &lines {
-            if self.output.write(line).await? == Reader::Gone {
+            if self.output.write(line).await.context("can't write to standard output")?
+                == Reader::Gone
+            {
                 return Ok(Reader::Gone);
             }
         }
-        let reader = self.output.flush().await?;
+        let reader = self.output.flush().await.context("can't write to standard output")?;
         self.unshown -= lines.len();
         for (kind, count) in batch {
             *self.shown.entry(kind).or_default() += count;

@@ -64,6 +64,8 @@ pub const EXIT_AGAIN: Hook = Hook {
     purpose: "deaths that the first program was skipped for",
     without: "a death may be lost when a thread is preempted inside the first program; it is counted",
 };
+/// The programs that report deaths: one is lost only when every attached one of these was skipped.
+pub const DEATHS: [&str; 3] = [EXIT.program, EXIT_EARLY.program, EXIT_AGAIN.program];
 /// Who sent the signal.
 pub const SIGNAL: Hook = Hook {
     program: "signal",

@@ -261,7 +261,7 @@ impl Kernel {
     pub fn skipped_exits(&self) -> u64 {
         self.attached
             .iter()
-            .filter(|a| a.refused.is_none() && a.hook.purpose.starts_with("deaths"))
+            .filter(|a| a.refused.is_none() && hooks::DEATHS.contains(&a.hook.program))
             .filter_map(|a| self.recursion_misses(a.hook.program))
             .min()
             .unwrap_or(0)
