@@ -106,10 +106,8 @@ record! {
 }
 
 record! {
-    /// One descriptor of one process: what the `task_file` iterator yields.
+    /// Who has a descriptor of a socket.
     pub struct HolderRecord {
-        /// The socket.
-        pub socket: SocketRecord,
         /// The holder's start time, as in [`crate::task::TaskRecord`].
         pub start_time_ns: u64,
         /// The holder's process id.
@@ -126,5 +124,15 @@ record! {
         pub reserved: u32,
         /// The holder's name.
         pub comm: [u8; COMM_LEN],
+    } size 48
+}
+
+record! {
+    /// One descriptor of one process: what the `task_file` iterator yields.
+    pub struct HeldRecord {
+        /// The socket.
+        pub socket: SocketRecord,
+        /// Its holder.
+        pub holder: HolderRecord,
     } size 232
 }

@@ -158,7 +158,7 @@ fn call() -> Option<(*const u8, u64, u32)> {
 #[inline(always)]
 fn outcome(call: u16, slot: u32, socket: *const u8, result: i32, asked: Asked) {
     let Some(sk) = pointer::<Probe>(socket, &SOCKET_SK) else { return };
-    let family = family(sk);
+    let family = family::<Probe>(sk);
     if family != AF_INET && family != AF_INET6 && family != AF_UNIX {
         return;
     }
@@ -171,7 +171,7 @@ fn outcome(call: u16, slot: u32, socket: *const u8, result: i32, asked: Asked) {
     if is_subflow(sk) {
         return;
     }
-    let inode = pointer::<Probe>(socket, &SOCKET_FILE).map_or(0, inode);
+    let inode = pointer::<Probe>(socket, &SOCKET_FILE).map_or(0, inode::<Probe>);
     report(call, slot, sk, result, asked, inode);
 }
 
@@ -218,7 +218,7 @@ fn report(call: u16, slot: u32, sk: *const u8, result: i32, asked: Asked, inode:
         (*record).call = call;
         (*record).result = result;
         (*record).asked_len = read_asked(&raw mut (*record).asked, asked);
-        capture_socket(&raw mut (*record).socket, sk);
+        capture_socket::<Probe>(&raw mut (*record).socket, sk);
         (*record).socket.inode = inode;
     }
     capture::<Probe>(writer, current(), ARGS_MAX);

@@ -7,14 +7,14 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::seq_file, helpers::generated as helpers};
 use observer_common::{
     loss::SLOT_HOLDERS,
-    socket::{HolderRecord, STATE_CLOSE, STATE_LISTEN},
+    socket::{HeldRecord, STATE_CLOSE, STATE_LISTEN},
     task::{TASK_EXITING, TASK_FORKED},
 };
 
 use crate::{
     fields::{
-        Direct, FILE_PRIVATE, Probe, SK_NUM, SK_STATE, SK_TYPE, SOCKET_SK, TASK_FLAGS, TASK_LEADER,
-        TASK_PARENT, TASK_START, TASK_TGID, UNIX_ADDR, field, pointer, try_field,
+        Access, Direct, FILE_PRIVATE, Probe, SK_NUM, SK_STATE, SK_TYPE, SOCKET_SK, TASK_FLAGS,
+        TASK_LEADER, TASK_PARENT, TASK_START, TASK_TGID, UNIX_ADDR, field, pointer, try_field,
     },
     maps::PORTS_WANTED,
     scratch::Writer,
@@ -39,41 +39,59 @@ struct Meta {
     seq: *mut seq_file,
 }
 
+/// Typed: every field of the socket is a plain load. Linux 5.11 and later.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 fn holders(ctx: *mut c_void) -> i32 {
+    let Some((seq, task, fd, file)) = arguments(ctx) else { return 0 };
+    // SAFETY: the iterator hands over a file; the helper answers NULL for one that is no socket.
+    let socket = unsafe { helpers::bpf_sock_from_file(file.cast_mut().cast()) };
+    if let Some(sk) = pointer::<Direct>(socket.cast_const().cast(), &SOCKET_SK)
+        && wanted::<Direct>(sk)
+    {
+        write::<Direct>(seq, task, fd, file, sk);
+    }
+    0
+}
+
+/// The same for kernels without `bpf_sock_from_file`: a probe for each field.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+fn holders_by_probe(ctx: *mut c_void) -> i32 {
+    let Some((seq, task, fd, file)) = arguments(ctx) else { return 0 };
+    if is_socket(file)
+        && let Some(socket) = pointer::<Probe>(file, &FILE_PRIVATE)
+        && let Some(sk) = pointer::<Probe>(socket, &SOCKET_SK)
+        && wanted::<Probe>(sk)
+    {
+        write::<Probe>(seq, task, fd, file, sk);
+    }
+    0
+}
+
+#[inline(always)]
+fn arguments(ctx: *mut c_void) -> Option<(*mut seq_file, *const u8, u32, *const u8)> {
     // SAFETY: the kernel hands an iterator program this context; the last call has no task.
     let (seq, task, fd, file) = unsafe {
         let ctx = &*ctx.cast::<Context>();
         (core::ptr::read_volatile(&raw const (*ctx.meta).seq), ctx.task, ctx.fd, ctx.file)
     };
-    if task.is_null() || file.is_null() || !is_socket(file) {
-        return 0;
-    }
-    let Some(sk) =
-        pointer::<Probe>(file, &FILE_PRIVATE).and_then(|s| pointer::<Probe>(s, &SOCKET_SK))
-    else {
-        return 0;
-    };
-    if wanted(sk) {
-        write(seq, task, fd, file, sk);
-    }
-    0
+    if task.is_null() || file.is_null() { None } else { Some((seq, task, fd, file)) }
 }
 
 /// Sockets that somebody may want to serve with, and every socket on a contested port.
 #[inline(always)]
-fn wanted(sk: *const u8) -> bool {
-    let state = try_field::<Probe, u8>(sk, &SK_STATE).unwrap_or(0);
-    let datagram = try_field::<Probe, u16>(sk, &SK_TYPE).unwrap_or(0) == SOCK_DGRAM;
-    match family(sk) {
+fn wanted<A: Access>(sk: *const u8) -> bool {
+    let state = try_field::<A, u8>(sk, &SK_STATE).unwrap_or(0);
+    let datagram = try_field::<A, u16>(sk, &SK_TYPE).unwrap_or(0) == SOCK_DGRAM;
+    match family::<A>(sk) {
         AF_UNIX => {
             // An accepted connection has its listener's name; only the listener is in the way.
-            pointer::<Probe>(sk, &UNIX_ADDR).is_some()
-                && (datagram || state == STATE_LISTEN || state == STATE_CLOSE)
+            (datagram || state == STATE_LISTEN || state == STATE_CLOSE)
+                && pointer::<Probe>(sk, &UNIX_ADDR).is_some()
         }
         AF_INET | AF_INET6 => {
-            let port = try_field::<Probe, u16>(sk, &SK_NUM).unwrap_or(0);
+            let port = try_field::<A, u16>(sk, &SK_NUM).unwrap_or(0);
             port != 0
                 && (datagram || state == STATE_LISTEN || state == STATE_CLOSE || contested(port))
         }
@@ -87,9 +105,9 @@ fn contested(port: u16) -> bool {
 }
 
 #[inline(always)]
-fn write(seq: *mut seq_file, task: *const u8, fd: u32, file: *const u8, sk: *const u8) {
+fn write<A: Access>(seq: *mut seq_file, task: *const u8, fd: u32, file: *const u8, sk: *const u8) {
     let Some(writer) = Writer::start(SLOT_HOLDERS) else { return };
-    let record = writer.fixed::<HolderRecord>();
+    let record = writer.fixed::<HeldRecord>();
     let leader: *const u8 = field::<Direct, _>(task, &TASK_LEADER);
     let parent: *const u8 = field::<Direct, _>(task, &TASK_PARENT);
     let task_flags: u32 = field::<Direct, _>(task, &TASK_FLAGS);
@@ -102,16 +120,16 @@ fn write(seq: *mut seq_file, task: *const u8, fd: u32, file: *const u8, sk: *con
     }
     // SAFETY: `fixed` gave room for the record, every field is written, and the helper copies exactly its size.
     unsafe {
-        capture(&raw mut (*record).socket, sk);
-        (*record).socket.inode = inode(file);
-        (*record).start_time_ns = field::<Direct, _>(leader, &TASK_START);
-        (*record).tgid = field::<Direct, _>(task, &TASK_TGID);
-        (*record).fd = fd;
-        (*record).ppid = field::<Direct, _>(parent, &TASK_TGID);
-        (*record).uid = uid::<Direct>(task);
-        (*record).flags = flags;
-        (*record).reserved = 0;
-        (*record).comm = comm::<Direct>(leader);
-        helpers::bpf_seq_write(seq, record.cast(), size_of::<HolderRecord>() as u32);
+        capture::<A>(&raw mut (*record).socket, sk);
+        (*record).socket.inode = inode::<Direct>(file);
+        (*record).holder.start_time_ns = field::<Direct, _>(leader, &TASK_START);
+        (*record).holder.tgid = field::<Direct, _>(task, &TASK_TGID);
+        (*record).holder.fd = fd;
+        (*record).holder.ppid = field::<Direct, _>(parent, &TASK_TGID);
+        (*record).holder.uid = uid::<Direct>(task);
+        (*record).holder.flags = flags;
+        (*record).holder.reserved = 0;
+        (*record).holder.comm = comm::<Direct>(leader);
+        helpers::bpf_seq_write(seq, record.cast(), size_of::<HeldRecord>() as u32);
     }
 }

@@ -32,46 +32,46 @@ pub(crate) fn is_socket(file: *const u8) -> bool {
 
 /// Inode number of a file.
 #[inline(always)]
-pub(crate) fn inode(file: *const u8) -> u64 {
-    pointer::<Probe>(file, &FILE_INODE)
-        .and_then(|inode| try_field::<Probe, u64>(inode, &INODE_INO))
+pub(crate) fn inode<A: Access>(file: *const u8) -> u64 {
+    pointer::<A>(file, &FILE_INODE)
+        .and_then(|inode| try_field::<A, u64>(inode, &INODE_INO))
         .unwrap_or(0)
 }
 
 /// Family of a socket.
 #[inline(always)]
-pub(crate) fn family(sk: *const u8) -> u16 {
-    try_field::<Probe, u16>(sk, &SK_FAMILY).unwrap_or(0)
+pub(crate) fn family<A: Access>(sk: *const u8) -> u16 {
+    try_field::<A, u16>(sk, &SK_FAMILY).unwrap_or(0)
 }
 
-/// Fills a record; everything but `inode`.
+/// Fills a record; everything but `inode`. `A` must fit a `struct sock`; what lies behind it is probed.
 ///
 /// # Safety
 /// `record` must point to room for a record.
 #[inline(always)]
-pub(crate) unsafe fn capture(record: *mut SocketRecord, sk: *const u8) {
-    let family = family(sk);
-    let state = try_field::<Probe, u8>(sk, &SK_STATE).unwrap_or(0);
+pub(crate) unsafe fn capture<A: Access>(record: *mut SocketRecord, sk: *const u8) {
+    let family = family::<A>(sk);
+    let state = try_field::<A, u8>(sk, &SK_STATE).unwrap_or(0);
     // SAFETY: the caller gave room; every field but `inode` is written.
     unsafe {
         (*record).sk = sk as u64;
-        (*record).netns = pointer::<Probe>(sk, &SK_NET)
-            .and_then(|net| try_field::<Probe, u32>(net, &NET_INUM))
+        (*record).netns = pointer::<A>(sk, &SK_NET)
+            .and_then(|net| try_field::<A, u32>(net, &NET_INUM))
             .unwrap_or(0);
-        (*record).device = try_field::<Probe, u32>(sk, &SK_DEVICE).unwrap_or(0);
-        (*record).uid = try_field::<Probe, u32>(sk, &SK_UID).unwrap_or(u32::MAX);
+        (*record).device = try_field::<A, u32>(sk, &SK_DEVICE).unwrap_or(0);
+        (*record).uid = try_field::<A, u32>(sk, &SK_UID).unwrap_or(u32::MAX);
         (*record).backlog = if state == STATE_LISTEN {
-            try_field::<Probe, u32>(sk, &SK_BACKLOG).unwrap_or(0)
+            try_field::<A, u32>(sk, &SK_BACKLOG).unwrap_or(0)
         } else {
             0
         };
         (*record).family = family;
-        (*record).kind = try_field::<Probe, u16>(sk, &SK_TYPE).unwrap_or(0);
-        (*record).protocol = try_field::<Probe, u16>(sk, &SK_PROTOCOL).unwrap_or(0);
+        (*record).kind = try_field::<A, u16>(sk, &SK_TYPE).unwrap_or(0);
+        (*record).protocol = try_field::<A, u16>(sk, &SK_PROTOCOL).unwrap_or(0);
         (*record).state = state;
-        (*record).flags = flags(sk);
-        (*record).address = address(sk, family);
-        (*record).port = if family == AF_UNIX { 0 } else { port(sk) };
+        (*record).flags = flags::<A>(sk);
+        (*record).address = address::<A>(sk, family);
+        (*record).port = if family == AF_UNIX { 0 } else { port::<A>(sk) };
         (*record).reserved = 0;
         (*record).name_len = 0;
         (*record).path_inode = 0;
@@ -84,8 +84,8 @@ pub(crate) unsafe fn capture(record: *mut SocketRecord, sk: *const u8) {
 
 /// Local port. `skc_num` is 0 again once a listener whose port bind(2) did not name stops; `inet_sport` stays.
 #[inline(always)]
-fn port(sk: *const u8) -> u16 {
-    let num = try_field::<Probe, u16>(sk, &SK_NUM).unwrap_or(0);
+fn port<A: Access>(sk: *const u8) -> u16 {
+    let num = try_field::<A, u16>(sk, &SK_NUM).unwrap_or(0);
     if num != 0 {
         return num;
     }
@@ -93,14 +93,17 @@ fn port(sk: *const u8) -> u16 {
 }
 
 #[inline(always)]
-fn address(sk: *const u8, family: u16) -> [u8; 16] {
+fn address<A: Access>(sk: *const u8, family: u16) -> [u8; 16] {
     if family == AF_INET6 {
-        return try_field::<Probe, [u8; 16]>(sk, &SK_ADDRESS6).unwrap_or([0; 16]);
+        let half = |at: usize| try_field::<A, u64>(sk.wrapping_add(at), &SK_ADDRESS6).unwrap_or(0);
+        // SAFETY: two u64 have the size of 16 bytes, and any bytes are valid.
+        return unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>([half(0), half(8)]) };
     }
     let mut address = [0; 16];
     if family == AF_INET
-        && let Some(four) = try_field::<Probe, [u8; 4]>(sk, &SK_ADDRESS)
+        && let Some(four) = try_field::<A, u32>(sk, &SK_ADDRESS)
     {
+        let four = four.to_ne_bytes();
         address[0] = four[0];
         address[1] = four[1];
         address[2] = four[2];
@@ -110,15 +113,15 @@ fn address(sk: *const u8, family: u16) -> [u8; 16] {
 }
 
 #[inline(always)]
-fn flags(sk: *const u8) -> u8 {
+fn flags<A: Access>(sk: *const u8) -> u8 {
     let mut flags = 0;
-    if bits(sk, &SK_REUSE_BIT) & 0xf != 0 {
+    if bits::<A>(sk, &SK_REUSE_BIT) & 0xf != 0 {
         flags |= SOCKET_REUSEADDR;
     }
-    if bits(sk, &SK_REUSEPORT_BIT) & 1 != 0 {
+    if bits::<A>(sk, &SK_REUSEPORT_BIT) & 1 != 0 {
         flags |= SOCKET_REUSEPORT;
     }
-    if bits(sk, &SK_V6ONLY_BIT) & 1 != 0 {
+    if bits::<A>(sk, &SK_V6ONLY_BIT) & 1 != 0 {
         flags |= SOCKET_V6ONLY;
     }
     flags
@@ -126,13 +129,13 @@ fn flags(sk: *const u8) -> u8 {
 
 /// The byte that holds a bit field, shifted down to it.
 #[inline(always)]
-fn bits(sk: *const u8, offset: &Global<u32>) -> u8 {
+fn bits<A: Access>(sk: *const u8, offset: &Global<u32>) -> u8 {
     let bit = offset.load();
     if bit == ABSENT {
         return 0;
     }
     // SAFETY: the offset comes from this kernel's BTF.
-    let byte = unsafe { Probe::read::<u8>(sk.wrapping_add((bit >> 3) as usize)) };
+    let byte = unsafe { A::read::<u8>(sk.wrapping_add((bit >> 3) as usize)) };
     byte >> (bit & 7)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::{
     filter::Filter,
@@ -97,13 +97,13 @@ pub struct ShowArgs {
 #[derive(Debug, Args)]
 pub struct PortsArgs {
     /// Only these ports, connections included
-    #[arg(value_name = "PORT")]
+    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
     /// Only these protocols
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PROTOCOL")]
     pub protocol: Vec<Protocol>,
     /// Only sockets held by processes of these systemd units; `*` and `?` match, `.service` may be left out
-    #[arg(long, value_delimiter = ',', value_name = "UNIT")]
+    #[arg(long, value_delimiter = ',', value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
     pub unit: Vec<String>,
     /// One line a socket: `{socket, holders}`
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! Filters: the same words wherever events are shown.
 
+use clap::builder::NonEmptyStringValueParser;
 use jiff::{Timestamp, ToSpan, Zoned};
 use wildmatch::WildMatch;
 
@@ -14,10 +15,10 @@ pub struct Filter {
     #[arg(long, value_delimiter = ',', value_name = "KIND")]
     pub kind: Vec<Kind>,
     /// Only processes of these systemd units; `*` and `?` match, `.service` may be left out
-    #[arg(long, value_delimiter = ',', value_name = "UNIT")]
+    #[arg(long, value_delimiter = ',', value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
     pub unit: Vec<String>,
     /// Only processes of these names; `*` and `?` match
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub comm: Vec<String>,
     /// Only these process ids
     #[arg(long, value_delimiter = ',', value_name = "PID")]
@@ -26,10 +27,10 @@ pub struct Filter {
     #[arg(long, value_delimiter = ',', value_name = "PORT")]
     pub port: Vec<u16>,
     /// Only processes of these users, by name or id
-    #[arg(long, value_delimiter = ',', value_name = "USER")]
+    #[arg(long, value_delimiter = ',', value_name = "USER", value_parser = NonEmptyStringValueParser::new())]
     pub user: Vec<String>,
     /// Only processes in these containers, by the beginning of the id or by name
-    #[arg(long, value_delimiter = ',', value_name = "ID")]
+    #[arg(long, value_delimiter = ',', value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub container: Vec<String>,
     /// Only events since then: RFC 3339, `10m`, `2h` ago, or `yesterday`
     #[arg(long, value_name = "TIME", value_parser = parse_time)]

@@ -72,7 +72,7 @@ fn version_is_one_line() {
 
 #[test]
 fn wrong_usage_is_2_and_says_so_on_standard_error() {
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 10] = [
         &[],
         &["no-such-command"],
         &["tail", "--no-such-flag"],
@@ -81,6 +81,8 @@ fn wrong_usage_is_2_and_says_so_on_standard_error() {
         &["tail", "--port", "65536"],
         &["tail", "--format", "no-such-format"],
         &["schema", "superfluous"],
+        &["ports", "0"],
+        &["ports", "--unit", ""],
     ];
     for words in wrong {
         let output = output(words);

@@ -12,6 +12,7 @@ use crate::{
     enrich::{
         Enricher, procfs,
         snapshot::{Held, Snapshot},
+        unheld::{self, unheld},
     },
     error::status,
     kernel::{Kernel, clock::Clock, load::Options},
@@ -41,6 +42,7 @@ pub fn run(args: &PortsArgs) -> Result<u8> {
     let iterator = kernel.open_holders(&args.ports)?;
     let snapshot = Snapshot::read(iterator)?;
     drop(kernel);
+    let unheld = if args.unit.is_empty() { unheld(&snapshot, &args.ports) } else { Vec::new() };
     let mut enricher = Enricher::new(Clock::new());
     let mut known = procfs::Known::default();
     let mut lines: Vec<Line> = snapshot
@@ -50,6 +52,10 @@ pub fn run(args: &PortsArgs) -> Result<u8> {
         .map(|held| line(held, &mut known, &mut enricher))
         .filter(|line| line.holders.iter().any(|holder| args.process(&holder.process)))
         .collect();
+    let of_protocol =
+        |socket: &Socket| args.protocol.is_empty() || args.protocol.contains(&socket.protocol);
+    let unheld = unheld.into_iter().filter(of_protocol);
+    lines.extend(unheld.map(|socket| Line { socket, holders: Vec::new() }));
     lines.sort_by_key(|line| {
         (line.socket.protocol, line.socket.port, line.socket.netns, line.socket.name())
     });
@@ -116,10 +122,13 @@ fn json(lines: &[Line]) -> Result<String> {
 
 /// One row a holder; a socket's further holders stand under the first.
 fn table(lines: &[Line]) -> String {
-    let own = own_netns();
+    let own = unheld::netns_of(std::process::id()).unwrap_or(0);
     let mut rows =
         vec![["SOCKET", "STATE", "PID", "UNIT", "USER", "AGE", "COMMAND"].map(str::to_owned)];
     for line in lines {
+        if line.holders.is_empty() {
+            rows.push(no_process(name(line, own), state(line)));
+        }
         for (n, holder) in line.holders.iter().enumerate() {
             let (name, state) = if n == 0 {
                 (name(line, own), state(line))
@@ -187,8 +196,16 @@ fn row(name: String, state: String, holder: &Holder) -> [String; 7] {
     ]
 }
 
-fn own_netns() -> u32 {
-    use std::os::linux::fs::MetadataExt;
-    let inode = std::fs::metadata("/proc/self/ns/net").map(|meta| meta.st_ino());
-    inode.ok().and_then(|inode| u32::try_from(inode).ok()).unwrap_or(0)
+/// The row of a socket of the kernel's own.
+fn no_process(name: String, state: String) -> [String; 7] {
+    let none = || "-".to_owned();
+    [
+        name,
+        state,
+        none(),
+        none(),
+        none(),
+        none(),
+        "(no process: the kernel itself, or on its way to one)".to_owned(),
+    ]
 }

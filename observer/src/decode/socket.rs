@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use observer_common::socket::{
-    BindRecord, CALL_BIND, HolderRecord, SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY,
-    SocketRecord, UNIX_NAME,
+    BindRecord, CALL_BIND, HeldRecord, HolderRecord, SOCKET_REUSEADDR, SOCKET_REUSEPORT,
+    SOCKET_V6ONLY, SocketRecord, UNIX_NAME,
 };
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
@@ -154,18 +154,14 @@ pub struct Holder {
     pub record: HolderRecord,
 }
 
-/// Decodes what one pass of the iterator yielded.
-pub fn decode_holders(bytes: &[u8]) -> Result<Vec<Holder>, DecodeError> {
-    const SIZE: usize = size_of::<HolderRecord>();
-    let (records, rest) = bytes.as_chunks::<SIZE>();
-    if !rest.is_empty() {
-        return Err(DecodeError::Short { at: bytes.len() - rest.len(), len: bytes.len() });
+/// Decodes whole records of what the iterator yielded; gives back the bytes of one that is not whole yet.
+pub fn decode_holders(bytes: &[u8], mut each: impl FnMut(Socket, Holder)) -> &[u8] {
+    let (records, rest) = bytes.as_chunks::<{ size_of::<HeldRecord>() }>();
+    for record in records {
+        // `zerocopy` takes a record from any bytes of its size, and these have it.
+        if let Ok(HeldRecord { socket, holder }) = HeldRecord::read_from_bytes(record) {
+            each(Socket(socket), Holder { record: holder });
+        }
     }
-    let short = |_| DecodeError::Short { at: 0, len: bytes.len() };
-    records
-        .iter()
-        .map(|record| {
-            HolderRecord::read_from_bytes(record).map_err(short).map(|record| Holder { record })
-        })
-        .collect()
+    rest
 }

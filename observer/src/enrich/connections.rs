@@ -1,6 +1,7 @@
 //! Connections that no process has open any more: the iterator over descriptors can't see them, `/proc/PID/net/tcp` can.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs::File,
     io::{BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -31,28 +32,55 @@ pub const TCP: [&str; 2] = ["tcp", "tcp6"];
 /// Files of UDP.
 pub const UDP: [&str; 2] = ["udp", "udp6"];
 
-/// Every socket on a local port in the network namespace of process `pid`; `None` when that process is gone.
-#[must_use]
-pub fn on_port(pid: u32, port: u16, files: [&str; 2]) -> Option<Vec<Connection>> {
+/// The tables of network namespaces, each read once: a crash loop asks for many ports at a time, and the kernel walks all
+/// of its hash table for each reader.
+#[derive(Debug)]
+pub struct Tables {
+    ports: HashSet<u16>,
+    read: HashMap<(u32, [&'static str; 2]), Option<Vec<Connection>>>,
+}
+
+impl Tables {
+    /// Keeps the rows of these ports only.
+    #[must_use]
+    pub fn of(ports: impl IntoIterator<Item = u16>) -> Self {
+        Self { ports: ports.into_iter().collect(), read: HashMap::new() }
+    }
+
+    /// Every socket on one of the ports in the network namespace `netns`, which is that of process `pid`; `None` when
+    /// that process is gone.
+    pub fn on_port(
+        &mut self,
+        (netns, pid): (u32, u32),
+        port: u16,
+        files: [&'static str; 2],
+    ) -> Option<Vec<Connection>> {
+        let rows = self.read.entry((netns, files)).or_insert_with(|| read(pid, &self.ports, files));
+        let rows = rows.as_ref()?.iter();
+        Some(rows.filter(|row| row.port == port).cloned().collect())
+    }
+}
+
+fn read(pid: u32, ports: &HashSet<u16>, files: [&str; 2]) -> Option<Vec<Connection>> {
     let mut found = Vec::new();
     let mut read = false;
     for name in files {
         if let Ok(file) = File::open(format!("/proc/{pid}/net/{name}")) {
             read = true;
-            collect(BufReader::new(file), port, &mut found);
+            collect(BufReader::new(file), ports, &mut found);
         }
     }
     read.then_some(found)
 }
 
-fn collect(mut rows: impl BufRead, port: u16, found: &mut Vec<Connection>) {
-    let wanted = format!(":{port:04X} ");
+fn collect(mut rows: impl BufRead, ports: &HashSet<u16>, found: &mut Vec<Connection>) {
     let mut line = String::new();
     while rows.read_line(&mut line).is_ok_and(|n| n > 0) {
         // A busy server has many rows: look for the port before anything else.
-        if line.contains(&wanted)
+        let port = line.split_ascii_whitespace().nth(1).and_then(|local| local.split_once(':'));
+        let port = port.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+        if port.is_some_and(|port| ports.contains(&port))
             && let Some(row) = parse(&line)
-            && row.port == port
         {
             found.push(row);
         }
@@ -108,7 +136,7 @@ mod tests {
     #[test]
     fn local_port_only() {
         let mut found = Vec::new();
-        collect(ROWS.as_bytes(), 0x1f90, &mut found);
+        collect(ROWS.as_bytes(), &[0x1f90].into(), &mut found);
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].state, found[0].inode), (10, 4711));
         assert_eq!((found[1].state, found[1].inode), (6, 0));

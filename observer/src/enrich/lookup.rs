@@ -3,7 +3,10 @@
 use std::{
     borrow::Cow,
     fs,
-    os::unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -13,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     conflict::{Asker, addresses_meet, conflicts},
-    connections::{self, Connection},
+    connections::{self, Connection, Tables},
     procfs::{self, Known, Living},
     snapshot::{Held, Snapshot},
+    unheld::netns_of,
 };
 use crate::decode::{Endpoint, Holder, Socket, TaskId};
 
@@ -32,15 +36,36 @@ pub struct Question {
     pub errno: u32,
 }
 
+/// What a question turns on: the same answer serves all with the same key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    asked: Endpoint,
+    netns: u32,
+    protocol: u16,
+    kind: u16,
+    flags: u8,
+    uid: u32,
+    device: u32,
+    errno: u32,
+    ppid: u32,
+}
+
 impl Question {
-    /// Whether the same answer serves both: the same address in the same namespace, asked for with the same options.
+    /// The address, the namespace, the options, and who it is for.
     #[must_use]
-    pub fn same(&self, other: &Self) -> bool {
-        let key = |q: &Self| {
-            let s = &q.asker.socket.0;
-            (s.netns, s.protocol, s.kind, s.flags, s.uid, s.device, q.errno, q.ppid)
-        };
-        self.asker.asked == other.asker.asked && key(self) == key(other)
+    pub fn key(&self) -> Key {
+        let socket = &self.asker.socket.0;
+        Key {
+            asked: self.asker.asked.clone(),
+            netns: socket.netns,
+            protocol: socket.protocol,
+            kind: socket.kind,
+            flags: socket.flags,
+            uid: socket.uid,
+            device: socket.device,
+            errno: self.errno,
+            ppid: self.ppid,
+        }
     }
 }
 
@@ -59,8 +84,8 @@ pub struct Answer {
     pub port_range: Option<String>,
     /// Zombies beside the process that was refused.
     pub zombies: Vec<(u32, String)>,
-    /// The first port that needs no privilege (`net.ipv4.ip_unprivileged_port_start`); `None` for another network namespace
-    /// than the observer's, which has its own.
+    /// The first port that needs no privilege (`net.ipv4.ip_unprivileged_port_start`); each network namespace has
+    /// its own, and `None` stands for one that can't be looked into.
     pub unprivileged_port: Option<u16>,
 }
 
@@ -117,10 +142,15 @@ const EACCES: u32 = 13;
 
 /// Answers one question from a snapshot that was taken with its port marked.
 #[must_use]
-pub fn answer(snapshot: &Snapshot, question: &Question, known: &mut Known) -> Answer {
+pub fn answer(
+    snapshot: &Snapshot,
+    question: &Question,
+    known: &mut Known,
+    tables: &mut Tables,
+) -> Answer {
     let mut answer = Answer { began_ns: snapshot.began_ns, ..Answer::default() };
     if question.errno == EACCES {
-        answer.unprivileged_port = unprivileged_port().filter(|_| is_own_netns(question));
+        answer.unprivileged_port = unprivileged_port(question);
     }
     if question.errno != EADDRINUSE {
         return answer;
@@ -147,7 +177,7 @@ pub fn answer(snapshot: &Snapshot, question: &Question, known: &mut Known) -> An
         _ => connections::TCP,
     };
     if let Some(port) = question.asker.asked.port() {
-        answer.connections = unowned(question, port, files, snapshot);
+        answer.connections = unowned(question, port, files, snapshot, tables);
         if port == 0 {
             let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
             answer.port_range =
@@ -166,15 +196,16 @@ fn found(held: &Held, known: &mut Known) -> Found {
 fn unowned(
     question: &Question,
     port: u16,
-    files: [&str; 2],
+    files: [&'static str; 2],
     snapshot: &Snapshot,
+    tables: &mut Tables,
 ) -> Option<Vec<Connection>> {
     let netns = question.asker.socket.0.netns;
-    let pid = [question.pid, std::process::id(), question.ppid].into_iter().find(|pid| {
-        fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|m| m.ino() == u64::from(netns))
-    })?;
+    let pid = [question.pid, std::process::id(), question.ppid]
+        .into_iter()
+        .find(|pid| netns_of(*pid) == Some(netns))?;
     let Endpoint::Inet(asked, _) = question.asker.asked else { return None };
-    let rows = connections::on_port(pid, port, files)?;
+    let rows = tables.on_port((netns, pid), port, files)?;
     let meets = |row: &Connection| {
         addresses_meet(asked, question.asker.socket.v6only(), row.address, false)
     };
@@ -218,13 +249,23 @@ fn look_at(pid: u32, path: &[u8]) -> PathFile {
     }
 }
 
-/// Whether `/proc/sys/net`, which shows the reader's own network namespace, is the asker's.
-fn is_own_netns(question: &Question) -> bool {
-    let own = fs::metadata("/proc/self/ns/net").map(|meta| meta.ino());
-    own.is_ok_and(|own| own == u64::from(question.asker.socket.0.netns))
-}
-
-fn unprivileged_port() -> Option<u16> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?;
-    text.trim().parse().ok()
+/// `/proc/sys/net` shows the reader's own network namespace: a thread of its own goes to that of the asker.
+fn unprivileged_port(question: &Question) -> Option<u16> {
+    let read = || {
+        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?;
+        text.trim().parse().ok()
+    };
+    let netns = question.asker.socket.0.netns;
+    if netns_of(std::process::id()) == Some(netns) {
+        return read();
+    }
+    let pid =
+        [question.pid, question.ppid].into_iter().find(|pid| netns_of(*pid) == Some(netns))?;
+    let file = fs::File::open(format!("/proc/{pid}/ns/net")).ok()?;
+    let there = std::thread::spawn(move || {
+        let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(file.as_fd(), kind).ok()?;
+        read()
+    });
+    there.join().ok()?
 }

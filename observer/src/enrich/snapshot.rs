@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::Read};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -37,15 +37,24 @@ impl Snapshot {
     /// Runs the pass that `iterator` stands for; takes milliseconds, so not on the thread that reads the rings.
     pub fn read(mut iterator: impl Read) -> Result<Self> {
         let began_ns = clock::boot_ns();
-        let mut bytes = Vec::new();
+        let mut groups = Groups::default();
         let mut chunk = vec![0; CHUNK];
+        let mut kept = 0;
         loop {
-            match iterator.read(&mut chunk).context("the pass over all descriptors broke off")? {
+            let n = iterator.read(&mut chunk[kept..]);
+            match n.context("the pass over all descriptors broke off")? {
                 0 => break,
-                n => bytes.extend_from_slice(&chunk[..n]),
+                n => kept += n,
             }
+            let rest =
+                decode_holders(&chunk[..kept], |socket, holder| groups.add(socket, holder)).len();
+            chunk.copy_within(kept - rest..kept, 0);
+            kept = rest;
         }
-        Ok(Self { began_ns, ended_ns: clock::boot_ns(), sockets: group(decode_holders(&bytes)?) })
+        ensure!(kept == 0, "the pass over all descriptors ended within a record");
+        let (ended_ns, sockets) = (clock::boot_ns(), groups.sockets);
+        tracing::debug!(pass_us = (ended_ns - began_ns) / 1000, sockets = sockets.len());
+        Ok(Self { began_ns, ended_ns, sockets })
     }
 
     /// Whether a descriptor leads to this socket.
@@ -63,18 +72,26 @@ impl Holder {
     }
 }
 
-fn group(holders: Vec<Holder>) -> Vec<Held> {
-    let mut index: HashMap<u64, usize> = HashMap::new();
-    let mut sockets: Vec<Held> = Vec::new();
-    for holder in holders {
-        let at = *index.entry(holder.record.socket.sk).or_insert_with(|| {
-            sockets.push(Held { socket: Socket(holder.record.socket), holders: Vec::new() });
-            sockets.len() - 1
+/// Sockets by their address, in the order of their first holder.
+#[derive(Default)]
+struct Groups {
+    index: HashMap<u64, usize>,
+    sockets: Vec<Held>,
+}
+
+impl Groups {
+    fn add(&mut self, socket: Socket, holder: Holder) {
+        let at = *self.index.entry(socket.0.sk).or_insert_with(|| {
+            self.sockets.push(Held { socket, holders: Vec::new() });
+            self.sockets.len() - 1
         });
-        let known = sockets[at].holders.iter().any(|h| h.id() == holder.id());
-        if !known {
-            sockets[at].holders.push(holder);
+        let holders = &mut self.sockets[at].holders;
+        if !holders.iter().any(|known| known.id() == holder.id()) {
+            if holders.is_empty() {
+                // Most sockets have one holder for good: no room for three more.
+                holders.reserve_exact(1);
+            }
+            holders.push(holder);
         }
     }
-    sockets
 }

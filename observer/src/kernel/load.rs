@@ -24,6 +24,9 @@ use crate::error::Failure;
 /// The object that `cargo xtask ebpf` builds.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../observer-ebpf/object/observer.bpf.o");
 
+/// One pass over all descriptors, the cheapest program first; the other is for kernels without `bpf_sock_from_file`.
+const HOLDERS: [&str; 2] = ["holders", "holders_by_probe"];
+
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -55,6 +58,7 @@ pub struct Kernel {
     wanted_ports: Array<MapData, u64>,
     marked_ports: Vec<u16>,
     watched: HashMap<MapData, u32, u32>,
+    holders: &'static str,
     /// The end of a listener is told by the kernel, at once.
     pub listen_stop: bool,
     /// What was tried, in order.
@@ -101,6 +105,7 @@ impl Kernel {
                 .context("PORTS_WANTED")?,
             marked_ports: Vec::new(),
             watched: HashMap::try_from(take(&mut ebpf, "WATCHED")?).context("WATCHED")?,
+            holders: HOLDERS[0],
             listen_stop: false,
             attached: Vec::new(),
             missing_fields: offsets.missing(),
@@ -167,16 +172,21 @@ impl Kernel {
         }
     }
 
+    /// The typed program, or the one that probes.
     fn prepare_holders(&mut self, btf: &Btf) -> Result<()> {
-        let program: &mut Iter = self
-            .ebpf
-            .program_mut("holders")
-            .context("the eBPF object has no program holders")?
-            .try_into()?;
-        program.load("task_file", btf).map_err(|error| {
-            Failure::Unsupported(format!("this kernel refuses iter/task_file ({})", reason(&error)))
-                .into()
-        })
+        let mut refused = String::new();
+        for name in HOLDERS {
+            let program = holders(&mut self.ebpf, name)?;
+            match program.load("task_file", btf) {
+                Ok(()) => {
+                    self.holders = name;
+                    return Ok(());
+                }
+                Err(error) => refused = reason(&error),
+            }
+            tracing::debug!(program = name, reason = refused, "not loaded");
+        }
+        Err(Failure::Unsupported(format!("this kernel refuses iter/task_file ({refused})")).into())
     }
 
     /// Opens one pass over all descriptors: every socket that serves or could, and every connection on `ports`.
@@ -191,8 +201,7 @@ impl Kernel {
             self.wanted_ports.set(index, word | 1 << (port % 64), 0).context("PORTS_WANTED")?;
         }
         self.marked_ports = ports.to_vec();
-        let program: &mut Iter =
-            self.ebpf.program_mut("holders").context("no program holders")?.try_into()?;
+        let program = holders(&mut self.ebpf, self.holders)?;
         let link = program.attach().context("iter/task_file")?;
         Ok(program.take_link(link)?.into_file()?)
     }
@@ -283,6 +292,11 @@ impl Kernel {
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+fn holders<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Iter> {
+    let program = ebpf.program_mut(name);
+    Ok(program.with_context(|| format!("the eBPF object has no program {name}"))?.try_into()?)
 }
 
 /// The kernel's types took 20 MiB to parse: the allocator would keep them for ever.

@@ -18,8 +18,8 @@ use crate::{
     enrich::{
         Enricher,
         conflict::Asker,
-        connections,
-        lookup::{Answer, Question, answer},
+        connections::{self, Tables},
+        lookup::{Answer, Key, Question, answer},
         procfs::{self, Living},
         snapshot::{Held, Snapshot},
     },
@@ -34,13 +34,16 @@ const RECONCILE_NS: u64 = 1_000_000_000;
 /// A look may cost this part of a core, so that one that takes long comes seldom.
 const RECONCILE_SHARE: u64 = 100;
 
+/// So many refusals wait for a look; a storm's others are told with what is known anyway.
+const WAITING: usize = 8192;
+
 /// State of the ports.
 pub struct Ports {
     table: PortTable,
     #[expect(clippy::vec_box, reason = "they come boxed, and are large")]
     waiting: Vec<Box<Bind>>,
     dying: Vec<Dying>,
-    fresh: Vec<(Question, Answer)>,
+    fresh: HashMap<Key, (Question, Answer)>,
     /// What began or ceased to serve, and who died, since the look under way began: its answers about them are not kept.
     changed: Vec<Endpoint>,
     died: Vec<TaskId>,
@@ -86,11 +89,12 @@ impl Look {
     pub fn run(self, iterator: impl std::io::Read) -> Result<Looked> {
         let snapshot = Snapshot::read(iterator)?;
         let mut known = procfs::Known::default();
+        let mut tables = Tables::of(self.ports);
         let answers = self
             .questions
             .into_iter()
             .map(|question| {
-                let answer = answer(&snapshot, &question, &mut known);
+                let answer = answer(&snapshot, &question, &mut known, &mut tables);
                 (question, answer)
             })
             .collect();
@@ -100,21 +104,28 @@ impl Look {
             .filter(|held| serves(&held.socket) && !self.known.contains_key(&held.socket.0.sk))
             .filter_map(|held| Some((held.socket.0.sk, known.living(owner(held)?.id())?)))
             .collect();
-        let alive = self.known.iter().filter(|(_, socket)| unheld_but_serving(socket, &snapshot));
-        let alive = alive.map(|(sk, _)| *sk).collect();
+        let own = std::process::id();
+        let unheld: Vec<(u64, u64, u16)> = self
+            .known
+            .iter()
+            .filter_map(|(sk, socket)| Some((*sk, socket.0.inode, listening(socket)?)))
+            .filter(|(_, inode, _)| *inode != 0 && !snapshot.has_inode(*inode))
+            .collect();
+        let mut tables = Tables::of(unheld.iter().map(|(.., port)| *port));
+        let mut serves = |inode, port| {
+            let rows = tables.on_port((0, own), port, connections::TCP);
+            rows.is_some_and(|rows| rows.iter().any(|row| row.inode == inode))
+        };
+        let alive = unheld.into_iter().filter(|(_, inode, port)| serves(*inode, *port));
+        let alive = alive.map(|(sk, ..)| sk).collect();
         Ok(Looked { snapshot, answers, servers, alive })
     }
 }
 
-/// A listener may be on its way between two processes, or be known to io_uring alone: the kernel's own list has it still.
-fn unheld_but_serving(socket: &decode::Socket, snapshot: &Snapshot) -> bool {
-    let inode = socket.0.inode;
-    let Some(port) = socket.endpoint().port().filter(|_| inode != 0 && !socket.datagram()) else {
-        return false;
-    };
-    !snapshot.has_inode(inode)
-        && connections::on_port(std::process::id(), port, connections::TCP)
-            .is_some_and(|rows| rows.iter().any(|row| row.inode == inode))
+/// The port of a TCP listener. One that no descriptor leads to may be on its way between two processes, or be known to
+/// io_uring alone: the kernel's own list has it still.
+fn listening(socket: &decode::Socket) -> Option<u16> {
+    socket.endpoint().port().filter(|_| !socket.datagram())
 }
 
 /// The holder to name: one whose parent does not hold the socket as well.
@@ -131,7 +142,7 @@ impl Ports {
             table: PortTable::default(),
             waiting: Vec::new(),
             dying: Vec::new(),
-            fresh: Vec::new(),
+            fresh: HashMap::new(),
             changed: Vec::new(),
             died: Vec::new(),
             looking: false,
@@ -160,17 +171,20 @@ impl Ports {
                 out.extend(listen.map(|l| Told::Event(record.time_ns, Body::Listen(Box::new(l)))));
             }
             _ => {
-                let question = question(&record);
-                let known = self.fresh.iter().find(|(asked, answer)| {
-                    asked.same(&question) && record.time_ns < answer.began_ns + FRESH_NS
-                });
-                match known {
+                let known = self.fresh.get(&question(&record).key());
+                match known.filter(|(_, answer)| record.time_ns < answer.began_ns + FRESH_NS) {
                     Some((_, answer)) => {
                         let process = enricher.process(&record.task);
                         let event = bind::event(&record, process, answer, &self.table, enricher);
                         out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
                     }
-                    None => self.waiting.push(record),
+                    None if self.waiting.len() < WAITING => self.waiting.push(record),
+                    None => {
+                        let process = enricher.process(&record.task);
+                        let answer = Answer::default();
+                        let event = bind::event(&record, process, &answer, &self.table, enricher);
+                        out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+                    }
                 }
             }
         }
@@ -178,7 +192,7 @@ impl Ports {
 
     /// Something changed there: answers about it are wrong from now on.
     fn forget(&mut self, endpoint: &Endpoint) {
-        self.fresh.retain(|(question, _)| !touches(question, endpoint));
+        self.fresh.retain(|_, (question, _)| !touches(question, endpoint));
         if self.looking {
             self.changed.push(endpoint.clone());
         }
@@ -188,7 +202,7 @@ impl Ports {
     pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<Box<Exit>> {
         let id = exit.task.id();
         // An answer that names it is wrong from now on.
-        self.fresh.retain(|(_, answer)| !answer.names(id));
+        self.fresh.retain(|_, (_, answer)| !answer.names(id));
         if self.looking {
             self.died.push(id);
         }
@@ -219,13 +233,9 @@ impl Ports {
         self.looking = true;
         self.changed.clear();
         self.died.clear();
-        let mut questions: Vec<Question> = Vec::new();
-        for bind in &self.waiting {
-            let question = question(bind);
-            if !questions.iter().any(|known| known.same(&question)) {
-                questions.push(question);
-            }
-        }
+        let mut known = HashSet::new();
+        let questions = self.waiting.iter().map(|bind| question(bind));
+        let questions: Vec<Question> = questions.filter(|q| known.insert(q.key())).collect();
         let mut ports: Vec<u16> = questions.iter().filter_map(|q| q.asker.asked.port()).collect();
         ports.sort_unstable();
         ports.dedup();
@@ -305,11 +315,13 @@ impl Ports {
         enricher: &mut Enricher,
         out: &mut Vec<Told>,
     ) {
+        let answers: HashMap<Key, (Question, Answer)> = answers
+            .into_iter()
+            .map(|(question, answer)| (question.key(), (question, answer)))
+            .collect();
         let mut rest = Vec::new();
         for record in std::mem::take(&mut self.waiting) {
-            let question = question(&record);
-            let found = answers.iter().find(|(asked, _)| asked.same(&question));
-            match found {
+            match answers.get(&question(&record).key()) {
                 Some((_, answer)) => {
                     let process = enricher.process(&record.task);
                     let event = bind::event(&record, process, answer, &self.table, enricher);
@@ -319,9 +331,9 @@ impl Ports {
             }
         }
         self.waiting = rest;
-        self.fresh.retain(|(_, answer)| answer.began_ns + FRESH_NS > began);
+        self.fresh.retain(|_, (_, answer)| answer.began_ns + FRESH_NS > began);
         let (changed, died) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.died));
-        let stands = |(question, answer): &(Question, Answer)| {
+        let stands = |(_, (question, answer)): &(Key, (Question, Answer))| {
             !changed.iter().any(|endpoint| touches(question, endpoint))
                 && !died.iter().any(|id| answer.names(*id))
         };
@@ -349,7 +361,7 @@ impl Ports {
 
     /// Process ids whose deaths matter.
     pub(super) fn holders(&self) -> HashSet<u32> {
-        let named = self.fresh.iter().flat_map(|(_, answer)| answer.holders());
+        let named = self.fresh.values().flat_map(|(_, answer)| answer.holders());
         self.table.holders().into_iter().chain(named.map(|id| id.tgid)).collect()
     }
 }

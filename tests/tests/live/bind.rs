@@ -29,6 +29,7 @@ crate::tests![
     bound_and_never_listening,
     stale_socket_file,
     no_right_to_the_port,
+    no_right_in_another_network_namespace,
     address_of_somebody_else,
     every_refusal_of_many,
 ];
@@ -341,6 +342,18 @@ fn no_right_to_the_port() {
     let event = refused(&["in-netns", "as-user", "65534", "bind", "1", "tcp", "127.0.0.1:80"]);
     assert_nobody(&event, "permission");
     assert_has(&event, &json!({"error": {"name": "EACCES"}, "socket": {"port": 80}}));
+}
+
+/// Each network namespace has a first free port of its own: it is looked up in that of the refused.
+fn no_right_in_another_network_namespace() {
+    let mut observer = Observer::tail(&[]);
+    let words = ["in-netns", "as-user", "65534", "bind-stay", "tcp", "127.0.0.1:80"];
+    let workload = Workload::start_ready(words);
+    let event = observer.wait_for("the refusal", |event| event["kind"] == "bind");
+    assert_has(&event, &json!({"cause": {"type": "permission", "confidence": "certain"}}));
+    assert_eq!(event["process"]["pid"], workload.pid());
+    let summary = event["cause"]["summary"].as_str().expect("a text");
+    assert!(summary.contains("below 1024"), "{event:#}");
 }
 
 fn address_of_somebody_else() {

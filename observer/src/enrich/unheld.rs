@@ -1,0 +1,68 @@
+//! Sockets that serve although no descriptor leads to them: the kernel's own, such as those of WireGuard, VXLAN and NFS.
+
+use std::{collections::BTreeMap, fs, os::linux::fs::MetadataExt as _};
+
+use observer_common::socket::{STATE_CLOSE, STATE_LISTEN};
+
+use super::{
+    connections::{self, Connection, Tables},
+    snapshot::Snapshot,
+};
+use crate::model::{Protocol, Socket, State};
+
+/// Those on `ports`, in the network namespaces of this process and of every socket of the snapshot. A socket that was
+/// opened since the snapshot is told as well.
+#[must_use]
+pub fn unheld(snapshot: &Snapshot, ports: &[u16]) -> Vec<Socket> {
+    let mut tables = Tables::of(ports.iter().copied());
+    let mut found = Vec::new();
+    for (netns, pid) in namespaces(snapshot) {
+        for (protocol, files, state) in [
+            (Protocol::Tcp, connections::TCP, STATE_LISTEN),
+            (Protocol::Udp, connections::UDP, STATE_CLOSE),
+        ] {
+            let rows = ports.iter().filter_map(|port| tables.on_port((netns, pid), *port, files));
+            let rows = rows.flatten().filter(|row| row.state == state);
+            let rows = rows.filter(|row| !snapshot.has_inode(row.inode));
+            found.extend(rows.map(|row| socket(&row, protocol, netns)));
+        }
+    }
+    found
+}
+
+/// A process in each network namespace.
+fn namespaces(snapshot: &Snapshot) -> BTreeMap<u32, u32> {
+    let mut namespaces = BTreeMap::new();
+    let own = std::process::id();
+    namespaces.extend(netns_of(own).map(|netns| (netns, own)));
+    for held in &snapshot.sockets {
+        let netns = held.socket.0.netns;
+        if netns == 0 || namespaces.contains_key(&netns) {
+            continue;
+        }
+        // A process may have left the namespace that its socket is in.
+        let mut pids = held.holders.iter().map(|holder| holder.record.tgid);
+        namespaces.extend(pids.find(|pid| netns_of(*pid) == Some(netns)).map(|pid| (netns, pid)));
+    }
+    namespaces
+}
+
+/// Inode number of a process's network namespace.
+#[must_use]
+pub fn netns_of(pid: u32) -> Option<u32> {
+    let inode = fs::metadata(format!("/proc/{pid}/ns/net")).ok()?.st_ino();
+    u32::try_from(inode).ok()
+}
+
+fn socket(row: &Connection, protocol: Protocol, netns: u32) -> Socket {
+    Socket {
+        protocol,
+        mptcp: false,
+        address: Some(row.address),
+        port: Some(row.port),
+        path: None,
+        path_hex: None,
+        netns: Some(netns),
+        state: Some(State::Listen),
+    }
+}
