@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::{
+    config::Exits,
     filter::Filter,
     model::{Process, Protocol},
 };
@@ -17,15 +18,15 @@ use crate::{
 3 not permitted, or not supported by this kernel; 4 files or service out of reach."
 )]
 pub struct Cli {
-    /// Folder of the service's records
-    #[arg(long, global = true, value_name = "DIR", default_value = "/var/log/observer")]
-    pub dir: PathBuf,
-    /// Socket of the service
-    #[arg(long, global = true, value_name = "PATH", default_value = "/run/observer/observer.sock")]
-    pub socket: PathBuf,
-    /// Settings, in TOML; a flag beats the file
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/observer/observer.toml")]
-    pub config: PathBuf,
+    /// Folder of the service's records [default: /var/log/observer]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Socket of the service [default: /run/observer/observer.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Settings, in TOML; a flag beats the file [default: /etc/observer/observer.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -41,6 +42,14 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show who holds which port right now, in every network namespace; exit status 1 when nobody does
     Ports(PortsArgs),
+    /// Record events, and feed whoever listens: the service
+    Serve(ServeArgs),
+    /// Show the service's own health: events, losses, clients, disk, memory, cost per program
+    Status(StatusArgs),
+    /// Show recorded events
+    Log(LogArgs),
+    /// Check the seals of the record, and name the first record that does not hold
+    Verify(VerifyArgs),
     /// Say what this kernel supports, which hook each feature uses, and what is missing
     Doctor(DoctorArgs),
     /// Print the JSON Schema of an event
@@ -118,6 +127,64 @@ impl PortsArgs {
     }
 }
 
+/// Arguments of `observer serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Which deaths to record [default: abnormal]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub exits: Option<Exits>,
+    /// Watch binds and listens; without function tracing in the kernel this makes every system call 30 ns slower
+    /// [default: on]
+    #[arg(long, value_enum, value_name = "SWITCH")]
+    pub binds: Option<Switch>,
+}
+
+/// Arguments of `observer status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `observer log`.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// How to write events
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub format: LogFormat,
+    /// The same as --format json: one event a line, as it was recorded
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// How `observer log` writes events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: one JSON object a line, as it was recorded
+    Json,
+    /// For spreadsheets: one line each, the same columns for all kinds
+    Csv,
+    /// For Elasticsearch: one JSON object a line in the names of the Elastic Common Schema
+    Ecs,
+}
+
+/// Arguments of `observer verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The folder to check, instead of --dir
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `observer doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -136,7 +203,8 @@ pub enum Format {
 }
 
 /// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub enum Switch {
     /// On
     On,

@@ -55,13 +55,27 @@ impl Filter {
             Body::Listen(listen) => vec![&listen.process],
             Body::Release(release) => release.process.iter().collect(),
         };
-        let time = event.time.0;
         (self.kind.is_empty() || self.kind.contains(&event.body.kind()))
-            && self.since.is_none_or(|since| time >= since)
-            && self.until.is_none_or(|until| time <= until)
+            && self.in_time(event)
             && self.ports(&event.body)
             && (processes.iter().any(|process| self.process(process))
                 || (processes.is_empty() && self.process(&Process::default())))
+    }
+
+    /// Whether an event lies between `since` and `until`.
+    #[must_use]
+    pub fn in_time(&self, event: &Event) -> bool {
+        let time = event.time.0;
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
+    }
+
+    /// Whether every event is wanted that lies in its time.
+    #[must_use]
+    pub fn is_about_time_only(&self) -> bool {
+        self.kind.is_empty()
+            && self.pid.is_empty()
+            && self.port.is_empty()
+            && [&self.unit, &self.comm, &self.user, &self.container].iter().all(|f| f.is_empty())
     }
 
     /// Fails for spans of time that nothing can lie in.

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod decode;
 pub mod diagnose;
 pub mod enrich;
@@ -14,4 +15,6 @@ pub mod kernel;
 pub mod logging;
 pub mod model;
 pub mod pipeline;
+pub mod records;
+pub mod service;
 pub mod sinks;

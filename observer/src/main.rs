@@ -5,22 +5,32 @@ use std::process::ExitCode;
 use clap::Parser;
 use observer::{
     cli::{Cli, Command},
-    commands, error,
+    commands,
+    config::Config,
+    error,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     observer::logging::start(&cli.command);
-    let done = match &cli.command {
-        Command::Tail(args) => commands::tail::run(args),
-        Command::Replay(args) => commands::replay::run(args),
-        Command::Ports(args) => commands::ports::run(args),
-        Command::Doctor(args) => commands::doctor::run(args),
-        Command::Schema => commands::schema::run(),
-    };
+    let done = run(&cli);
     let status = done.unwrap_or_else(|error| {
         observer::logging::error(&error);
         error::exit_status(&error)
     });
     ExitCode::from(status)
+}
+
+fn run(cli: &Cli) -> anyhow::Result<u8> {
+    match &cli.command {
+        Command::Tail(args) => commands::tail::run(args, Config::of(cli)?.socket()),
+        Command::Serve(args) => commands::serve::run(args, cli),
+        Command::Status(args) => commands::status::run(args, Config::of(cli)?.socket()),
+        Command::Replay(args) => commands::replay::run(args),
+        Command::Ports(args) => commands::ports::run(args, Config::of(cli)?.socket()),
+        Command::Log(args) => commands::log::run(args, Config::of(cli)?.dir()),
+        Command::Verify(args) => commands::verify::run(args, Config::of(cli)?.dir()),
+        Command::Doctor(args) => commands::doctor::run(args),
+        Command::Schema => commands::schema::run(),
+    }
 }

@@ -36,6 +36,8 @@ pub struct Pipeline {
     ports: Option<Ports>,
     /// Ordinary deaths are wanted too.
     exits_all: bool,
+    /// And have numbers like all other events.
+    ordinary_numbered: bool,
     /// Records that could not be decoded, and were not told yet.
     undecodable: u64,
 }
@@ -54,6 +56,7 @@ impl Pipeline {
             seq: 0,
             ports: None,
             exits_all: true,
+            ordinary_numbered: true,
             undecodable: 0,
         }
     }
@@ -66,6 +69,23 @@ impl Pipeline {
     /// Leaves out deaths with code 0, which come only because a holder died.
     pub fn set_exits_all(&mut self, all: bool) {
         self.exits_all = all;
+    }
+
+    /// Whether deaths with code 0 have numbers like all other events; with the number 0 they are for those who listen, not
+    /// for the record.
+    pub fn number_ordinary(&mut self, numbered: bool) {
+        self.ordinary_numbered = numbered;
+    }
+
+    /// The first event has the number after `seq`.
+    pub fn go_on_after(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
+    /// The number of the last event.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// The look at all descriptors to make next, if any; [`Self::looked`] takes its outcome.
@@ -122,6 +142,12 @@ impl Pipeline {
             at_most: loss.at_most,
         };
         self.event(to_ns, Body::Loss(event))
+    }
+
+    /// An event that tells of what was lost behind the pipeline.
+    pub fn lost(&mut self, loss: LossEvent) -> Event {
+        let time = loss.to;
+        Event { time, ..self.event(0, Body::Loss(loss)) }
     }
 
     /// An event that tells of records that could not be decoded since the last one.
@@ -264,6 +290,7 @@ impl Pipeline {
                 comm: process.comm.clone().unwrap_or_default(),
             });
         }
+        let is_ordinary = exit.record.status == 0;
         let body = ExitEvent {
             process,
             status,
@@ -273,7 +300,11 @@ impl Pipeline {
             cause,
             missing,
         };
-        Some(self.event(exit.time_ns, Body::Exit(Box::new(body))))
+        let body = Body::Exit(Box::new(body));
+        if is_ordinary && !self.ordinary_numbered {
+            return Some(self.unnumbered(exit.time_ns, body));
+        }
+        Some(self.event(exit.time_ns, body))
     }
 
     fn sender(&mut self, exit: &Exit, note: &Note, victim: &Process) -> Process {
@@ -292,9 +323,13 @@ impl Pipeline {
 
     fn event(&mut self, time_ns: u64, body: Body) -> Event {
         self.seq += 1;
+        Event { seq: self.seq, ..self.unnumbered(time_ns, body) }
+    }
+
+    fn unnumbered(&self, time_ns: u64, body: Body) -> Event {
         Event {
             schema: SCHEMA,
-            seq: self.seq,
+            seq: 0,
             time: Time(self.enricher.clock.time(time_ns)),
             boot_id: self.host.boot_id.clone(),
             host: self.host.name.clone(),

@@ -13,7 +13,7 @@ use crate::{
         Kernel, clock, clock::Clock, load::Options, loss::Loss, preflight, recording::Header,
         rings::RingReader,
     },
-    model::{ClockInfo, Event, HookInfo, SessionEvent, Time},
+    model::{After, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
     pipeline::{Looked, Pipeline, Ports},
 };
 
@@ -25,6 +25,8 @@ pub struct Live {
     losses: Losses,
     recorder: Option<Recorder>,
     look: Option<JoinHandle<Result<Looked>>>,
+    /// Somebody else reads a pass over all descriptors: there is only one at a time.
+    lent: bool,
     found: Option<Result<Looked>>,
     watched: HashSet<u32>,
 }
@@ -48,6 +50,7 @@ impl Live {
             losses,
             recorder: None,
             look: None,
+            lent: false,
             found: None,
             watched: HashSet::new(),
         })
@@ -65,11 +68,85 @@ impl Live {
 
     /// The first event: what is watched, and how.
     pub fn session(&mut self) -> Result<Event> {
+        self.session_after(None)
+    }
+
+    /// The first event of a session that goes on with a record.
+    pub fn session_after(&mut self, after: Option<After>) -> Result<Event> {
         let now = clock::boot_ns();
         self.losses.since_ns = now;
-        let session = self.session_info();
         self.start_look(now)?;
+        if let Some(after) = &after {
+            self.pipeline.go_on_after(after.seq);
+        }
+        let session = SessionEvent { after, ..self.session_info() };
         Ok(self.pipeline.session(session, now))
+    }
+
+    /// The first event of another file of the same session.
+    pub fn session_again(&mut self) -> Event {
+        let session = self.session_info();
+        self.pipeline.session(session, clock::boot_ns())
+    }
+
+    /// The session for somebody who begins to listen: it takes no number.
+    pub fn session_for_listener(&mut self) -> Event {
+        let seq = self.pipeline.seq();
+        let event = self.session_again();
+        self.pipeline.go_on_after(seq);
+        event
+    }
+
+    /// An event that tells of what was lost behind the pipeline.
+    pub fn lost(&mut self, loss: LossEvent) -> Event {
+        self.pipeline.lost(loss)
+    }
+
+    /// Number of the last event.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.pipeline.seq()
+    }
+
+    /// Deaths with code 0 are told without a number, while somebody wants them.
+    pub fn ordinary_for_listeners(&mut self, wanted: bool) -> Result<()> {
+        self.pipeline.number_ordinary(false);
+        self.pipeline.set_exits_all(wanted);
+        self.kernel.set_exits_all(wanted)
+    }
+
+    /// Deaths with code 0 are told like all others, or not at all.
+    pub fn record_ordinary(&mut self, all: bool) -> Result<()> {
+        self.pipeline.number_ordinary(all);
+        self.pipeline.set_exits_all(all);
+        self.kernel.set_exits_all(all)
+    }
+
+    /// Programs that this kernel refused.
+    #[must_use]
+    pub fn refused(&self) -> Vec<HookInfo> {
+        self.session_info().hooks.into_iter().filter(|hook| !hook.attached).collect()
+    }
+
+    /// The loaded programs.
+    #[must_use]
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Opens a pass over all descriptors for somebody who asks; `None` while another one runs. [`Self::give_back`] ends it.
+    pub fn lend_pass(&mut self, ports: &[u16]) -> Result<Option<std::fs::File>> {
+        if self.look.is_some() || self.lent {
+            return Ok(None);
+        }
+        let pass = self.kernel.open_holders(ports)?;
+        self.lent = true;
+        Ok(Some(pass))
+    }
+
+    /// The pass that was lent is over.
+    pub fn give_back(&mut self) {
+        self.lent = false;
     }
 
     fn session_info(&self) -> SessionEvent {
@@ -87,6 +164,7 @@ impl Live {
                 source: "CLOCK_BOOTTIME".to_owned(),
                 boot_time: Time(self.pipeline.clock().time(0)),
             },
+            after: None,
         }
     }
 
@@ -106,7 +184,7 @@ impl Live {
 
     /// Starts a look when one is wanted, away from the thread that reads the rings.
     fn start_look(&mut self, now_ns: u64) -> Result<()> {
-        if self.look.is_some() || self.found.is_some() {
+        if self.look.is_some() || self.found.is_some() || self.lent {
             return Ok(());
         }
         let Some(look) = self.pipeline.look_wanted(now_ns) else { return Ok(()) };

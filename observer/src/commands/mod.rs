@@ -2,9 +2,13 @@
 
 pub mod doctor;
 pub mod live;
+pub mod log;
 pub mod ports;
 pub mod record;
 pub mod replay;
 pub mod schema;
+pub mod serve;
 pub mod show;
+pub mod status;
 pub mod tail;
+pub mod verify;

@@ -1,13 +1,15 @@
-//! `observer tail`: live events, standalone.
+//! `observer tail`: live events, from the service or from programs of its own.
 
-use std::{pin::pin, time::Duration};
+mod joined;
+
+use std::{path::Path, pin::pin, time::Duration};
 
 use anyhow::{Context, Result};
 use aya_log::EbpfLogger;
 use jiff::tz::TimeZone;
 use tokio::{
     io::unix::AsyncFd,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use super::{live::Live, show::Show};
@@ -16,6 +18,7 @@ use crate::{
     error::status,
     kernel::load::Options,
     logging,
+    service::{client, protocol::Request},
     sinks::stdout::Reader,
 };
 
@@ -23,18 +26,51 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Shows events until Ctrl-C, SIGTERM, or until nobody reads any more.
-pub fn run(args: &TailArgs) -> Result<u8> {
+pub fn run(args: &TailArgs, socket: &Path) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(tail(args));
+    let done = runtime.block_on(tail(args, socket));
     // A terminal that is stopped may hold a write for ever: don't wait for it.
     runtime.shutdown_background();
     done
 }
 
-async fn tail(args: &TailArgs) -> Result<u8> {
+/// Ctrl-C or SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+        }
+    }
+}
+
+/// What the service can't do for one client alone.
+fn needs_own_programs(args: &TailArgs) -> bool {
+    args.record.is_some() || args.ebpf_log != EbpfLog::Off || args.binds == Switch::Off
+}
+
+async fn tail(args: &TailArgs, socket: &Path) -> Result<u8> {
     args.show.filter.check()?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = Stop::new()?;
+    if !needs_own_programs(args)
+        && let Some(answer) = client::ask(socket, &Request::Tail { all: args.all }).await?
+    {
+        return joined::follow(answer, args, stop).await;
+    }
+    standalone(args, stop).await
+}
+
+async fn standalone(args: &TailArgs, mut stop: Stop) -> Result<u8> {
     let mut live = Live::start(Options {
         exits_all: args.all,
         binds: args.binds == Switch::On,
@@ -49,12 +85,7 @@ async fn tail(args: &TailArgs) -> Result<u8> {
     }
     let mut show = Show::new(&args.show, TimeZone::system());
     let outcome = {
-        let mut stop = pin!(async {
-            tokio::select! {
-                _ = interrupt.recv() => (),
-                _ = terminate.recv() => (),
-            }
-        });
+        let mut stop = pin!(stop.wait());
         tokio::select! {
             outcome = follow(&mut live, &mut show) => outcome,
             () = &mut stop => Ok(Reader::There),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::model::hex;
+use crate::model::{hex, unhex};
 
 /// A record's bytes.
 pub(crate) fn serialize<T, S>(record: &T, serializer: S) -> Result<S::Ok, S::Error>
@@ -50,17 +50,10 @@ pub(crate) mod bytes {
     }
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::unhex;
     use crate::decode::{Task, samples::task};
+    use crate::model::unhex;
 
     #[test]
     fn there_and_back() {

@@ -49,6 +49,21 @@ pub struct Attached {
     pub refused: Option<String>,
 }
 
+/// What a program cost.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Cost {
+    /// The program.
+    pub program: String,
+    /// Where it is attached.
+    pub hook: String,
+    /// How often it ran, where the kernel counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u64>,
+    /// How long in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nanoseconds: Option<u64>,
+}
+
 /// The loaded programs; dropping it detaches them.
 pub struct Kernel {
     ebpf: Ebpf,
@@ -277,10 +292,31 @@ impl Kernel {
     }
 
     fn recursion_misses(&self, program: &str) -> Option<u64> {
+        number(&self.program_info(program)?, "recursion_misses:")
+    }
+
+    /// What the kernel tells of a program (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c).
+    fn program_info(&self, program: &str) -> Option<String> {
         let fd = self.ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
-        line.trim().parse().ok()
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()
+    }
+
+    /// What each attached program cost so far; without `kernel.bpf_stats_enabled` the kernel does not count.
+    #[must_use]
+    pub fn costs(&self) -> Vec<Cost> {
+        let attached = self.attached.iter().filter(|attached| attached.refused.is_none());
+        attached
+            .map(|attached| {
+                let info = self.program_info(attached.hook.program).unwrap_or_default();
+                let counted = |name| number(&info, name).filter(|n| *n > 0);
+                Cost {
+                    program: attached.hook.program.to_owned(),
+                    hook: attached.hook.attach.to_string(),
+                    runs: counted("run_cnt:"),
+                    nanoseconds: counted("run_time_ns:"),
+                }
+            })
+            .collect()
     }
 
     /// Switches the reporting of processes that ended with code 0, while the programs run.
@@ -297,6 +333,10 @@ impl Kernel {
 fn holders<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Iter> {
     let program = ebpf.program_mut(name);
     Ok(program.with_context(|| format!("the eBPF object has no program {name}"))?.try_into()?)
+}
+
+fn number(info: &str, name: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 /// The kernel's types took 20 MiB to parse: the allocator would keep them for ever.

@@ -281,6 +281,7 @@ mod tests {
             version: "0".into(),
             kernel: "6.1.0".into(),
             hooks: Vec::new(),
+            after: None,
             clock: ClockInfo {
                 source: "CLOCK_BOOTTIME".into(),
                 boot_time: Time(Clock::fixed(7).time(0)),

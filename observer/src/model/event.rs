@@ -52,7 +52,10 @@ pub enum Body {
 }
 
 /// Kinds of events, as filters name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Kind {
     /// Deaths.
@@ -69,6 +72,22 @@ pub enum Kind {
     Loss,
     /// Beginnings of runs.
     Session,
+}
+
+impl Kind {
+    /// Its name in JSON and in filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Oom => "oom",
+            Self::Bind => "bind",
+            Self::Listen => "listen",
+            Self::Release => "release",
+            Self::Loss => "loss",
+            Self::Session => "session",
+        }
+    }
 }
 
 impl Body {

@@ -21,10 +21,10 @@ pub use event::{Body, Event, Kind, SCHEMA};
 pub use exit::{ExitEvent, Status};
 pub use oom::{Memory, OomEvent, Scope};
 pub use process::{Parent, Process};
-pub use session::{ClockInfo, HookInfo, LossEvent, SessionEvent};
+pub use session::{After, ClockInfo, HookInfo, LossEvent, SessionEvent};
 pub use signals::{fault_code_name, signal_name};
 pub use socket::{Protocol, Socket, State};
-pub(crate) use text::hex;
+pub(crate) use text::{hex, unhex};
 pub use text::{hex_of_non_utf8, lossy};
 pub use time::Time;
 

@@ -18,6 +18,20 @@ pub struct SessionEvent {
     pub hooks: Vec<HookInfo>,
     /// How times were made.
     pub clock: ClockInfo,
+    /// What the record had before, when this session goes on with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<After>,
+}
+
+/// The end of the session before in the same record: nothing was seen between then and now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct After {
+    /// Number of its last event.
+    pub seq: u64,
+    /// Time of its last event.
+    pub time: Time,
+    /// It was stopped; otherwise it was killed, or the machine went down.
+    pub stopped: bool,
 }
 
 /// One eBPF program.

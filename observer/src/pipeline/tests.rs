@@ -34,6 +34,7 @@ fn session() -> SessionEvent {
         version: String::new(),
         kernel: String::new(),
         hooks: Vec::new(),
+        after: None,
         clock: ClockInfo { source: String::new(), boot_time: Time(Clock::fixed(BOOT).time(0)) },
     }
 }

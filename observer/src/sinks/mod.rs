@@ -1,5 +1,8 @@
 //! Stage 5: events to lines, and lines to where they go.
 
+pub mod csv;
+pub mod ecs;
+mod parts;
 pub mod sanitize;
 pub mod stdout;
 pub mod style;

@@ -50,3 +50,26 @@ pub fn print(text: &str) -> io::Result<Reader> {
     let mut out = io::stdout().lock();
     closed_is_no_error(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
+
+/// Many lines for commands that look back; the reader that goes away ends them.
+pub struct Lines(io::BufWriter<io::StdoutLock<'static>>);
+
+impl Lines {
+    /// To standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self(io::BufWriter::with_capacity(256 * 1024, io::stdout().lock()))
+    }
+
+    /// Writes bytes, which end their own lines.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<Reader> {
+        use io::Write as _;
+        closed_is_no_error(self.0.write_all(bytes))
+    }
+
+    /// Shows what was written.
+    pub fn flush(&mut self) -> io::Result<Reader> {
+        use io::Write as _;
+        closed_is_no_error(self.0.flush())
+    }
+}

@@ -1,0 +1,95 @@
+//! What `observer ports` knows of a snapshot, in the public vocabulary.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decode::Holder as Descriptor,
+    diagnose::{ports::serves, relation},
+    enrich::{
+        Enricher, procfs,
+        snapshot::{Held, Snapshot},
+        unheld::unheld,
+    },
+    kernel::clock::Clock,
+    model::{Process, Socket},
+};
+
+/// One line of `--json`: a socket and everybody who holds it. Nobody: the kernel's own, or one that is on its way.
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// The socket.
+    pub socket: Socket,
+    /// Who holds it.
+    pub holders: Vec<Holder>,
+}
+
+/// A process that holds the socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub process: Process,
+    /// Its lowest descriptor.
+    pub fd: u32,
+    /// It got the socket from its parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<bool>,
+}
+
+/// Sockets that serve, or everything on `ports`; sorted. Reads `/proc`.
+#[must_use]
+pub fn lines(snapshot: &Snapshot, ports: &[u16]) -> Vec<Line> {
+    let mut enricher = Enricher::new(Clock::new());
+    let mut known = procfs::Known::default();
+    let held = snapshot.sockets.iter().filter(|held| wanted(ports, held));
+    let mut lines: Vec<Line> = held.map(|held| line(held, &mut known, &mut enricher)).collect();
+    let unheld = unheld(snapshot, ports).into_iter();
+    lines.extend(unheld.map(|socket| Line { socket, holders: Vec::new() }));
+    lines.sort_by_key(|line| {
+        (line.socket.protocol, line.socket.port, line.socket.netns, line.socket.name())
+    });
+    lines
+}
+
+fn wanted(ports: &[u16], held: &Held) -> bool {
+    if ports.is_empty() {
+        return serves(&held.socket);
+    }
+    held.socket.endpoint().port().is_some_and(|port| ports.contains(&port))
+}
+
+fn line(held: &Held, known: &mut procfs::Known, enricher: &mut Enricher) -> Line {
+    let pids: Vec<u32> = held.holders.iter().map(|h| h.record.tgid).collect();
+    let mut holders: Vec<Holder> =
+        held.holders.iter().map(|h| holder(h, &pids, known, enricher)).collect();
+    holders.sort_by_key(|holder| (holder.inherited == Some(true), holder.process.pid));
+    Line { socket: Socket::new(&held.socket, &held.socket.endpoint()), holders }
+}
+
+fn holder(
+    descriptor: &Descriptor,
+    pids: &[u32],
+    known: &mut procfs::Known,
+    enricher: &mut Enricher,
+) -> Holder {
+    let living = known.living(descriptor.id());
+    let process = match &living {
+        Some(living) => enricher.process(&living.task),
+        None => enricher.named(
+            descriptor.id(),
+            crate::decode::until_nul(&descriptor.record.comm),
+            "the process was gone before it could be read",
+        ),
+    };
+    let candidate = relation::Candidate {
+        holder: descriptor,
+        living: living.as_ref(),
+        process: &process,
+        opener: None,
+        parent_holds: pids.contains(&descriptor.record.ppid),
+        children_hold: false,
+        opener_holds: false,
+    };
+    let inherited = relation::inherited(&candidate);
+    Holder { fd: descriptor.record.fd, inherited, process }
+}

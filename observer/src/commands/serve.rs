@@ -1,0 +1,358 @@
+//! `observer serve`: loads once, records, and feeds whoever listens.
+
+use std::{collections::VecDeque, time::Duration};
+
+use anyhow::{Context, Result};
+use sd_notify::NotifyState;
+use tokio::{
+    net::UnixStream,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+
+use super::{live::Live, ports};
+use crate::{
+    cli::{Cli, ServeArgs, Switch},
+    config::{Config, Exits},
+    enrich::snapshot::Snapshot,
+    error::status,
+    kernel::load::Options,
+    logging,
+    model::{After, Event, LossEvent, Time},
+    records::{Notice, folder::group_id},
+    service::{
+        clients::{Clients, MOST},
+        privilege,
+        protocol::Request,
+        recording::{Past, Recording, line},
+        socket::{Socket, answer, refuse, request},
+        status::{Counts, Listeners, Own, Record, Status},
+    },
+};
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(args: &ServeArgs, cli: &Cli) -> Result<u8> {
+    let config = Config::of(cli)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(serve(args, cli, config));
+    // A look at all descriptors, or a client that hangs, must not keep us.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
+    let mut signals = Signals::new()?;
+    // The folder first: whoever finds it taken must load nothing.
+    privilege::survive_oom();
+    let group = group_id(&config.files.group);
+    let (recording, past) = Recording::open(config.dir(), &config.files)?;
+    let socket = Socket::listen(config.socket(), group)?;
+    let exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
+    let binds = args.binds.or(config.binds).unwrap_or(Switch::On) == Switch::On;
+    let live = Live::start(Options { exits_all, binds, ..Options::default() })?;
+    privilege::drop_privileges();
+    let (sender, requests) = unbounded_channel();
+    let mut service = Service {
+        live,
+        recording,
+        clients: Clients::default(),
+        exits_all,
+        ordinary: false,
+        counts: Counts::new(),
+        host: None,
+        sender,
+        passes: VecDeque::new(),
+    };
+    service.begin(past)?;
+    notify(&[NotifyState::Ready, NotifyState::Status("recording")]);
+    let outcome = service.follow(&socket, requests, &mut signals, args, cli).await;
+    notify(&[NotifyState::Stopping]);
+    drop(socket);
+    let ended = service.end().await;
+    outcome.and(ended)
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    // Not under systemd: nobody to tell.
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// What comes from the tasks that speak with clients.
+enum Asked {
+    Tail(UnixStream, bool),
+    Status(UnixStream),
+    Ports(UnixStream, Vec<u16>),
+    /// A pass that was lent is over.
+    Passed,
+}
+
+struct Service {
+    live: Live,
+    recording: Recording,
+    clients: Clients,
+    exits_all: bool,
+    /// Ordinary deaths are reported, for those who listen.
+    ordinary: bool,
+    counts: Counts,
+    /// An event whose host and boot id are everybody's.
+    host: Option<Event>,
+    sender: UnboundedSender<Asked>,
+    /// Who waits for a pass over all descriptors.
+    passes: VecDeque<(UnixStream, Vec<u16>)>,
+}
+
+impl Service {
+    /// The session, first of all.
+    fn begin(&mut self, past: Past) -> Result<()> {
+        if !self.exits_all {
+            self.live.ordinary_for_listeners(false)?;
+        }
+        let after = past.last.map(|last| After {
+            seq: last.seq,
+            time: Time(last.time),
+            stopped: past.clean,
+        });
+        self.clients = Clients::after(after.as_ref().map_or(0, |after| after.seq));
+        let session = self.live.session_after(after)?;
+        self.host = Some(session.clone());
+        if self.recording.is_full() {
+            self.recording.begin(&session)?;
+            self.clients.tell(std::slice::from_ref(&session), &session)
+        } else {
+            self.tell(&[session])
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        socket: &Socket,
+        mut requests: UnboundedReceiver<Asked>,
+        signals: &mut Signals,
+        args: &ServeArgs,
+        cli: &Cli,
+    ) -> Result<u8> {
+        let mut watchdog =
+            sd_notify::watchdog_enabled().map(|span| tokio::time::interval(span / 2));
+        loop {
+            tokio::select! {
+                ready = self.live.ready() => {
+                    ready?;
+                    let events = self.live.events()?;
+                    self.tell(&events)?;
+                    self.clients.tidy();
+                    self.mind_listeners()?;
+                }
+                accepted = socket.listener.accept() => match accepted {
+                    Ok((stream, _)) => self.welcome(stream),
+                    Err(error) => {
+                        // Too many files: those that are open come to an end.
+                        tracing::warn!(%error, "a client could not be let in");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                asked = requests.recv() => if let Some(asked) = asked {
+                    self.asked(asked)?;
+                },
+                notice = self.recording.notices.recv() => if let Some(notice) = notice {
+                    self.gap(notice)?;
+                },
+                () = tick(&mut watchdog) => notify(&[NotifyState::Watchdog]),
+                _ = signals.hang_up.recv() => self.reload(args, cli)?,
+                _ = signals.interrupt.recv() => return Ok(status::DONE),
+                _ = signals.terminate.recv() => return Ok(status::DONE),
+            }
+        }
+    }
+
+    /// Events go to the record first, then to whoever listens.
+    fn tell(&mut self, events: &[Event]) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let recorded = events.iter().filter(|event| event.seq > 0);
+        let lines = recorded.map(line).collect::<Result<Vec<_>>>()?;
+        self.counts.add(events);
+        let gap = self.recording.record(lines);
+        if let Some(host) = &self.host {
+            self.clients.tell(events, host)?;
+        }
+        if let Some(gap) = gap {
+            self.gap(gap)?;
+        }
+        if self.recording.is_full() {
+            let session = self.live.session_again();
+            self.recording.begin(&session)?;
+            self.counts.add(std::slice::from_ref(&session));
+            self.clients.tell(std::slice::from_ref(&session), &session)?;
+        }
+        Ok(())
+    }
+
+    /// Recording goes on after a gap: the record must say so.
+    fn gap(&mut self, notice: Notice) -> Result<()> {
+        let lost = notice.lost.into_iter().map(|(kind, n)| (kind.name().to_owned(), n)).collect();
+        let (from, to) = (Time(notice.from), Time(notice.to));
+        let loss = LossEvent { lost, from, to, reason: notice.reason, at_most: false };
+        let event = self.live.lost(loss);
+        notify(&[NotifyState::Status("recording")]);
+        self.tell(&[event])
+    }
+
+    /// Ordinary deaths are reported as long as somebody wants them.
+    fn mind_listeners(&mut self) -> Result<()> {
+        let wanted = self.clients.want_all();
+        if self.exits_all || wanted == self.ordinary {
+            return Ok(());
+        }
+        self.ordinary = wanted;
+        self.live.ordinary_for_listeners(wanted)
+    }
+
+    fn welcome(&self, stream: UnixStream) {
+        let sender = self.sender.clone();
+        if let Ok(peer) = stream.peer_cred() {
+            tracing::info!(uid = peer.uid(), pid = peer.pid(), "a client");
+        }
+        tokio::spawn(async move {
+            let mut stream = stream;
+            let asked = match request(&mut stream).await {
+                Ok(Request::Tail { all }) => Asked::Tail(stream, all),
+                Ok(Request::Status) => Asked::Status(stream),
+                Ok(Request::Ports { ports }) => Asked::Ports(stream, ports),
+                Err(why) => return refuse(stream, why).await,
+            };
+            // The service ends.
+            let _ = sender.send(asked);
+        });
+    }
+
+    fn asked(&mut self, asked: Asked) -> Result<()> {
+        match asked {
+            Asked::Tail(stream, _) if self.clients.len() >= MOST => {
+                let why = format!("{MOST} clients listen already");
+                tokio::spawn(refuse(stream, why));
+            }
+            Asked::Tail(stream, all) => {
+                let session = self.live.session_for_listener();
+                self.clients.join(stream, all, session)?;
+                self.mind_listeners()?;
+            }
+            Asked::Status(mut stream) => {
+                let text = serde_json::to_string(&self.status())?;
+                tokio::spawn(async move { answer(&mut stream, text.as_bytes()).await });
+            }
+            Asked::Ports(stream, _) if self.passes.len() >= MOST => {
+                tokio::spawn(refuse(stream, format!("{MOST} clients wait already")));
+            }
+            Asked::Ports(stream, wanted) => {
+                self.passes.push_back((stream, wanted));
+                self.pass()?;
+            }
+            Asked::Passed => {
+                self.live.give_back();
+                self.pass()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the next pass over all descriptors for a client, away from this thread.
+    fn pass(&mut self) -> Result<()> {
+        let Some((_, wanted)) = self.passes.front() else { return Ok(()) };
+        let Some(pass) = self.live.lend_pass(wanted)? else {
+            // A look of our own runs: it takes milliseconds.
+            let sender = self.sender.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let _ = sender.send(Asked::Passed);
+            });
+            return Ok(());
+        };
+        let Some((mut stream, wanted)) = self.passes.pop_front() else { return Ok(()) };
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let made = tokio::task::spawn_blocking(move || -> Result<Vec<String>> {
+                let lines = ports::lines::lines(&Snapshot::read(pass)?, &wanted);
+                Ok(lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?)
+            });
+            let made = made.await.context("the look at all descriptors");
+            let _ = sender.send(Asked::Passed);
+            match made.and_then(|made| made) {
+                Ok(lines) => answer(&mut stream, lines.join("\n").as_bytes()).await,
+                Err(error) => refuse(stream, format!("{error:#}")).await,
+            }
+        });
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let kernel = self.live.kernel();
+        let (now, missed) = (self.clients.len(), self.clients.missed);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            seq: self.live.seq(),
+            clients: Listeners { now, missed },
+            record: Record::of(self.recording.folder(), self.recording.state()),
+            own: Own::now(),
+            programs: kernel.costs(),
+            refused: self.live.refused(),
+            counts: self.counts.clone(),
+        }
+    }
+
+    /// Reads the settings again; broken ones change nothing.
+    fn reload(&mut self, args: &ServeArgs, cli: &Cli) -> Result<()> {
+        let config = match Config::of(cli) {
+            Ok(config) => config,
+            Err(error) => {
+                logging::say(&format!("observer: the old settings stay: {error:#}"));
+                return Ok(());
+            }
+        };
+        self.recording.reload(&config.files);
+        self.exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
+        self.live.record_ordinary(self.exits_all)?;
+        self.ordinary = false;
+        self.mind_listeners()?;
+        logging::say(
+            "observer: settings read; dir, socket, binds and group count from the next start on",
+        );
+        Ok(())
+    }
+
+    async fn end(mut self) -> Result<u8> {
+        let last = self.live.finish().await?;
+        self.tell(&last)?;
+        self.clients.close();
+        if !self.recording.finish() {
+            logging::say("observer: the disk did not take the last records in time");
+        }
+        Ok(status::DONE)
+    }
+}
+
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(watchdog) => drop(watchdog.tick().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,79 @@
+//! `observer status`: the service's own health.
+
+use std::{fmt::Write as _, path::Path};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    cli::StatusArgs,
+    error::status,
+    model::human::{count, size, span},
+    service::{client, protocol::Request, status::Status},
+    sinks::{sanitize::sanitize, stdout},
+};
+
+/// Asks the service.
+pub fn run(args: &StatusArgs, socket: &Path) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let line = runtime.block_on(async {
+        match client::ask(socket, &Request::Status).await? {
+            Some(mut answer) => answer.only_line().await,
+            None => bail!(
+                "no service listens on {}: `systemctl start observer`, or name its socket with --socket",
+                socket.display()
+            ),
+        }
+    })?;
+    let status: Status = serde_json::from_str(&line)?;
+    stdout::print(&if args.json { line + "\n" } else { text(&status) })?;
+    Ok(status::DONE)
+}
+
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<10}  {}", sanitize(value));
+    };
+    let since = jiff::Timestamp::now().duration_since(status.counts.since.0).as_secs_f64();
+    row(
+        "service",
+        &format!("observer {}, pid {}, for {}", status.version, status.pid, span(since)),
+    );
+    let events: Vec<String> =
+        status.counts.events.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
+    row("events", &events.join(", "));
+    let lost: Vec<String> =
+        status.counts.lost.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    row("lost", &if lost.is_empty() { "none".to_owned() } else { lost.join(", ") });
+    let missed = match status.clients.missed {
+        0 => String::new(),
+        n => format!("; {} missed by clients that did not read", count(n, "event")),
+    };
+    row("clients", &format!("{} now{missed}", status.clients.now));
+    let record = &status.record;
+    let free = record.free_bytes.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+    let segments = count(record.segments as u64, "segment");
+    row("record", &format!("{}: {segments}, {}{free}", record.dir, size(record.used_bytes)));
+    match (&record.state.stopped, &record.state.segment) {
+        (Some(why), _) => row("", &format!("NOT RECORDING: {why}")),
+        (None, Some(segment)) => row("", &format!("writes {segment}, up to seq {}", status.seq)),
+        (None, None) => {}
+    }
+    if let Some(chain) = &record.state.chain {
+        row("last seal", chain);
+    }
+    let own = &status.own;
+    let memory = format!("{} resident (peak {})", size(own.rss_bytes), size(own.peak_rss_bytes));
+    row("itself", &format!("{memory}, {:.2} s of processor time", own.cpu_seconds));
+    for program in &status.programs {
+        let cost = match (program.runs, program.nanoseconds) {
+            (Some(runs), Some(ns)) => format!("{runs} runs, {} ns each", ns / runs.max(1)),
+            _ => "not counted: sysctl kernel.bpf_stats_enabled=1 turns that on".to_owned(),
+        };
+        row("program", &format!("{:<14} {:<30} {cost}", program.program, program.hook));
+    }
+    for hook in &status.refused {
+        row("without", &format!("{:<14} {}", hook.program, hook.hook));
+    }
+    text
+}

@@ -1,0 +1,41 @@
+//! `observer tail` while the service runs: its events, over its socket.
+
+use std::pin::pin;
+
+use anyhow::{Context, Result, bail};
+use jiff::tz::TimeZone;
+
+use super::Stop;
+use crate::{
+    cli::TailArgs, commands::show::Show, error::status, logging, model::Event,
+    service::client::Answer, sinks::stdout::Reader,
+};
+
+/// Shows what comes until Ctrl-C, or until nobody reads any more.
+pub(super) async fn follow(mut answer: Answer, args: &TailArgs, mut stop: Stop) -> Result<u8> {
+    let mut show = Show::new(&args.show, TimeZone::system());
+    let outcome = {
+        let mut stop = pin!(stop.wait());
+        tokio::select! {
+            outcome = show_all(&mut answer, &mut show) => outcome,
+            () = &mut stop => Ok(true),
+        }
+    };
+    logging::say(&show.summary());
+    if !outcome? {
+        bail!("the service has ended");
+    }
+    Ok(status::DONE)
+}
+
+/// False when the service has ended.
+async fn show_all(answer: &mut Answer, show: &mut Show<'_>) -> Result<bool> {
+    loop {
+        let Some(line) = answer.line().await? else { return Ok(false) };
+        let event: Event = serde_json::from_str(&line)
+            .context("the service speaks another language: is it of another version?")?;
+        if show.events(&[event]).await? == Reader::Gone {
+            return Ok(true);
+        }
+    }
+}

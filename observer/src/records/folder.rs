@@ -1,0 +1,223 @@
+//! The folder of records: names, order, ownership, and the lock that keeps a second service out.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, Gid, Mode, flock};
+
+/// Beginning of every segment's name.
+const PREFIX: &str = "observer-";
+/// A segment as it is written.
+pub const PLAIN: &str = "jsonl";
+/// A closed one.
+pub const COMPRESSED: &str = "jsonl.zst";
+/// The seals of one.
+pub const SEALS: &str = "seals";
+/// The file that names the last seal.
+pub const HEAD: &str = "observer.head";
+
+/// A folder of records.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    group: Option<u32>,
+}
+
+/// One segment: a file of events. Its number grows by one from each to the next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Its name without an ending.
+    pub stem: String,
+    /// The file with the events; `None` when only seals are left of it.
+    pub events: Option<PathBuf>,
+    /// Closed and compressed.
+    pub compressed: bool,
+    /// The file with the seals, whether it is there or not.
+    pub seals: PathBuf,
+}
+
+impl Folder {
+    /// That folder, whether it exists or not.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), group: None }
+    }
+
+    /// Makes the folder when it is missing (0750), and gives what is made in it to `group`, when there is such a group.
+    pub fn create(path: &Path, group: Option<u32>) -> Result<Self> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o750);
+        let made = !path.exists();
+        builder.create(path).with_context(|| {
+            format!("can't make the folder {}: name another one with --dir", path.display())
+        })?;
+        let folder = Self { path: path.to_owned(), group };
+        if made {
+            folder.give(&File::open(path)?);
+        }
+        Ok(folder)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps other services out as long as the file is open. The kernel lets go of the lock whatever becomes of us.
+    pub fn lock(&self) -> Result<File> {
+        let file = File::open(&self.path)
+            .with_context(|| format!("can't open {}", self.path.display()))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => bail!(
+                "another observer records in {} already: stop it, or name another folder with --dir",
+                self.path.display()
+            ),
+            Err(error) => Err(error).with_context(|| format!("can't lock {}", self.path.display())),
+        }
+    }
+
+    /// All segments, oldest first. One that is there both plain and compressed was compressed completely.
+    pub fn segments(&self) -> Result<Vec<Segment>> {
+        let names = fs::read_dir(&self.path).with_context(|| {
+            let path = self.path.display();
+            format!("can't read the records in {path}: is the service running, and are you root or in its group? --dir names another folder")
+        })?;
+        let mut segments: Vec<Segment> = Vec::new();
+        for entry in names {
+            let entry = entry.with_context(|| format!("can't read {}", self.path.display()))?;
+            let name = entry.file_name();
+            let Some((stem, kind)) = name.to_str().and_then(|name| name.split_once('.')) else {
+                continue;
+            };
+            let Some(number) = number(stem) else { continue };
+            if ![PLAIN, COMPRESSED, SEALS].contains(&kind) {
+                continue;
+            }
+            let at = segments.iter().position(|known| known.stem == stem).unwrap_or_else(|| {
+                segments.push(self.segment(number, stem));
+                segments.len() - 1
+            });
+            if kind == COMPRESSED || (kind == PLAIN && !segments[at].compressed) {
+                segments[at].events = Some(entry.path());
+                segments[at].compressed = kind == COMPRESSED;
+            }
+        }
+        segments.sort();
+        Ok(segments)
+    }
+
+    /// The next segment after `last`.
+    #[must_use]
+    pub fn next(&self, last: Option<&Segment>, now: Timestamp) -> Segment {
+        let number = last.map_or(1, |last| last.number + 1);
+        let stem = format!("{PREFIX}{number:06}-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+        let mut segment = self.segment(number, &stem);
+        segment.events = Some(self.path.join(format!("{stem}.{PLAIN}")));
+        segment
+    }
+
+    fn segment(&self, number: u64, stem: &str) -> Segment {
+        Segment {
+            number,
+            stem: stem.to_owned(),
+            events: None,
+            compressed: false,
+            seals: self.path.join(format!("{stem}.{SEALS}")),
+        }
+    }
+
+    /// The file that names the last seal.
+    #[must_use]
+    pub fn head(&self) -> PathBuf {
+        self.path.join(HEAD)
+    }
+
+    /// Opens a file for writing, 0640, of the folder's group; makes it when it is missing.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        // A symbolic link or a pipe in our place is somebody's trick.
+        let flags = (libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).cast_unsigned();
+        options.read(true).write(true).create(true).truncate(false).mode(0o640);
+        options.custom_flags(flags.cast_signed());
+        let file = options.open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        self.give(&file);
+        Ok(file)
+    }
+
+    /// Readable for the group, whatever the umask is.
+    fn give(&self, file: &File) {
+        let mode = file.metadata().map_or(0o640, |m| if m.is_dir() { 0o750 } else { 0o640 });
+        let given = self
+            .group
+            .map_or(Ok(()), |group| rustix::fs::fchown(file, None, Some(Gid::from_raw(group))));
+        let given = given.and_then(|()| rustix::fs::fchmod(file, Mode::from_raw_mode(mode)));
+        if let Err(error) = given {
+            tracing::debug!(%error, "a file keeps its group or its mode");
+        }
+    }
+
+    /// Makes what was created, renamed or removed in the folder last.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn number(stem: &str) -> Option<u64> {
+    let (number, _) = stem.strip_prefix(PREFIX)?.split_once('-')?;
+    number.parse().ok()
+}
+
+/// The id of a group, from `/etc/group`.
+#[must_use]
+pub fn group_id(name: &str) -> Option<u32> {
+    let text = fs::read_to_string("/etc/group").ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Folder, number};
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number("observer-000012-20261122T143215Z"), Some(12));
+        assert_eq!(number("observer-x-20261122T143215Z"), None);
+        assert_eq!(number("other-000012-20261122T143215Z"), None);
+    }
+
+    #[test]
+    fn segments_in_order_and_the_compressed_one_counts() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in [
+            "observer-000002-b.jsonl",
+            "observer-000001-a.jsonl",
+            "observer-000001-a.jsonl.zst",
+            "observer-000001-a.seals",
+            "observer-000003-c.seals",
+            "notes.jsonl",
+            "observer.head",
+        ] {
+            std::fs::write(dir.path().join(name), "").expect("room");
+        }
+        let segments = Folder::at(dir.path()).segments().expect("readable");
+        let shown: Vec<_> =
+            segments.iter().map(|s| (s.number, s.compressed, s.events.is_some())).collect();
+        assert_eq!(shown, [(1, true, true), (2, false, true), (3, false, false)]);
+    }
+}

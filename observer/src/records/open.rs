@@ -1,0 +1,216 @@
+//! What a service finds when it begins: goes on where the last one ended, however that came.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    Folder, Segment,
+    chain::Hash,
+    reader::{self, lines},
+    seal::{self, Previous, Seals, What, Why},
+    segment::Current,
+};
+
+/// What was found in a folder.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The newest segment, if it can be gone on with.
+    pub current: Option<Current>,
+    /// The end of the chain, for a new segment.
+    pub previous: Option<Previous>,
+    /// The newest segment, whether it can be gone on with or not.
+    pub newest: Option<Segment>,
+    /// The last record.
+    pub last: Option<Last>,
+    /// The last service was stopped in order.
+    pub clean: bool,
+    /// Bytes of a torn record that were set aside.
+    pub torn: u64,
+    /// Why the newest segment is left as it is.
+    pub left: Option<String>,
+}
+
+/// What a new run must know of the last record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Last {
+    /// Its number.
+    pub seq: u64,
+    /// Its time.
+    pub time: Timestamp,
+}
+
+/// Looks at the newest segment, sets a torn record aside, and seals what was not sealed.
+pub fn open(folder: &Folder) -> Result<Found> {
+    let segments = folder.segments()?;
+    let mut found = Found { newest: segments.last().cloned(), ..Found::default() };
+    found.last = segments.iter().rev().find_map(|segment| last_record(segment).ok().flatten());
+    let Some(newest) = &found.newest else { return Ok(found) };
+    let state = State::read(&newest.seals);
+    found.clean = state.end != End::Open;
+    if state.begun {
+        found.previous = Some(Previous { segment: newest.stem.clone(), chain: state.chain });
+    }
+    match &newest.events {
+        Some(path) if !newest.compressed && state.end != End::Closed => {
+            let resumed = resume(folder, newest, path, &state, &mut found.torn);
+            match resumed.with_context(|| format!("can't go on with {}", path.display()))? {
+                Ok(current) => {
+                    found.clean &= current.1 == 0;
+                    found.last = last_record(newest)?.or(found.last);
+                    found.previous = Some(current.0.previous());
+                    found.current = Some(current.0);
+                }
+                Err(why) => found.left = Some(why),
+            }
+        }
+        _ => {}
+    }
+    Ok(found)
+}
+
+/// What a file of seals says up to the first line that does not hold.
+struct State {
+    begun: bool,
+    chain: Hash,
+    len: u64,
+    sealed: u64,
+    end: End,
+    whole: bool,
+}
+
+/// How a segment ends, by its last seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Closed,
+    Stopped,
+}
+
+impl State {
+    fn read(path: &Path) -> Self {
+        let text = fs::read(path).unwrap_or_default();
+        let mut state = Self {
+            begun: false,
+            chain: Hash::default(),
+            len: 0,
+            sealed: 0,
+            end: End::Open,
+            whole: true,
+        };
+        for line in lines(&text) {
+            // A torn last line was never the end of anything: the seal is made anew.
+            let Some(text) = std::str::from_utf8(line).ok().filter(|line| line.ends_with('\n'))
+            else {
+                break;
+            };
+            let Some((entry, claimed, has)) = seal::parse(text, state.chain) else {
+                state.whole = false;
+                break;
+            };
+            match entry.what {
+                What::Begin { previous, .. } if !state.begun => {
+                    // The first link stands on that of the segment before.
+                    let start = previous.map_or_else(Hash::default, |previous| previous.chain);
+                    let again = seal::parse(text, start);
+                    state.begun = true;
+                    state.whole = again.is_some_and(|(_, claimed, has)| claimed == has);
+                }
+                _ if claimed != has => state.whole = false,
+                What::Seal(seal) => {
+                    state.sealed = seal.to;
+                    state.end = match (seal.closed, seal.stopped) {
+                        (true, _) => End::Closed,
+                        (_, true) => End::Stopped,
+                        _ => End::Open,
+                    };
+                }
+                _ => {}
+            }
+            if !state.whole {
+                break;
+            }
+            state.chain = claimed;
+            state.len += line.len() as u64;
+        }
+        state
+    }
+}
+
+/// The segment, ready to be gone on with, and how many records were found unsealed; or why it is better left alone.
+fn resume(
+    folder: &Folder,
+    segment: &Segment,
+    path: &Path,
+    state: &State,
+    torn: &mut u64,
+) -> Result<Result<(Current, usize), String>> {
+    if !state.begun || !state.whole {
+        return Ok(Err("its seals do not hold".to_owned()));
+    }
+    let file = folder.open(path)?;
+    let len = file.metadata()?.len();
+    if len < state.sealed {
+        return Ok(Err("it is shorter than what was sealed".to_owned()));
+    }
+    let mut rest = vec![0; usize::try_from(len - state.sealed)?];
+    file.read_exact_at(&mut rest, state.sealed)?;
+    let whole = whole_records(&rest);
+    let (records, aside) = rest.split_at(whole);
+    let seals_file = folder.open(&segment.seals)?;
+    seals_file.set_len(state.len)?;
+    let seals = Seals::resume(seals_file, state.len, state.chain);
+    let mut current = Current::resume(segment.clone(), file, state.sealed, seals);
+    if !aside.is_empty() {
+        *torn = aside.len() as u64;
+        set_aside(folder, segment, aside)?;
+        current.say(What::Torn { at: state.sealed + whole as u64, bytes: *torn })?;
+        current.cut(state.sealed + whole as u64)?;
+    }
+    let hashes: Vec<Hash> = lines(records).map(Hash::of).collect();
+    if !hashes.is_empty() {
+        current.adopt(whole as u64, &hashes);
+        current.seal(folder, Why::Found)?;
+    }
+    Ok(Ok((current, hashes.len())))
+}
+
+/// How many bytes of the text are whole records. A power cut may leave zeros where a record should be.
+fn whole_records(text: &[u8]) -> usize {
+    let is_record = |line: &&[u8]| {
+        line.ends_with(b"\n") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+    };
+    lines(text).take_while(is_record).map(<[u8]>::len).sum()
+}
+
+fn set_aside(folder: &Folder, segment: &Segment, bytes: &[u8]) -> Result<()> {
+    let path = folder.path().join(format!("{}.torn", segment.stem));
+    let file: File = folder.open(&path)?;
+    let end = file.metadata()?.len();
+    file.write_all_at(bytes, end)?;
+    Ok(file.sync_data()?)
+}
+
+/// The last whole record of a segment.
+fn last_record(segment: &Segment) -> Result<Option<Last>> {
+    if segment.events.is_none() {
+        return Ok(None);
+    }
+    let mut pieces = reader::open(segment)?;
+    let mut last = None;
+    loop {
+        let piece = pieces.next_piece()?;
+        if piece.is_empty() {
+            return Ok(last);
+        }
+        let lines: Vec<&[u8]> = lines(piece).collect();
+        let found = lines.iter().rev().find_map(|line| serde_json::from_slice(line).ok());
+        last = found.or(last);
+    }
+}

@@ -1,0 +1,117 @@
+//! Reads segments, compressed or not, in large pieces of whole lines.
+
+use std::{fs::File, io, io::Read, path::Path};
+
+use anyhow::{Context, Result};
+
+use super::Segment;
+
+/// How much is read at once.
+const PIECE: usize = 1 << 20;
+
+/// A longer line is no record of ours: it is given out in pieces.
+const LONGEST: usize = 16 << 20;
+
+/// Reads one segment.
+pub struct Pieces<R> {
+    source: R,
+    buffer: Vec<u8>,
+    used: usize,
+    given: usize,
+    ended: bool,
+}
+
+/// A segment's bytes, uncompressed.
+pub type Source = Box<dyn Read + Send>;
+
+/// Opens a segment's events.
+pub fn open(segment: &Segment) -> Result<Pieces<Source>> {
+    let path = segment.events.as_deref().context("a segment without events")?;
+    open_file(path, segment.compressed).with_context(|| format!("can't read {}", path.display()))
+}
+
+fn open_file(path: &Path, compressed: bool) -> io::Result<Pieces<Source>> {
+    let file = File::open(path)?;
+    let source: Source =
+        if compressed { Box::new(zstd::Decoder::new(file)?) } else { Box::new(file) };
+    Ok(Pieces::new(source))
+}
+
+impl<R: Read> Pieces<R> {
+    /// Of anything that can be read.
+    pub fn new(source: R) -> Self {
+        Self { source, buffer: Vec::new(), used: 0, given: 0, ended: false }
+    }
+
+    /// The next lines, each with its end; at the end of the file also one that has none. Empty: nothing is left.
+    pub fn next_piece(&mut self) -> io::Result<&[u8]> {
+        self.buffer.copy_within(self.given..self.used, 0);
+        self.used -= self.given;
+        self.given = 0;
+        loop {
+            if let Some(end) = memchr::memrchr(b'\n', &self.buffer[..self.used]) {
+                self.given = end + 1;
+                break;
+            }
+            if self.ended || self.used > LONGEST {
+                self.given = self.used;
+                break;
+            }
+            self.fill()?;
+        }
+        Ok(&self.buffer[..self.given])
+    }
+
+    /// Reads until a piece is full: many small reads of a decoder make one.
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.resize(self.used + PIECE, 0);
+        while self.used < self.buffer.len() {
+            match self.source.read(&mut self.buffer[self.used..]) {
+                Ok(0) => {
+                    self.ended = true;
+                    break;
+                }
+                Ok(n) => self.used += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a piece, each with its end.
+pub fn lines(piece: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = piece;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pieces, lines};
+
+    #[test]
+    fn whole_lines_and_a_torn_one() {
+        let mut text = "x".repeat(1_500_000) + "\nab\n";
+        text.push_str("torn");
+        let mut pieces = Pieces::new(text.as_bytes());
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let piece = pieces.next_piece().expect("memory");
+            if piece.is_empty() {
+                break;
+            }
+            all.extend(lines(piece).map(<[u8]>::to_vec));
+        }
+        assert_eq!(all.len(), 3);
+        assert_eq!(
+            (all[0].len(), &all[1][..], &all[2][..]),
+            (1_500_001, &b"ab\n"[..], &b"torn"[..])
+        );
+    }
+}

@@ -1,0 +1,344 @@
+//! Checks the record against its seals, and names the first record of each fault.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{
+    Folder, Segment,
+    chain::{Hash, Short},
+    reader::{self, Pieces, Source, lines},
+    seal::{self, Head, Previous, Seal, What},
+};
+
+/// What was checked.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Segments that were read.
+    pub segments: u64,
+    /// Records that are what they were when they were sealed.
+    pub sealed: u64,
+    /// Records at the end that have no seal yet.
+    pub unsealed: u64,
+    /// The number of the newest segment that was removed for its age or size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired: Option<u64>,
+    /// The last link of the chain.
+    pub chain: String,
+    /// What does not hold, in the order of the record.
+    pub faults: Vec<Fault>,
+    /// What a reader should know, but is no fault.
+    pub notes: Vec<String>,
+}
+
+/// Something that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Which segment.
+    pub segment: String,
+    /// Number of the record in its segment, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+    /// Its `seq`, or that of the record now in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// Checks a folder.
+pub fn verify(folder: &Folder) -> Result<Report> {
+    // Read first: a service that runs may seal more meanwhile, but not less.
+    let head: Option<Head> =
+        fs::read(folder.head()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let segments = folder.segments()?;
+    let mut report = Report::default();
+    let mut check = Check { report: &mut report, previous: None, links: Vec::new() };
+    for (n, segment) in segments.iter().enumerate() {
+        check.missing_before(n.checked_sub(1).map(|n| &segments[n]), segment);
+        check.segment(segment, n + 1 == segments.len())?;
+    }
+    check.head(head.as_ref(), segments.last());
+    let first = segments.first().map_or(1, |first| first.number);
+    if first > 1 && report.retired.is_none_or(|retired| retired + 1 < first) {
+        let what = format!(
+            "segments before number {first} are missing, and were not removed for their age or size"
+        );
+        report
+            .faults
+            .insert(0, Fault { segment: segments[0].stem.clone(), record: None, seq: None, what });
+    }
+    Ok(report)
+}
+
+struct Check<'a> {
+    report: &'a mut Report,
+    previous: Option<Previous>,
+    links: Vec<Hash>,
+}
+
+impl Check<'_> {
+    fn fault(
+        &mut self,
+        segment: &Segment,
+        at: Option<(u64, Option<u64>)>,
+        what: impl Into<String>,
+    ) {
+        let (record, seq) = at.map_or((None, None), |(record, seq)| (Some(record), seq));
+        let fault = Fault { segment: segment.stem.clone(), record, seq, what: what.into() };
+        self.report.faults.push(fault);
+    }
+
+    fn missing_before(&mut self, previous: Option<&Segment>, segment: &Segment) {
+        let Some(previous) = previous else { return };
+        match segment.number - previous.number {
+            1 => {}
+            0 => self.fault(segment, None, "there are two segments with this number"),
+            n => self.fault(segment, None, format!("{} before it are missing", count(n - 1))),
+        }
+    }
+
+    fn segment(&mut self, segment: &Segment, newest: bool) -> Result<()> {
+        self.report.segments += 1;
+        let Ok(text) = fs::read(&segment.seals) else {
+            self.fault(segment, None, "its file of seals is missing: nothing proves its records");
+            self.previous = None;
+            return Ok(());
+        };
+        let Some(seals) = self.seals(segment, &text) else { return Ok(()) };
+        if segment.events.is_none() {
+            let records: usize = seals.iter().map(|seal| seal.records.len()).sum();
+            self.fault(
+                segment,
+                Some((1, None)),
+                format!("the segment is missing: {records} records are gone"),
+            );
+            return Ok(());
+        }
+        let pieces = match reader::open(segment) {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                self.fault(segment, None, format!("{error:#}"));
+                return Ok(());
+            }
+        };
+        self.records(segment, &seals, Records::new(pieces), newest)
+    }
+
+    /// Follows the chain through a file of seals; gives back the seals that hold.
+    fn seals(&mut self, segment: &Segment, text: &[u8]) -> Option<Vec<Seal>> {
+        let mut chain = None;
+        let mut seals = Vec::new();
+        for (n, line) in lines(text).enumerate() {
+            let at = n + 1;
+            let whole = line.ends_with(b"\n");
+            let text = std::str::from_utf8(line).unwrap_or_default();
+            let parsed = seal::parse(text, chain.unwrap_or_default());
+            let Some((entry, claimed, mut has)) = parsed else {
+                if whole {
+                    self.fault(segment, None, format!("line {at} of its seals is no seal"));
+                    return Some(seals);
+                }
+                // A service that runs writes it right now, or a crash cut it off: it never counted.
+                break;
+            };
+            if let What::Begin { previous, segment: name } = &entry.what {
+                let start = previous.as_ref().map_or_else(Hash::default, |p| p.chain);
+                has = seal::parse(text, start).map_or(has, |(.., has)| has);
+                if *name != segment.stem || n > 0 {
+                    self.fault(segment, None, format!("its seals are those of {name}"));
+                }
+                if let Some(known) = &self.previous
+                    && Some(known) != previous.as_ref()
+                {
+                    self.fault(segment, None, format!(
+                        "its chain does not go on where {} ends: records were cut off there, or made anew",
+                        known.segment
+                    ));
+                }
+            } else if n == 0 {
+                self.fault(segment, None, "the beginning of its seals is missing");
+                return Some(seals);
+            }
+            if claimed != has {
+                self.fault(
+                    segment,
+                    None,
+                    format!("line {at} of its seals was changed, or one before it removed"),
+                );
+                return Some(seals);
+            }
+            chain = Some(has);
+            self.links.push(has);
+            match entry.what {
+                What::Seal(seal) => seals.push(seal),
+                What::Retired { number } => {
+                    self.report.retired = self.report.retired.max(Some(number));
+                }
+                What::Torn { at, bytes } => self.report.notes.push(format!(
+                    "{}: {bytes} bytes of a torn record at byte {at} were set aside after a crash",
+                    segment.stem
+                )),
+                What::Begin { .. } => {}
+            }
+        }
+        let chain = chain?;
+        self.report.chain = chain.to_string();
+        self.previous = Some(Previous { segment: segment.stem.clone(), chain });
+        Some(seals)
+    }
+
+    fn records(
+        &mut self,
+        segment: &Segment,
+        seals: &[Seal],
+        mut records: Records,
+        newest: bool,
+    ) -> Result<()> {
+        let mut number = 0;
+        for seal in seals {
+            if seal.found {
+                let found = count_of(seal.records.len() as u64, "record");
+                self.report.notes.push(format!(
+                    "{}: {found} had no seal when the service began again after a crash",
+                    segment.stem
+                ));
+            }
+            let mut hashes = Vec::with_capacity(seal.records.len());
+            for expected in &seal.records {
+                number += 1;
+                let Some(record) = records.next()? else {
+                    let left = seal.records.len() - hashes.len();
+                    self.fault(
+                        segment,
+                        Some((number, None)),
+                        format!(
+                            "it is cut off: this record and {} are gone",
+                            count_of(left as u64 - 1, "other")
+                        ),
+                    );
+                    return Ok(());
+                };
+                if record.hash.short() != *expected {
+                    let what = describe(&record, &seal.records[hashes.len()..], &mut records)?;
+                    self.fault(segment, Some((number, record.seq)), what);
+                    return Ok(());
+                }
+                hashes.push(record.hash);
+            }
+            if Hash::of_all(&hashes) != seal.sha256 {
+                let what = "one of the records before this one was changed with great effort";
+                self.fault(segment, Some((number, None)), what);
+                return Ok(());
+            }
+            self.report.sealed += hashes.len() as u64;
+        }
+        let closed = seals.last().is_some_and(|seal| seal.closed || seal.stopped);
+        let mut unsealed = 0;
+        while let Some(record) = records.next()? {
+            number += 1;
+            unsealed += 1;
+            if closed || !newest {
+                self.fault(segment, Some((number, record.seq)), "it was added after the last seal");
+                return Ok(());
+            }
+        }
+        self.report.unsealed += unsealed;
+        Ok(())
+    }
+
+    fn head(&mut self, head: Option<&Head>, last: Option<&Segment>) {
+        let Some(last) = last else {
+            if let Some(head) = head {
+                let what = "all segments are missing".to_owned();
+                self.report.faults.push(Fault {
+                    segment: head.segment.clone(),
+                    record: None,
+                    seq: None,
+                    what,
+                });
+            }
+            return;
+        };
+        match head {
+            None => self.report.notes.push(format!(
+                "{} is missing: seals at the end may be gone unnoticed",
+                super::folder::HEAD
+            )),
+            Some(head) if self.links.contains(&head.chain) => {}
+            // A chain that is broken has been told already.
+            Some(_) if !self.report.faults.is_empty() => {}
+            Some(head) => {
+                let what = format!(
+                    "the last seal, of {}, is gone: the end of the record was cut off",
+                    head.segment
+                );
+                self.fault(last, None, what);
+            }
+        }
+    }
+}
+
+/// What happened to a record that is not the one that was sealed: `expected` and those after it should follow.
+fn describe(found: &Record, expected: &[Short], after: &mut Records) -> Result<String> {
+    let next = after.next()?.map(|record| record.hash.short());
+    let at = expected.iter().position(|short| *short == found.hash.short());
+    Ok(match at {
+        Some(1) if next == Some(expected[0]) => "it and the next one were swapped".to_owned(),
+        Some(n) => format!(
+            "{} before it {} removed",
+            count_of(n as u64, "record"),
+            if n == 1 { "was" } else { "were" }
+        ),
+        None if next == Some(expected[0]) => "it was put in between".to_owned(),
+        None => "it was changed".to_owned(),
+    })
+}
+
+struct Record {
+    hash: Hash,
+    seq: Option<u64>,
+}
+
+struct Records {
+    pieces: Pieces<Source>,
+    waiting: std::collections::VecDeque<Record>,
+}
+
+impl Records {
+    fn new(pieces: Pieces<Source>) -> Self {
+        Self { pieces, waiting: std::collections::VecDeque::new() }
+    }
+
+    fn next(&mut self) -> Result<Option<Record>> {
+        if self.waiting.is_empty() {
+            let piece = self.pieces.next_piece().context("the segment can't be read on")?;
+            self.waiting
+                .extend(lines(piece).map(|line| Record { hash: Hash::of(line), seq: seq(line) }));
+        }
+        Ok(self.waiting.pop_front())
+    }
+}
+
+fn seq(line: &[u8]) -> Option<u64> {
+    // Each line begins with it: nothing behind is read.
+    let head = &line[..line.len().min(64)];
+    let at = memchr::memmem::find(head, b"\"seq\":")? + 6;
+    let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&head[at..at + digits]).ok()?.parse().ok()
+}
+
+fn count(n: u64) -> String {
+    count_of(n, "segment")
+}
+
+fn count_of(n: u64, what: &str) -> String {
+    crate::model::human::count(n, what)
+}
+
+/// Whether a folder has anything to check.
+#[must_use]
+pub fn is_record(path: &Path) -> bool {
+    Folder::at(path).segments().is_ok_and(|segments| !segments.is_empty())
+}

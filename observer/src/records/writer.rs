@@ -1,0 +1,325 @@
+//! The thread that writes the record: a disk that is slow, full or gone never holds up the live side.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{
+    Folder, Settings,
+    chain::Hash,
+    keeper,
+    open::Found,
+    seal::{Previous, Why},
+    segment::Current,
+};
+use crate::model::Kind;
+
+/// An event as it is written.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its JSON with a line end.
+    pub text: Bytes,
+    /// Its kind, for counting what could not be written.
+    pub kind: Kind,
+    /// Its time.
+    pub time: Timestamp,
+}
+
+/// Batches of events that may wait for the disk: under load each holds 10 ms.
+const QUEUE: usize = 256;
+
+/// How often to try again while the disk takes nothing.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the thread is told.
+enum Message {
+    Lines(Vec<Line>),
+    /// A new segment begins, with this first line.
+    Rotate(Line),
+    Settings(Settings),
+}
+
+/// What the thread tells: recording goes on after a gap.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// How many events were not recorded, by kind.
+    pub lost: BTreeMap<Kind, u64>,
+    /// Nothing was lost before.
+    pub from: Timestamp,
+    /// Nor after.
+    pub to: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// State that `status` shows.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct State {
+    /// Name of the segment that is written, without ending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
+    /// The last link of the chain of seals: kept elsewhere, it proves later that nobody made the record anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// Why nothing is recorded at the moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+/// Records events.
+pub struct Recorder {
+    sender: SyncSender<Message>,
+    thread: JoinHandle<()>,
+    state: Arc<Mutex<State>>,
+    overrun: Option<Notice>,
+}
+
+impl Recorder {
+    /// Starts the thread. `first` begins a new segment, or follows the last record in the one that was found;
+    /// `notices` is called from the thread.
+    pub fn start(
+        folder: Folder,
+        settings: Settings,
+        found: Found,
+        notices: impl Fn(Notice) + Send + 'static,
+    ) -> Result<Self> {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let state = Arc::new(Mutex::new(State::default()));
+        let writer = Writer {
+            folder,
+            settings,
+            number: found.newest.as_ref().map_or(0, |newest| newest.number),
+            newest: found.newest,
+            current: found.current,
+            previous: found.previous,
+            begin: None,
+            gap: None,
+            tried: None,
+            state: Arc::clone(&state),
+            notices: Box::new(notices),
+        };
+        let thread = std::thread::Builder::new()
+            .name("record".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .context("can't start the thread that writes the record")?;
+        Ok(Self { sender, thread, state, overrun: None })
+    }
+
+    /// Hands lines over; what the thread can't take is counted, and given back when it can again.
+    pub fn record(&mut self, lines: Vec<Line>) -> Option<Notice> {
+        if lines.is_empty() {
+            return None;
+        }
+        match self.sender.try_send(Message::Lines(lines)) {
+            Ok(()) => self.overrun.take(),
+            Err(TrySendError::Full(Message::Lines(lines))) => {
+                let gap = &mut self.overrun;
+                count(gap, &lines, || "the disk was slower than the events".to_owned());
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Begins a new segment with this first line.
+    pub fn rotate(&self, first: Line) {
+        // A full queue is that of a disk that hangs: the thread must not be waited for, the next line asks again.
+        let _ = self.sender.try_send(Message::Rotate(first));
+    }
+
+    /// Other limits from now on.
+    pub fn reload(&self, settings: Settings) {
+        let _ = self.sender.try_send(Message::Settings(settings));
+    }
+
+    /// What it does at the moment.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes and seals what is left. Waits for the disk, but not for ever: false when it was not done in time.
+    #[must_use]
+    pub fn finish(self, patience: Duration) -> bool {
+        drop(self.sender);
+        let until = Instant::now() + patience;
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.thread.is_finished() && self.thread.join().is_ok()
+    }
+}
+
+fn count(gap: &mut Option<Notice>, lines: &[Line], reason: impl FnOnce() -> String) {
+    let Some(first) = lines.first() else { return };
+    let gap = gap.get_or_insert_with(|| Notice {
+        lost: BTreeMap::new(),
+        from: first.time,
+        to: first.time,
+        reason: reason(),
+    });
+    for line in lines {
+        *gap.lost.entry(line.kind).or_default() += 1;
+        gap.to = gap.to.max(line.time);
+        gap.from = gap.from.min(line.time);
+    }
+}
+
+struct Writer {
+    folder: Folder,
+    settings: Settings,
+    number: u64,
+    newest: Option<super::Segment>,
+    current: Option<Current>,
+    previous: Option<Previous>,
+    /// The first line of a segment that could not be made yet.
+    begin: Option<Line>,
+    gap: Option<Notice>,
+    tried: Option<Instant>,
+    state: Arc<Mutex<State>>,
+    notices: Box<dyn Fn(Notice) + Send>,
+}
+
+impl Writer {
+    fn run(mut self, receiver: &Receiver<Message>) {
+        self.keep();
+        loop {
+            // No timer while everything is sealed.
+            let due = self.current.as_ref().and_then(|c| c.unsealed_since);
+            let message = match due {
+                None => receiver.recv().map_err(|_closed| RecvTimeoutError::Disconnected),
+                Some(since) => {
+                    let left = self.settings.seal_after.saturating_sub(since.elapsed());
+                    receiver.recv_timeout(left)
+                }
+            };
+            match message {
+                Ok(Message::Lines(lines)) => self.lines(&lines),
+                Ok(Message::Rotate(first)) => self.rotate(first),
+                Ok(Message::Settings(settings)) => {
+                    self.settings = settings;
+                    self.keep();
+                }
+                Err(RecvTimeoutError::Timeout) => self.seal(Why::Due),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let full = self.current.as_ref().is_some_and(|current| {
+                let since = current.unsealed_since;
+                current.full() || since.is_some_and(|at| at.elapsed() >= self.settings.seal_after)
+            });
+            if full {
+                self.seal(Why::Due);
+            }
+            self.show();
+        }
+        self.seal(Why::Stopped);
+    }
+
+    fn lines(&mut self, lines: &[Line]) {
+        let again = self.tried.is_some_and(|at| at.elapsed() < AGAIN);
+        if self.gap.is_some() && again {
+            count(&mut self.gap, lines, String::new);
+            return;
+        }
+        match self.write(lines) {
+            Ok(()) => {
+                self.tried = None;
+                if let Some(gap) = self.gap.take() {
+                    tracing::info!("recording goes on");
+                    (self.notices)(gap);
+                }
+            }
+            Err(error) => {
+                if self.gap.is_none() {
+                    tracing::warn!("nothing is recorded for now: {error}");
+                }
+                self.tried = Some(Instant::now());
+                count(&mut self.gap, lines, || {
+                    format!("they could not be written to the record: {error}")
+                });
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        self.make_segment()?;
+        let Some(current) = &mut self.current else {
+            return Err(io::Error::other("no segment was begun"));
+        };
+        let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied()).collect();
+        let hashes: Vec<Hash> = lines.iter().map(|line| Hash::of(&line.text)).collect();
+        current.append(&text, &hashes)
+    }
+
+    /// Closes the segment; the next one is made now, or when the disk takes it.
+    fn rotate(&mut self, first: Line) {
+        self.seal(Why::Closed);
+        if let Some(current) = self.current.take() {
+            self.previous = Some(current.previous());
+            let segment = current.segment.clone();
+            drop(current);
+            keeper::compress(&self.folder, segment);
+        }
+        self.begin = Some(first);
+        self.lines(&[]);
+        self.keep();
+    }
+
+    fn make_segment(&mut self) -> io::Result<()> {
+        if self.begin.is_none() {
+            return Ok(());
+        }
+        let segment = self.folder.next(self.newest.as_ref(), Timestamp::now());
+        let mut current = Current::create(&self.folder, segment.clone(), self.previous.clone())?;
+        if let Some(first) = &self.begin {
+            current.append(&first.text, &[Hash::of(&first.text)])?;
+        }
+        self.begin = None;
+        self.number = segment.number;
+        self.newest = Some(segment);
+        self.current = Some(current);
+        Ok(())
+    }
+
+    fn seal(&mut self, why: Why) {
+        let Some(current) = &mut self.current else { return };
+        if let Err(error) = current.seal(&self.folder, why) {
+            tracing::warn!("the record could not be sealed: {error}");
+            // Tried again after the next span.
+            current.unsealed_since = current.unsealed_since.map(|_| Instant::now());
+        }
+    }
+
+    /// Removes what is too old or too much.
+    fn keep(&mut self) {
+        let removed = keeper::too_much(&self.folder, &self.settings, self.number);
+        let Some(last) = removed.last() else { return };
+        let retired = super::seal::What::Retired { number: last.number };
+        // First the note, then the deed: a segment that is missing without a note is somebody else's doing.
+        if let Some(current) = &mut self.current
+            && current.say(retired).is_ok()
+        {
+            keeper::remove(&removed);
+        }
+    }
+
+    fn show(&self) {
+        let state = State {
+            segment: self.current.as_ref().map(|current| current.segment.stem.clone()),
+            chain: self.current.as_ref().map(|current| current.chain().to_string()),
+            stopped: self.gap.as_ref().map(|gap| gap.reason.clone()),
+        };
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}

@@ -1,0 +1,126 @@
+//! Events on their way into the record: lines, new segments, and gaps that become events.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::{
+    config::Files,
+    model::Event,
+    records::{
+        Folder, Line, Notice, Recorder, Settings, folder::group_id, keeper, open, writer::State,
+    },
+};
+
+/// The record of a service.
+pub struct Recording {
+    recorder: Recorder,
+    /// What the thread that writes has to tell.
+    pub notices: UnboundedReceiver<Notice>,
+    settings: Settings,
+    folder: Folder,
+    bytes: u64,
+    began: Instant,
+    begun: bool,
+    _lock: std::fs::File,
+}
+
+/// What the record has from earlier runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    /// The last event.
+    pub last: Option<open::Last>,
+    /// The last run was stopped in order.
+    pub clean: bool,
+}
+
+impl Recording {
+    /// Takes the folder over; fails when another service has it.
+    pub fn open(dir: &std::path::Path, files: &Files) -> Result<(Self, Past)> {
+        let group = group_id(&files.group);
+        if group.is_none() {
+            tracing::warn!("there is no group {}: only root reads the record", files.group);
+        }
+        let folder = Folder::create(dir, group)?;
+        let lock = folder.lock()?;
+        let found = open::open(&folder)?;
+        if let Some(why) = &found.left {
+            tracing::warn!(
+                "a new segment begins, the newest one is left as it is: {why}; see `observer verify`"
+            );
+        }
+        if found.torn > 0 {
+            tracing::warn!("a torn record of {} bytes was set aside", found.torn);
+        }
+        keeper::compress_rest(&folder, &folder.segments()?);
+        let past = Past { last: found.last, clean: found.clean };
+        let settings = files.settings();
+        let bytes = found.current.as_ref().map(|current| current.len);
+        let (sender, notices) = unbounded_channel();
+        let recorder = Recorder::start(folder.clone(), settings, found, move |notice| {
+            // Nobody listens any more when the service ends.
+            let _ = sender.send(notice);
+        })?;
+        let began = Instant::now();
+        let begun = bytes.is_some_and(|bytes| bytes < settings.segment_bytes);
+        let bytes = bytes.unwrap_or(0);
+        Ok((Self { recorder, notices, settings, folder, bytes, began, begun, _lock: lock }, past))
+    }
+
+    /// Whether a new segment should begin: [`Self::begin`] takes its `session`.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.begun
+            || self.bytes >= self.settings.segment_bytes
+            || self.began.elapsed() >= self.settings.segment_age
+    }
+
+    /// Begins a new segment.
+    pub fn begin(&mut self, session: &Event) -> Result<()> {
+        let line = line(session)?;
+        self.bytes = line.text.len() as u64;
+        self.began = Instant::now();
+        self.begun = true;
+        self.recorder.rotate(line);
+        Ok(())
+    }
+
+    /// Records lines; a gap of the past that is over comes back.
+    pub fn record(&mut self, lines: Vec<Line>) -> Option<Notice> {
+        self.bytes += lines.iter().map(|line| line.text.len() as u64).sum::<u64>();
+        self.recorder.record(lines)
+    }
+
+    /// Other limits from now on.
+    pub fn reload(&mut self, files: &Files) {
+        self.settings = files.settings();
+        self.recorder.reload(self.settings);
+    }
+
+    /// What it does at the moment.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.recorder.state()
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Writes and seals what is left; false when the disk did not take it in time.
+    #[must_use]
+    pub fn finish(self) -> bool {
+        self.recorder.finish(std::time::Duration::from_secs(10))
+    }
+}
+
+/// An event as the record has it.
+pub fn line(event: &Event) -> Result<Line> {
+    let mut text = serde_json::to_vec(event)?;
+    text.push(b'\n');
+    Ok(Line { text: Bytes::from(text), kind: event.body.kind(), time: event.time.0 })
+}

@@ -1,0 +1,146 @@
+//! The service's own health.
+
+use std::{collections::BTreeMap, fs};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    kernel::load::Cost,
+    model::{Body, Event, HookInfo, Kind, Time},
+    records::{Folder, writer},
+};
+
+/// What `observer status` shows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of observer.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Number of the last event in the record.
+    pub seq: u64,
+    /// Events since the service began.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Who listens live.
+    pub clients: Listeners,
+    /// The record.
+    pub record: Record,
+    /// What the service uses itself.
+    pub own: Own,
+    /// The programs, and what each cost so far where the kernel counts it (sysctl kernel.bpf_stats_enabled).
+    pub programs: Vec<Cost>,
+    /// Programs that this kernel refused.
+    pub refused: Vec<HookInfo>,
+}
+
+/// Who listens live.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listeners {
+    /// How many there are now.
+    pub now: usize,
+    /// Events that clients missed, since they did not read.
+    pub missed: u64,
+}
+
+/// The record on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The folder.
+    pub dir: String,
+    /// How many segments it has.
+    pub segments: usize,
+    /// What they and their seals take.
+    pub used_bytes: u64,
+    /// What the file system has left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<u64>,
+    /// What the thread that writes does.
+    #[serde(flatten)]
+    pub state: writer::State,
+}
+
+/// What the service uses itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Own {
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// Its peak.
+    pub peak_rss_bytes: u64,
+    /// Processor time since the beginning.
+    pub cpu_seconds: f64,
+}
+
+impl Record {
+    /// Looks into the folder.
+    #[must_use]
+    pub fn of(folder: &Folder, state: writer::State) -> Self {
+        let segments = folder.segments().unwrap_or_default();
+        let sizes = segments.iter().flat_map(|s| s.events.iter().chain([&s.seals]));
+        let sizes = sizes.filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
+        let free = rustix::fs::statvfs(folder.path()).ok();
+        Self {
+            dir: folder.path().display().to_string(),
+            segments: segments.len(),
+            used_bytes: sizes.sum(),
+            free_bytes: free.map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize)),
+            state,
+        }
+    }
+}
+
+impl Own {
+    /// Of this process.
+    #[must_use]
+    pub fn now() -> Self {
+        let Ok(me) = procfs::process::Process::myself() else { return Self::default() };
+        let status = me.status().ok();
+        let kib = |field: Option<u64>| field.unwrap_or(0) * 1024;
+        let ticks = me.stat().map_or(0, |stat| stat.utime + stat.stime);
+        let rate = rustix::param::clock_ticks_per_second();
+        Self {
+            rss_bytes: kib(status.as_ref().and_then(|s| s.vmrss)),
+            peak_rss_bytes: kib(status.as_ref().and_then(|s| s.vmhwm)),
+            #[expect(clippy::cast_precision_loss, reason = "a count of ticks is far below 2^52")]
+            cpu_seconds: ticks as f64 / rate as f64,
+        }
+    }
+}
+
+/// Events since the service began.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Counts {
+    /// When it began.
+    pub since: Time,
+    /// How many, by kind.
+    pub events: BTreeMap<Kind, u64>,
+    /// Records lost, by kind.
+    pub lost: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let since = Time(jiff::Timestamp::now());
+        Self { since, events: BTreeMap::new(), lost: BTreeMap::new() }
+    }
+
+    /// Counts events.
+    pub fn add(&mut self, events: &[Event]) {
+        for event in events {
+            *self.events.entry(event.body.kind()).or_default() += 1;
+            if let Body::Loss(loss) = &event.body {
+                for (kind, count) in &loss.lost {
+                    *self.lost.entry(kind.clone()).or_default() += count;
+                }
+            }
+        }
+    }
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
