@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => commands::replay::run(args),
         Command::Ports(args) => commands::ports::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
+        Command::Demo(args) => commands::demo::run(args),
+        Command::DemoPart(args) => commands::demo::run_part(args),
         Command::Schema => commands::schema::run(),
     };
     let status = done.unwrap_or_else(|error| {
