@@ -72,7 +72,7 @@ fn version_is_one_line() {
 
 #[test]
 fn wrong_usage_is_2_and_says_so_on_standard_error() {
-    let wrong: [&[&str]; 10] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["no-such-command"],
         &["tail", "--no-such-flag"],
@@ -82,6 +82,7 @@ fn wrong_usage_is_2_and_says_so_on_standard_error() {
         &["tail", "--format", "no-such-format"],
         &["schema", "superfluous"],
         &["ports", "0"],
+        &["demo-part", "holder"],
         &["ports", "--unit", ""],
     ];
     for words in wrong {

@@ -70,13 +70,14 @@ async fn demo(args: &DemoArgs) -> Result<u8> {
         human::size(LIMIT_BYTES)
     ));
     let cast = Cast::start(LIMIT_BYTES, group.as_ref().map(Group::dir))?;
-    // The processes end before their group does, whichever way this function is left: what is declared last goes first.
+    // The processes end before their group does, also where an error leaves early: what is declared last goes first.
     let mut stage = Stage::new(&mut live, show, stop, cast);
     let played = match stage.begin().await {
         Ok(()) => play(&mut stage, keeper, LIMIT_BYTES).await,
         cut => cut,
     };
     let events = stage.end();
+    drop(group);
     match played {
         Ok(()) => {
             finish(args, &events)?;

@@ -12,15 +12,24 @@ use std::{ffi::CStr, io::stdin, net::TcpListener, os::unix::process::CommandExt 
 use anyhow::{Context, Result};
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    fs::{FileType, fstat},
     io::Errno,
     process::{Signal, getpid, set_parent_process_death_signal},
 };
 
 use super::args::{Part, PartArgs};
-use crate::{error::status, sinks::stdout};
+use crate::{
+    error::{Failure, status},
+    sinks::stdout,
+};
 
 /// Plays one part.
 pub fn run(args: &PartArgs) -> Result<u8> {
+    // Anything else may never end, and so would the part.
+    if !FileType::from_raw_mode(fstat(stdin())?.st_mode).is_fifo() {
+        let text = "this is a part of `observer demo`, and does nothing alone";
+        return Err(Failure::Usage(text.to_owned()).into());
+    }
     match &args.part {
         Part::Supervisor { limit_bytes, group } => {
             supervisor::run(*limit_bytes, group.as_deref())?;
