@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::{
+    commands::demo::{DemoArgs, PartArgs},
     config::Exits,
     filter::Filter,
     model::{Process, Protocol},
@@ -52,6 +53,11 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Say what this kernel supports, which hook each feature uses, and what is missing
     Doctor(DoctorArgs),
+    /// Replay a bad night in miniature: a worker over its memory limit, and its port that somebody keeps
+    Demo(DemoArgs),
+    /// A process of the demo
+    #[command(hide = true)]
+    DemoPart(PartArgs),
     /// Print the JSON Schema of an event
     Schema,
 }

@@ -31,6 +31,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Log(args) => commands::log::run(args, Config::of(cli)?.dir()),
         Command::Verify(args) => commands::verify::run(args, Config::of(cli)?.dir()),
         Command::Doctor(args) => commands::doctor::run(args),
+        Command::Demo(args) => commands::demo::run(args),
+        Command::DemoPart(args) => commands::demo::run_part(args),
         Command::Schema => commands::schema::run(),
     }
 }

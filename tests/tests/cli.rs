@@ -11,7 +11,7 @@ use observer_tests::{binaries, observer, sys};
 use serde_json::Value;
 
 /// Grows with the contract's table, as the commands come.
-const COMMANDS: [&str; 3] = ["tail", "doctor", "schema"];
+const COMMANDS: [&str; 4] = ["tail", "doctor", "demo", "schema"];
 
 fn output(words: &[&str]) -> Output {
     observer::command(words).stdin(Stdio::null()).output().expect("observer runs")
@@ -72,7 +72,7 @@ fn version_is_one_line() {
 
 #[test]
 fn wrong_usage_is_2_and_says_so_on_standard_error() {
-    let wrong: [&[&str]; 10] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["no-such-command"],
         &["tail", "--no-such-flag"],
@@ -82,6 +82,7 @@ fn wrong_usage_is_2_and_says_so_on_standard_error() {
         &["tail", "--format", "no-such-format"],
         &["schema", "superfluous"],
         &["ports", "0"],
+        &["demo-part", "holder"],
         &["ports", "--unit", ""],
     ];
     for words in wrong {
@@ -110,7 +111,7 @@ fn as_nobody(folder: &Path) -> Command {
 fn not_root_is_3_with_one_line_that_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = as_nobody(folder.path());
-    for words in [&["tail"][..], &["tail", "--json"], &["tail", "--all"]] {
+    for words in [&["tail"][..], &["tail", "--json"], &["tail", "--all"], &["demo"]] {
         let output = command_with(&mut command, words).output().expect("it runs");
         assert_eq!(output.status.code(), Some(3), "{words:?}");
         assert_eq!(text(&output.stdout), "", "{words:?}");

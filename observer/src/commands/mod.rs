@@ -1,5 +1,6 @@
 //! One module a subcommand, each a thin user of the stages. A command returns its exit status.
 
+pub mod demo;
 pub mod doctor;
 pub mod live;
 pub mod log;

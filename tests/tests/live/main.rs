@@ -9,6 +9,7 @@
 mod again;
 mod bind;
 mod cause;
+mod demo;
 mod doctor;
 mod enrich;
 mod exit;
@@ -44,7 +45,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 13] = [
+const FAMILIES: [(&str, &[Test]); 14] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -58,6 +59,7 @@ const FAMILIES: [(&str, &[Test]); 13] = [
     ("tail", tail::TESTS),
     ("text", text::TESTS),
     ("doctor", doctor::TESTS),
+    ("demo", demo::TESTS),
 ];
 
 fn main() -> ExitCode {
