@@ -2,6 +2,7 @@
 
 mod bind;
 mod exit;
+mod incident;
 mod layout;
 mod oom;
 mod other;
@@ -54,6 +55,7 @@ impl TextFormat {
             Body::Bind(bind) => bind::bind(&mut lines, bind),
             Body::Listen(listen) => bind::listen(&mut lines, listen),
             Body::Release(release) => bind::release(&mut lines, release),
+            Body::Incident(incident) => incident::lines(&mut lines, incident),
             Body::Loss(loss) => other::loss(&mut lines, loss),
             Body::Session(session) => other::session(&mut lines, session, &event.host),
         }
