@@ -13,10 +13,11 @@ pub(super) fn lines(lines: &mut Lines<'_>, incident: &IncidentEvent) {
     for sentence in &incident.sentences {
         let time = lines.clock(sentence.time);
         let evidence: Vec<String> = sentence.events.iter().map(|seq| format!("#{seq}")).collect();
-        let text = match evidence.is_empty() {
-            true => format!("{time}  {}", sentence.text),
-            false => format!("{time}  {} ({})", sentence.text, evidence.join(" ")),
+        let evidence = match evidence.as_slice() {
+            [] => String::new(),
+            some => format!(" ({})", some.join(" ")),
         };
+        let text = format!("{time}  {}{evidence}", sentence.text);
         lines.detail("", &text);
     }
     for unknown in &incident.unknown {

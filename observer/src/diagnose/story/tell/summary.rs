@@ -1,0 +1,92 @@
+//! The story in a line, and what it is about.
+
+use super::{
+    super::{
+        case::Case,
+        keys::{Ident, same_port},
+        ports::Outage,
+        weigh::Weight,
+    },
+    dark_seconds, deaths, refusals, words,
+};
+use crate::{
+    diagnose::exit::who,
+    model::{ExitEvent, Socket, Time, human},
+};
+
+/// The port, the path, the unit or the process.
+pub(super) fn subject(case: &Case, socket: Option<&Socket>) -> String {
+    let unit = || case.units.iter().next().cloned();
+    let pid = || case.idents.first().map(|ident| format!("pid:{}", ident.pid));
+    socket.and_then(words::asked).or_else(unit).or_else(pid).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// One line.
+pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String {
+    let mut parts = Vec::new();
+    let outage = case.outages.iter().min_by_key(|outage| outage.began);
+    if let (Some(outage), Some(socket)) = (outage, socket) {
+        parts.push(dark(case, outage, socket, now));
+    } else if let Some(exit) = worst_death(case) {
+        parts.push(words::death(exit));
+    } else if let Some((_, oom)) = deaths::unseen_ooms(case).into_iter().next() {
+        parts.push(format!("the OOM killer chose {}: {}", who(&oom.victim), oom.summary));
+    }
+    let refusals = refusals::all(case);
+    let of_subject = refusals
+        .iter()
+        .rev()
+        .find(|(_, bind)| socket.is_some_and(|socket| same_port(socket, &bind.socket)));
+    if let Some((refusal, bind)) = of_subject.or(refusals.last()) {
+        parts.push(refusals::refused(case, bind, &refusal.origins, refusal.event.time));
+    } else if let Some(half) = case.halves.first() {
+        parts.push(format!("{} is still held", half.served.socket.name()));
+    }
+    if let Some((key, tally)) = deaths::worst(case) {
+        parts.push(deaths::in_a_loop(key, tally));
+    }
+    let parts = once(case, parts);
+    if parts.is_empty() { "nothing is known of it".to_owned() } else { parts.join("; ") }
+}
+
+/// A unit that the first part names is not named again.
+fn once(case: &Case, mut parts: Vec<String>) -> Vec<String> {
+    if let Some((first, others)) = parts.split_first_mut() {
+        for unit in case.units.iter().map(|unit| format!(" ({unit})")) {
+            for other in others.iter_mut().filter(|_| first.contains(&unit)) {
+                *other = other.replace(&unit, "");
+            }
+        }
+    }
+    parts
+}
+
+fn dark(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
+    let name = socket.name();
+    let lasts = case.outages.iter().any(|o| o.socket == *socket && o.ended.is_none());
+    let span = dark_seconds(case, socket, now).map(human::span);
+    let what = match (lasts, span) {
+        (true, Some(span)) => format!("{name} has been dark for {span}"),
+        (true, None) => format!("{name} is dark"),
+        (false, Some(span)) => format!("{name} was dark for {span}"),
+        (false, None) => format!("{name} went dark"),
+    };
+    let last = outage.last.as_ref();
+    let own = deaths::deaths(case).into_iter().map(|(_, exit)| exit).find(|exit| {
+        last.is_some_and(|last| Ident::of(last).is(Ident::of(&exit.process)))
+            || exit.released.contains(socket)
+    });
+    match (own, last) {
+        (Some(exit), _) => format!("{what}: {}", words::death(exit)),
+        (None, Some(last)) => format!("{what}: {} gave it up", who(last)),
+        (None, None) => what,
+    }
+}
+
+/// The first of the heaviest deaths.
+fn worst_death(case: &Case) -> Option<&ExitEvent> {
+    let deaths = deaths::deaths(case);
+    let heaviest = deaths.iter().map(|(death, _)| death.weight).max()?;
+    let heaviest = heaviest.max(Weight::Failed);
+    deaths.into_iter().find(|(death, _)| death.weight >= heaviest).map(|(_, exit)| exit)
+}
