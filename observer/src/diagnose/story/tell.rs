@@ -86,9 +86,14 @@ pub(super) fn incident(case: &Case, now: Time) -> IncidentEvent {
 
 /// The port or path that the story is about: one that went dark, that was refused, or that a dead process left held.
 fn subject_socket(case: &Case) -> Option<&Socket> {
-    let dark = case.outages.iter().min_by_key(|outage| outage.began).map(|o| &o.socket);
+    let dark = main_outage(case).map(|outage| &outage.socket);
     dark.or_else(|| refusals::first(case).map(|(_, bind)| &bind.socket))
         .or_else(|| case.halves.first().map(|half| &half.served.socket))
+}
+
+/// The outage that matters most: the first that lasts, else the first.
+fn main_outage(case: &Case) -> Option<&Outage> {
+    case.outages.iter().min_by_key(|outage| (outage.ended.is_some(), outage.began))
 }
 
 /// How long nobody served a socket, over all outages of it; `None` when that is not known.

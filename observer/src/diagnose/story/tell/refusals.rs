@@ -96,20 +96,29 @@ pub(super) fn in_the_way(bind: &BindEvent, origins: &[Origin], time: Time) -> St
 
 /// Who opened the holder's socket, and how it ended; told where the holder is met.
 fn comes_from(holder: &Holder, origin: &Origin, (time, order): (Time, u64)) -> Option<Line> {
-    let death = origin.left_by.as_ref()?;
-    let Body::Exit(exit) = &death.body else { return None };
+    let gist = format!("origin {}", holder.process.pid);
     let opener = origin.opener.as_ref();
     let own = opener.is_some_and(|o| Ident::of(&o.process).is(Ident::of(&holder.process)));
+    let (name, Some(death)) = (words::short(&holder.process), &origin.left_by) else {
+        // It inherited the socket; how whoever opened it ended was not seen, or it lives.
+        let opener = opener.filter(|_| !own)?;
+        let text = format!(
+            "{} has its socket from {}",
+            words::short(&holder.process),
+            words::short(&opener.process)
+        );
+        let line = Line::new(gist, text, time, [opener.seq]);
+        return Some(Line { order, ..line });
+    };
+    let Body::Exit(exit) = &death.body else { return None };
     let what = if own { "was started by" } else { "has its socket from" };
     let how = words::how(exit);
     let how = how.strip_prefix(": ").map_or_else(|| how.clone(), |cause| format!("died ({cause})"));
     let text = format!(
-        "{} {what} {}, which {how}, {} before",
-        words::short(&holder.process),
+        "{name} {what} {}, which {how}, {} before",
         words::short(&exit.process),
         human::span(seconds(death.time, time)),
     );
-    let gist = format!("origin {}", holder.process.pid);
     let events = [death.seq].into_iter().chain(opener.map(|served| served.seq));
     let line = Line::new(gist, text, time, events);
     // It follows the refusal that it explains.

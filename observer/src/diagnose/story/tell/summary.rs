@@ -7,7 +7,7 @@ use super::{
         ports::Outage,
         weigh::Weight,
     },
-    dark_seconds, deaths, refusals, words,
+    dark_seconds, deaths, length, main_outage, refusals, words,
 };
 use crate::{
     diagnose::exit::who,
@@ -24,7 +24,7 @@ pub(super) fn subject(case: &Case, socket: Option<&Socket>) -> String {
 /// One line.
 pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String {
     let mut parts = Vec::new();
-    let outage = case.outages.iter().min_by_key(|outage| outage.began);
+    let outage = main_outage(case);
     if let (Some(outage), Some(socket)) = (outage, socket) {
         parts.push(dark(case, outage, socket, now));
     } else if let Some(exit) = worst_death(case) {
@@ -33,11 +33,13 @@ pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String
         parts.push(format!("the OOM killer chose {}: {}", who(&oom.victim), oom.summary));
     }
     let refusals = refusals::all(case);
-    let of_subject = refusals
-        .iter()
-        .rev()
-        .find(|(_, bind)| socket.is_some_and(|socket| same_port(socket, &bind.socket)));
-    if let Some((refusal, bind)) = of_subject.or(refusals.last()) {
+    // A refusal from before the outage explains nothing of it.
+    let begin = outage.map_or(case.first, |outage| outage.began);
+    let of_subject = refusals.iter().rev().find(|(refusal, bind)| {
+        refusal.last.0 >= begin && socket.is_some_and(|socket| same_port(socket, &bind.socket))
+    });
+    let any = refusals.last().filter(|_| outage.is_none());
+    if let Some((refusal, bind)) = of_subject.or(any) {
         parts.push(refusals::refused(case, bind, &refusal.origins, refusal.event.time));
     } else if let Some(half) = case.halves.first() {
         parts.push(format!("{} is still held", half.served.socket.name()));
@@ -63,19 +65,24 @@ fn once(case: &Case, mut parts: Vec<String>) -> Vec<String> {
 
 fn dark(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
     let name = socket.name();
-    let lasts = case.outages.iter().any(|o| o.socket == *socket && o.ended.is_none());
-    let span = dark_seconds(case, socket, now).map(human::span);
-    let what = match (lasts, span) {
-        (true, Some(span)) => format!("{name} has been dark for {span}"),
-        (true, None) => format!("{name} is dark"),
-        (false, Some(span)) => format!("{name} was dark for {span}"),
-        (false, None) => format!("{name} went dark"),
+    let span = length(outage, now).map(human::span);
+    let mut what = match (&outage.ended, span) {
+        (None, Some(span)) => format!("{name} has been dark for {span}"),
+        (Some(_), Some(span)) => format!("{name} was dark for {span}"),
+        (_, None) => format!("{name} went dark"),
     };
+    let times = case.outages.iter().filter(|outage| outage.socket == *socket).count() as u64;
+    if times > 1 {
+        let sum = dark_seconds(case, socket, now).map(human::span);
+        let sum = sum.map(|sum| format!(", {sum} in all")).unwrap_or_default();
+        what.push_str(&format!(" ({}{sum})", words::times(times)));
+    }
     let last = outage.last.as_ref();
-    let own = deaths::deaths(case).into_iter().map(|(_, exit)| exit).find(|exit| {
-        last.is_some_and(|last| Ident::of(last).is(Ident::of(&exit.process)))
-            || exit.released.contains(socket)
+    let own = deaths::deaths(case).into_iter().find(|(death, exit)| {
+        outage.events.contains(&(death.event.time, death.event.seq))
+            || last.is_some_and(|last| Ident::of(last).is(Ident::of(&exit.process)))
     });
+    let own = own.map(|(_, exit)| exit);
     match (own, last) {
         (Some(exit), _) => format!("{what}: {}", words::death(exit)),
         (None, Some(last)) => format!("{what}: {} gave it up", who(last)),

@@ -1,7 +1,11 @@
 //! What a story does not know: said, so that nobody takes silence for an answer.
 
 use super::{
-    super::{case::Case, keys::meets},
+    super::{
+        case::Case,
+        keys::{Ident, meets},
+        ports::Served,
+    },
     deaths, refusals, words,
 };
 use crate::model::{Body, CauseType, Relation, State, human};
@@ -56,17 +60,24 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
     for (refusal, bind) in refusals::all(case) {
         for (holder, origin) in bind.holders.iter().zip(&refusal.origins) {
             let name = words::short(&holder.process);
-            if holder.relation == Relation::Orphan && origin.left_by.is_none() {
-                say(format!(
+            let orphan = holder.relation == Relation::Orphan;
+            let who = Ident::of(&holder.process);
+            let own = |opener: &Served| Ident::of(&opener.process).is(who);
+            match origin.opener.as_ref().filter(|opener| !own(opener)) {
+                _ if !orphan || origin.left_by.is_some() => {}
+                Some(opener) => {
+                    let opener = words::short(&opener.process);
+                    say(format!("how {opener}, whose socket {name} has, ended"));
+                }
+                None => say(format!(
                     "whose orphan {name} is: the death of its parent is not in the record"
-                ));
+                )),
             }
-            let listens = holder.socket.state == Some(State::Listen);
-            if listens && holder.relation == Relation::Orphan {
-                say(format!(
-                    "whether {name}, which still has {}, answers there",
-                    holder.socket.name()
-                ));
+            let died =
+                deaths::deaths(case).iter().any(|(_, exit)| Ident::of(&exit.process).is(who));
+            if orphan && !died && holder.socket.state == Some(State::Listen) {
+                let socket = holder.socket.name();
+                say(format!("whether {name}, which still has {socket}, answers there"));
             }
         }
         if bind.cause.cause_type == CauseType::Unknown {
