@@ -15,3 +15,4 @@ pub mod logging;
 pub mod model;
 pub mod pipeline;
 pub mod sinks;
+pub mod subject;

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => commands::tail::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Ports(args) => commands::ports::run(args),
+        Command::Why(args) => commands::why::run(args, &cli.dir),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Schema => commands::schema::run(),
     };

@@ -8,3 +8,4 @@ pub mod replay;
 pub mod schema;
 pub mod show;
 pub mod tail;
+pub mod why;

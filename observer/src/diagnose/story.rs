@@ -62,6 +62,40 @@ pub fn stories(events: &[Event]) -> Vec<IncidentEvent> {
     told
 }
 
+/// What is served at the end of a record, as far as it tells: the `listen` events that no release followed, of the newest
+/// boot.
+#[must_use]
+pub fn served(events: &[Event]) -> Vec<&Event> {
+    let Some(newest) = events.iter().max_by_key(|event| event.time) else { return Vec::new() };
+    let mut boot: BTreeMap<Key, &Event> = BTreeMap::new();
+    for event in events.iter().filter(|event| event.boot_id == newest.boot_id) {
+        boot.entry((event.time, event.seq, event.body.kind())).or_insert(event);
+    }
+    let mut ports = Ports::default();
+    for event in boot.values() {
+        match &event.body {
+            Body::Session(_) if event.seq <= 1 => ports.clear(),
+            Body::Listen(listen) => {
+                ports.listen(listen, event.time, event.seq);
+            }
+            Body::Release(release) => {
+                ports.release(&release.socket, release.process.as_ref(), event.time);
+            }
+            Body::Exit(exit) => {
+                for socket in &exit.released {
+                    ports.release(socket, Some(&exit.process), event.time);
+                }
+            }
+            _ => {}
+        }
+    }
+    let here = |time, seq| ports.all().any(|served| (served.time, served.seq) == (time, seq));
+    boot.into_iter()
+        .filter(|((time, seq, kind), _)| *kind == Kind::Listen && here(*time, *seq))
+        .map(|(_, event)| event)
+        .collect()
+}
+
 /// Stories while they happen. Memory is bounded, whatever comes.
 #[derive(Debug, Default)]
 pub struct Stories {

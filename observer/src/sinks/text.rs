@@ -48,7 +48,12 @@ impl TextFormat {
     /// The lines of an event, each ended.
     #[must_use]
     pub fn event(&self, event: &Event) -> String {
-        let mut lines = layout::Lines::new(self, event.time);
+        let time = match &event.body {
+            // A story is told at its end, and read from its beginning.
+            Body::Incident(incident) => incident.from,
+            _ => event.time,
+        };
+        let mut lines = layout::Lines::new(self, time);
         match &event.body {
             Body::Exit(exit) => exit::lines(&mut lines, exit),
             Body::Oom(oom) => oom::lines(&mut lines, oom),

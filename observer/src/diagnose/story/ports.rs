@@ -105,6 +105,11 @@ impl Ports {
         }
     }
 
+    /// Everything that is served.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Served> {
+        self.served.iter()
+    }
+
     /// What that process opened and is still held.
     pub(super) fn opened_by(&self, who: Ident) -> impl Iterator<Item = &Served> {
         self.served.iter().filter(move |served| Ident::of(&served.process).is(who))
