@@ -52,7 +52,7 @@ pub fn stories(events: &[Event]) -> Vec<IncidentEvent> {
     }
     let mut told = Vec::new();
     for boot in boots.into_values() {
-        let mut stories = Stories::default();
+        let mut stories = Stories { quiet: true, ..Stories::default() };
         for event in boot.into_values() {
             told.extend(stories.push(event).into_iter().filter(|incident| !incident.open));
         }
@@ -117,6 +117,8 @@ pub struct Stories {
     refused: VecDeque<(Arc<Event>, Vec<Origin>)>,
     losses: VecDeque<Arc<Event>>,
     out: Vec<IncidentEvent>,
+    /// Only the end of a story is wanted.
+    quiet: bool,
 }
 
 impl Stories {
@@ -154,7 +156,8 @@ impl Stories {
         let pending = self.pending.keys().next().map(|(time, ..)| *time);
         let due = self.due().map(|(time, _)| time);
         // What is due at a moment happens once that moment is over.
-        pending.into_iter().chain(due).min().map(|time| after(time, SETTLE + 1))
+        let ask = self.cases.iter().filter_map(Case::ask).min();
+        pending.into_iter().chain(due).chain(ask).min().map(|time| after(time, SETTLE + 1))
     }
 
     /// Takes in what still waits, and tells every story that has not closed, as it stands at the newest event.
@@ -214,9 +217,13 @@ impl Stories {
 
     /// Tells the stories that changed in a way that a reader cares for.
     fn tell(&mut self) {
-        let Some(now) = self.now else { return };
+        let Some(now) = self.now.filter(|_| !self.quiet) else { return };
         for case in self.cases.iter_mut().filter(|case| case.changed) {
+            if case.ask().is_none_or(|ask| ask > now) {
+                continue;
+            }
             case.changed = false;
+            case.asked = Some(now);
             if case.times_told >= TOLD {
                 continue;
             }

@@ -1,5 +1,8 @@
 //! One story while it grows: the events that belong to it, and what tells whether another one does.
 
+mod merge;
+mod parts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -10,6 +13,8 @@ use super::{
     ports::{Outage, Served},
     weigh::Weight,
 };
+pub(super) use parts::{Death, Half, Keys, Origin, Refusal, Remains, Tally};
+
 use crate::model::{Event, Process, Socket, Time};
 
 /// How long a story stays open without a further event, and how far its events may lie apart, in seconds.
@@ -18,68 +23,6 @@ pub(super) const QUIET: i64 = 120;
 const KEPT: usize = 64;
 /// Most events that a story names.
 const NAMED: usize = 200;
-
-/// A death.
-#[derive(Clone, Debug)]
-pub(super) struct Death {
-    pub(super) event: Arc<Event>,
-    pub(super) weight: Weight,
-}
-
-/// Refusals that differ only in their time.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) event: Arc<Event>,
-    pub(super) origins: Vec<Origin>,
-    pub(super) count: u64,
-    pub(super) last: (Time, u64),
-}
-
-/// Where a holder comes from.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    /// Who opened the socket.
-    pub(super) opener: Option<Served>,
-    /// The death of whoever left it behind.
-    pub(super) left_by: Option<Arc<Event>>,
-}
-
-/// A port that is still held although its server is dead.
-#[derive(Clone, Debug)]
-pub(super) struct Half {
-    pub(super) served: Served,
-    pub(super) exit: Arc<Event>,
-}
-
-/// A port whose server is gone, where somebody else had a socket too.
-#[derive(Clone, Debug)]
-pub(super) struct Remains {
-    pub(super) socket: Socket,
-    pub(super) time: Time,
-    pub(super) seq: u64,
-    pub(super) by: Served,
-}
-
-/// Deaths of what is started again and again.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tally {
-    pub(super) count: u64,
-    pub(super) first: (Time, u64),
-    pub(super) last: (Time, u64),
-}
-
-/// What an event is about.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
-    pub(super) sockets: Vec<Socket>,
-    pub(super) units: Vec<String>,
-    pub(super) idents: Vec<Ident>,
-    /// A dead process and its parent.
-    pub(super) chain: Option<(u32, u32)>,
-    pub(super) again: Option<LoopKey>,
-    pub(super) oom_seq: Option<u64>,
-    pub(super) limit: Option<String>,
-}
 
 /// A story.
 #[derive(Clone, Debug)]
@@ -110,6 +53,8 @@ pub(super) struct Case {
     pub(super) told: Option<String>,
     pub(super) times_told: u32,
     pub(super) changed: bool,
+    /// When it was last asked whether there is anything to tell.
+    pub(super) asked: Option<Time>,
 }
 
 impl Case {
@@ -139,12 +84,18 @@ impl Case {
             told: None,
             times_told: 0,
             changed: true,
+            asked: None,
         }
     }
 
     /// Whether something is not served yet.
     pub(super) fn is_dark(&self) -> bool {
         self.outages.iter().any(|outage| outage.ended.is_none())
+    }
+
+    /// When to ask whether there is anything new to tell: at most once a second, for that takes a while in a storm.
+    pub(super) fn ask(&self) -> Option<Time> {
+        self.changed.then(|| self.asked.map_or(self.first, |asked| after(asked, 1)))
     }
 
     /// When it closes if nothing more comes.
@@ -206,9 +157,7 @@ impl Case {
     /// Makes what an event is about a part of what the story is about.
     pub(super) fn learn(&mut self, keys: Keys) {
         for socket in keys.sockets {
-            if !self.sockets.contains(&socket) && self.sockets.len() < KEPT {
-                self.sockets.push(socket);
-            }
+            self.concern(socket);
         }
         for unit in keys.units {
             if self.units.len() < KEPT {
@@ -228,6 +177,12 @@ impl Case {
         }
         if self.limits.len() < KEPT {
             self.limits.extend(keys.limit);
+        }
+    }
+
+    fn concern(&mut self, socket: Socket) {
+        if !self.sockets.contains(&socket) && self.sockets.len() < KEPT {
+            self.sockets.push(socket);
         }
     }
 
@@ -278,11 +233,13 @@ impl Case {
 
     pub(super) fn half(&mut self, half: Half) {
         self.also(half.served.time, half.served.seq);
+        self.concern(half.served.socket.clone());
         keep(&mut self.halves, half);
     }
 
     pub(super) fn remain(&mut self, remains: Remains) {
         self.also(remains.by.time, remains.by.seq);
+        self.concern(remains.socket.clone());
         keep(&mut self.remains, remains);
     }
 
@@ -307,50 +264,6 @@ impl Case {
             }
             None => keep(&mut self.refusals, new),
         }
-    }
-
-    /// Two stories turn out to be one.
-    pub(super) fn merge(&mut self, other: Self, is_same: impl Fn(&Event, &Event) -> bool) {
-        self.first = self.first.min(other.first);
-        self.last = self.last.max(other.last);
-        self.unnamed += other.unnamed;
-        for (time, seq) in other.named {
-            self.also(time, seq);
-        }
-        let keys = Keys {
-            sockets: other.sockets,
-            units: other.units.into_iter().collect(),
-            idents: other.idents,
-            ..Keys::default()
-        };
-        self.learn(keys);
-        other.chain.into_iter().for_each(|chain| keep(&mut self.chain, chain));
-        self.again.extend(other.again);
-        self.limits.extend(other.limits);
-        other.deaths.into_iter().for_each(|death| keep(&mut self.deaths, death));
-        for (key, tally) in other.tallies {
-            let mine = self.tallies.entry(key).or_insert(Tally { count: 0, ..tally });
-            mine.count += tally.count;
-            mine.first = mine.first.min(tally.first);
-            mine.last = mine.last.max(tally.last);
-        }
-        other.refusals.into_iter().for_each(|refusal| self.refusal(refusal, &is_same));
-        other.ooms.iter().for_each(|oom| self.oom(oom));
-        other.outages.into_iter().for_each(|outage| self.outage(outage));
-        other.listens.iter().for_each(|listen| self.listen(listen));
-        other.halves.into_iter().for_each(|half| self.half(half));
-        other.remains.into_iter().for_each(|remains| self.remain(remains));
-        for loss in &other.losses {
-            if !self.losses.iter().any(|known| known.seq == loss.seq && known.time == loss.time) {
-                self.loss(loss);
-            }
-        }
-        for restart in other.restarts {
-            if !self.restarts.contains(&restart) {
-                keep(&mut self.restarts, restart);
-            }
-        }
-        self.changed = true;
     }
 }
 

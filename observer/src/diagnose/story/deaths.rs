@@ -6,7 +6,7 @@ use super::{
     PAST, Stories,
     case::{Half, Keys, QUIET, Remains},
     dark::is_chosen,
-    keys::{Ident, LoopKey, after, child_of_shell, meets},
+    keys::{Ident, after, child_of_shell, meets, same_service},
     ports::{Outage, Released},
     step::{process_keys, refuse, remember},
     weigh::{Weight, opens, weigh},
@@ -44,7 +44,7 @@ impl Stories {
         let keys = exit_keys(exit, weight);
         let mut joined = self.joined(&keys, event.time);
         if joined.is_none() && (opens(exit, weight) || self.failed_before(exit, weight)) {
-            joined = self.with_the_past(event, exit, &keys);
+            joined = self.with_the_past(event, exit);
         }
         remember(&mut self.dead, event.clone());
         let Some(at) = joined else {
@@ -77,15 +77,10 @@ impl Stories {
     }
 
     /// Opens a story, with what the same service went through before without being worth one.
-    fn with_the_past(
-        &mut self,
-        event: &Arc<Event>,
-        exit: &ExitEvent,
-        keys: &Keys,
-    ) -> Option<usize> {
+    fn with_the_past(&mut self, event: &Arc<Event>, exit: &ExitEvent) -> Option<usize> {
         let who = Ident::of(&exit.process);
         let since = after(event.time, -QUIET);
-        let again = keys.again.as_ref();
+        let own = &exit.process;
         let deaths: Vec<_> = self
             .dead
             .iter()
@@ -95,9 +90,7 @@ impl Stories {
                 _ => None,
             })
             .filter(|(_, exit, weight)| {
-                *weight >= Weight::Failed
-                    && again.is_some()
-                    && LoopKey::of(&exit.process).as_ref() == again
+                *weight >= Weight::Failed && same_service(&exit.process, own)
             })
             .map(|(dead, exit, weight)| (dead, exit.process.clone(), weight))
             .collect();
@@ -130,13 +123,19 @@ impl Stories {
         let refused = self.refused.iter().any(
             |(event, _)| matches!(&event.body, Body::Bind(bind) if Ident::of(&bind.process).is(who)),
         );
-        let again = LoopKey::of(&exit.process).filter(|_| !child_of_shell(&exit.process));
-        let before = self.dead.iter().filter(|dead| {
-            let near = self.now.is_none_or(|now| after(dead.time, QUIET) >= now);
-            matches!(&dead.body, Body::Exit(exit) if near && weigh(exit) >= Weight::Failed
-                && LoopKey::of(&exit.process) == again)
+        if refused || child_of_shell(&exit.process) {
+            return refused;
+        }
+        let since = self.now.map(|now| after(now, -QUIET));
+        let before = self.dead.iter().rev().filter(|dead| match &dead.body {
+            Body::Exit(dead_exit) => {
+                since.is_none_or(|since| dead.time >= since)
+                    && weigh(dead_exit) >= Weight::Failed
+                    && same_service(&dead_exit.process, &exit.process)
+            }
+            _ => false,
         });
-        refused || (again.is_some() && before.count() + 1 >= LOOP)
+        before.take(LOOP - 1).count() == LOOP - 1
     }
 }
 

@@ -91,6 +91,17 @@ impl LoopKey {
     }
 }
 
+/// Whether two processes have the same [`LoopKey`], without making one: it is asked for each of a storm of deaths.
+pub(super) fn same_service(a: &Process, b: &Process) -> bool {
+    a.comm == b.comm
+        && a.exe == b.exe
+        && match (unit(a), unit(b)) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => a.ppid == b.ppid && a.ppid > Some(1) && a.args == b.args,
+            _ => false,
+        }
+}
+
 /// Whether its parent is a shell: what a script runs again and again is no service that is started again.
 pub(super) fn child_of_shell(process: &Process) -> bool {
     const SHELLS: [&str; 9] =
