@@ -79,11 +79,11 @@ pub fn served(events: &[Event]) -> Vec<&Event> {
                 ports.listen(listen, event.time, event.seq);
             }
             Body::Release(release) => {
-                ports.release(&release.socket, release.process.as_ref(), event.time);
+                ports.release(&release.socket, &[], release.process.as_ref(), event.time);
             }
             Body::Exit(exit) => {
                 for socket in &exit.released {
-                    ports.release(socket, Some(&exit.process), event.time);
+                    ports.release(socket, &exit.released, Some(&exit.process), event.time);
                 }
             }
             _ => {}

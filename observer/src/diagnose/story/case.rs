@@ -48,7 +48,7 @@ pub(super) struct Case {
     pub(super) idents: Vec<Ident>,
     chain: Vec<(u32, u32)>,
     again: BTreeSet<LoopKey>,
-    limits: BTreeSet<String>,
+    pub(super) limits: BTreeSet<String>,
     /// What was told of it last.
     pub(super) told: Option<String>,
     pub(super) times_told: u32,

@@ -16,7 +16,7 @@ impl Stories {
         for case in &mut self.cases {
             case.let_go(&release.socket);
         }
-        match self.ports.release(&release.socket, release.process.as_ref(), event.time) {
+        match self.ports.release(&release.socket, &[], release.process.as_ref(), event.time) {
             Released::Again => self.pair(event, &release.socket),
             Released::Served(_) => {}
             Released::Dark => {

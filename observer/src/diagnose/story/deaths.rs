@@ -22,7 +22,7 @@ impl Stories {
         let who = Ident::of(&exit.process);
         let (mut dark, mut remains) = (Vec::new(), Vec::new());
         for socket in &exit.released {
-            match self.ports.release(socket, Some(&exit.process), event.time) {
+            match self.ports.release(socket, &exit.released, Some(&exit.process), event.time) {
                 Released::Dark => dark.push(Outage {
                     socket: socket.clone(),
                     began: event.time,

@@ -1,5 +1,7 @@
 //! What makes two events speak of the same thing.
 
+use std::net::IpAddr;
+
 use jiff::SignedDuration;
 
 use crate::model::{Process, Socket, Time};
@@ -44,9 +46,14 @@ pub(super) fn same_port(a: &Socket, b: &Socket) -> bool {
 pub(super) fn meets(a: &Socket, b: &Socket) -> bool {
     same_port(a, b)
         && match (a.address, b.address) {
-            (Some(a), Some(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
+            (Some(a), Some(b)) => a == b || takes(a, b) || takes(b, a),
             _ => true,
         }
+}
+
+/// Whether a wildcard takes what comes for that address: `[::]` takes IPv4 too, unless its server forbade it.
+fn takes(any: IpAddr, address: IpAddr) -> bool {
+    any.is_unspecified() && (any.is_ipv6() || address.is_ipv4())
 }
 
 /// The same port and the same address.

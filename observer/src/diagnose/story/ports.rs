@@ -73,9 +73,11 @@ impl Ports {
         served
     }
 
+    /// A socket is released, and `along` with it, which therefore serve no longer either.
     pub(super) fn release(
         &mut self,
         socket: &Socket,
+        along: &[Socket],
         process: Option<&Process>,
         time: Time,
     ) -> Released {
@@ -99,7 +101,12 @@ impl Ports {
         if let Some(found) = found {
             self.served.remove(found);
         }
-        match self.served.iter().find(|served| meets(&served.socket, socket)) {
+        let goes_too = |served: &Served| {
+            !same_address(&served.socket, socket)
+                && along.iter().any(|other| same_address(&served.socket, other))
+        };
+        let mut left = self.served.iter().filter(|served| !goes_too(served));
+        match left.find(|served| meets(&served.socket, socket)) {
             Some(served) => Released::Served(Box::new(served.clone())),
             None => Released::Dark,
         }

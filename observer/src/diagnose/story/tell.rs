@@ -79,7 +79,7 @@ pub(super) fn incident(case: &Case, now: Time) -> IncidentEvent {
         unknown: unknown::unknown(case),
         sentences: lines.into_iter().map(|line| line.sentence).collect(),
         sockets: sockets(case),
-        units: case.units.iter().cloned().collect(),
+        units: units(case),
         pids,
     }
 }
@@ -110,6 +110,17 @@ fn length(outage: &Outage, now: Time) -> Option<f64> {
         Some(back) => Some(seconds(outage.began, back.time)),
         None => Some(seconds(outage.began, now)),
     }
+}
+
+/// The units of its processes, and those whose memory limit was hit: a slice has no processes of its own.
+fn units(case: &Case) -> Vec<String> {
+    let limits = case.limits.iter().filter_map(|cgroup| cgroup.rsplit('/').next());
+    let limits = limits.filter(|name| name.ends_with(".slice") || name.ends_with(".service"));
+    let mut units: Vec<String> =
+        case.units.iter().cloned().chain(limits.map(str::to_owned)).collect();
+    units.sort_unstable();
+    units.dedup();
+    units
 }
 
 /// Sockets without their state, each once.

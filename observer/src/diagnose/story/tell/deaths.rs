@@ -9,10 +9,7 @@ use super::{
     },
     Line, words,
 };
-use crate::{
-    diagnose::exit::who,
-    model::{Body, ExitEvent, OomEvent, Time, human},
-};
+use crate::model::{Body, ExitEvent, OomEvent, Time, human};
 
 /// Most deaths that have a sentence of their own.
 const SHOWN: usize = 12;
@@ -78,7 +75,7 @@ fn line(case: &Case, death: &Death, exit: &ExitEvent) -> Line {
 fn unseen(case: &Case) -> Vec<Line> {
     let mut lines = Vec::new();
     for (event, oom) in unseen_ooms(case) {
-        let text = format!("the OOM killer chose {}: {}", who(&oom.victim), oom.summary);
+        let text = oom.summary.clone();
         lines.push(Line::new(format!("oom {}", oom.victim.pid), text, event.time, [event.seq]));
     }
     lines

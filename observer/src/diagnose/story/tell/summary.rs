@@ -30,7 +30,7 @@ pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String
     } else if let Some(exit) = worst_death(case) {
         parts.push(words::death(exit));
     } else if let Some((_, oom)) = deaths::unseen_ooms(case).into_iter().next() {
-        parts.push(format!("the OOM killer chose {}: {}", who(&oom.victim), oom.summary));
+        parts.push(oom.summary.clone());
     }
     let refusals = refusals::all(case);
     // A refusal from before the outage explains nothing of it.

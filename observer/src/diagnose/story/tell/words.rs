@@ -11,6 +11,20 @@ pub(super) fn death(exit: &ExitEvent) -> String {
     format!("{}{}{how}", who(&exit.process), if how.starts_with(':') { "" } else { " " })
 }
 
+/// How the summaries of causes begin that need no `was`.
+const VERBS: [&str; 10] = [
+    "ended ",
+    "used ",
+    "aborted ",
+    "wrote ",
+    "sent ",
+    "divided ",
+    "calculated ",
+    "ran ",
+    "had ",
+    "did ",
+];
+
 /// `was killed by …`, `ended by itself …`; or `: ` and the cause, where that is no verb.
 pub(super) fn how(exit: &ExitEvent) -> String {
     let summary = &exit.cause.summary;
@@ -23,7 +37,7 @@ pub(super) fn how(exit: &ExitEvent) -> String {
     let begins = |verbs: &[&str]| verbs.iter().any(|verb| summary.starts_with(verb));
     if begins(&["killed "]) {
         format!("was {summary}{sure}")
-    } else if begins(&["ended ", "used ", "aborted ", "wrote ", "read ", "divided ", "ran "]) {
+    } else if begins(&VERBS) {
         format!("{summary}{sure}")
     } else {
         format!(": {summary}{sure}")

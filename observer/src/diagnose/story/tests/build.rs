@@ -110,7 +110,7 @@ pub(super) fn oom(seq: u64, seconds: f64, victim: &Value, cgroup: &str) -> Event
         "limit_bytes": 536_870_912, "usage_bytes": 536_870_912, "oom_score_adj": 0,
         "memory": {"total_vm_bytes": 0, "anon_rss_bytes": 0, "file_rss_bytes": 0, "shmem_rss_bytes": 0,
             "page_table_bytes": 0},
-        "summary": format!("{cgroup} reached its memory limit of 512 MiB"),
+        "summary": format!("a process was chosen by the OOM killer: {cgroup} reached its memory limit of 512 MiB"),
     });
     event(seq, seconds, "oom", &body)
 }

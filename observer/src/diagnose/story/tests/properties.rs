@@ -138,6 +138,13 @@ proptest! {
     }
 
     #[test]
+    fn a_live_story_in_any_order_still_holds(
+        (history, shuffled) in history().prop_flat_map(|h| (Just(h.clone()), Just(h).prop_shuffle())),
+    ) {
+        hold(&history, &one_by_one(&shuffled, true));
+    }
+
+    #[test]
     fn the_clock_that_is_asked_for_closes_everything_but_what_is_dark(history in history()) {
         let mut stories = Stories::default();
         for event in &history {

@@ -89,6 +89,8 @@ fn an_oom_kill_and_its_death_are_one() {
     assert!(admits(&told, "whether a port or a socket was served"));
     let told = one(&[oom(1, 0.0, &web, "/x")]);
     assert!(admits(&told, "how node 300 ended"));
+    let told = one(&[oom(1, 0.0, &web, "/panel.slice")]);
+    assert_eq!(told.units, ["panel.slice", UNIT]);
 }
 
 #[test]
@@ -151,6 +153,28 @@ fn a_sibling_that_still_serves_is_no_outage() {
     let told = one(&history);
     assert_eq!(told.outage_seconds, None);
     assert!(says(&told, "tcp 127.0.0.1:80 was released, and node 301 (shop.service) still has"));
+}
+
+#[test]
+fn a_server_of_both_families_is_dark_on_both() {
+    let web = node(300, 1, UNIT);
+    let both = ["0.0.0.0", "::"].map(|address| {
+        let mut socket = tcp(80);
+        socket["address"] = json!(address);
+        socket
+    });
+    let history = [
+        listen(1, -9.0, &web, &both[0]),
+        listen(2, -9.0, &web, &both[1]),
+        crash(3, 0.0, &web, &both),
+        release(4, 0.0, &web, &both[0]),
+        release(5, 0.0, &web, &both[1]),
+        later(31.0),
+    ];
+    let told = one(&history);
+    assert_eq!(told.outage_seconds, Some(31.0));
+    assert!(says(&told, "tcp 0.0.0.0:80 went dark") && says(&told, "tcp [::]:80 went dark"));
+    assert!(!says(&told, "still has"), "{told:#?}");
 }
 
 #[test]
