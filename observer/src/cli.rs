@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
+use jiff::Timestamp;
+
 use crate::{
     commands::demo::{DemoArgs, PartArgs},
     config::Exits,
-    filter::Filter,
+    filter::{Filter, parse_time},
     model::{Process, Protocol},
+    subject::Subject,
 };
 
 /// Which process died, why, and who holds the contested port: from the kernel, as it happens.
@@ -51,6 +54,9 @@ pub enum Command {
     Log(LogArgs),
     /// Check the seals of the record, and name the first record that does not hold
     Verify(VerifyArgs),
+    /// Tell the story of a port, a process, a unit or a socket path, or the newest ones, from the records: what died and
+    /// why, what went dark and for how long, who is in the way
+    Why(WhyArgs),
     /// Say what this kernel supports, which hook each feature uses, and what is missing
     Doctor(DoctorArgs),
     /// Replay a bad night in miniature: a worker over its memory limit, and its port that somebody keeps
@@ -189,6 +195,37 @@ pub struct VerifyArgs {
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `observer why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// What to tell of: `:8080`, `tcp:8080`, `udp:53`, `pid:2211`, `shop.service`, `/run/php/fpm.sock`, `@abstract`; the
+    /// newest incidents when left out
+    #[arg(value_name = "SUBJECT")]
+    pub subject: Option<Subject>,
+    /// At most so many incidents, the newest
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub last: usize,
+    /// How to write them
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
+    /// The same as --format json: one incident a line
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Only incidents that were not over by then: RFC 3339, `10m`, `2h` ago, or `yesterday`
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub since: Option<Timestamp>,
+    /// Only incidents that had begun by then
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<Timestamp>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("not a number above 0".to_owned()),
+        Ok(n) => Ok(n),
+    }
 }
 
 /// Arguments of `observer doctor`.

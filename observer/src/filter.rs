@@ -5,7 +5,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 use wildmatch::WildMatch;
 
 use crate::error::Failure;
-use crate::model::{Body, Event, Kind, Process, Socket};
+use crate::model::{Body, Event, IncidentEvent, Kind, Process, Socket};
 
 /// What to show. Values of one filter are alternatives; different filters must all hold.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -45,8 +45,11 @@ impl Filter {
     /// tell what is missing.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
+        if let Body::Incident(incident) = &event.body {
+            return self.span(event) && self.incident(incident);
+        }
         let processes: Vec<&Process> = match &event.body {
-            Body::Session(_) | Body::Loss(_) => return true,
+            Body::Session(_) | Body::Loss(_) | Body::Incident(_) => return true,
             Body::Exit(exit) => vec![&exit.process],
             Body::Oom(oom) => vec![&oom.victim, &oom.trigger],
             Body::Bind(bind) => {
@@ -55,11 +58,33 @@ impl Filter {
             Body::Listen(listen) => vec![&listen.process],
             Body::Release(release) => release.process.iter().collect(),
         };
-        (self.kind.is_empty() || self.kind.contains(&event.body.kind()))
-            && self.in_time(event)
+        self.span(event)
             && self.ports(&event.body)
             && (processes.iter().any(|process| self.process(process))
                 || (processes.is_empty() && self.process(&Process::default())))
+    }
+
+    /// Whether the kind and the time of an event are wanted.
+    fn span(&self, event: &Event) -> bool {
+        (self.kind.is_empty() || self.kind.contains(&event.body.kind())) && self.in_time(event)
+    }
+
+    /// Whether a story concerns what is wanted. It names ports, units and process ids, and no more of a process: a filter
+    /// by anything else leaves it out.
+    fn incident(&self, incident: &IncidentEvent) -> bool {
+        let port = |socket: &Socket| socket.port.is_some_and(|port| self.port.contains(&port));
+        (self.port.is_empty() || incident.sockets.iter().any(port))
+            && (self.pid.is_empty() || incident.pids.iter().any(|pid| self.pid.contains(pid)))
+            && (self.unit.is_empty() || incident.units.iter().any(|unit| self.is_unit(unit)))
+            && self.comm.is_empty()
+            && self.user.is_empty()
+            && self.container.is_empty()
+    }
+
+    fn is_unit(&self, unit: &str) -> bool {
+        self.unit.iter().any(|wanted| {
+            glob(wanted, unit) || unit.strip_suffix(".service").is_some_and(|u| glob(wanted, u))
+        })
     }
 
     /// Whether an event lies between `since` and `until`.
@@ -97,7 +122,7 @@ impl Filter {
                 Body::Bind(bind) => is_wanted(&bind.socket),
                 Body::Listen(listen) => is_wanted(&listen.socket),
                 Body::Release(release) => is_wanted(&release.socket),
-                Body::Oom(_) | Body::Loss(_) | Body::Session(_) => false,
+                Body::Oom(_) | Body::Incident(_) | Body::Loss(_) | Body::Session(_) => false,
             }
     }
 
@@ -111,12 +136,7 @@ impl Filter {
             && any(&self.comm, &|wanted| {
                 process.comm.as_deref().is_some_and(|comm| glob(wanted, comm))
             })
-            && any(&self.unit, &|wanted| {
-                process.unit.as_deref().is_some_and(|unit| {
-                    glob(wanted, unit)
-                        || unit.strip_suffix(".service").is_some_and(|u| glob(wanted, u))
-                })
-            })
+            && (self.unit.is_empty() || process.unit.as_deref().is_some_and(|u| self.is_unit(u)))
             && any(&self.user, &|wanted| {
                 process.user.as_deref() == Some(wanted)
                     || process.uid.is_some_and(|uid| wanted.parse() == Ok(uid))
@@ -164,9 +184,10 @@ fn parse_time_at(text: &str, now: &Zoned) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use jiff::{Zoned, civil::date, tz::TimeZone};
+    use serde_json::json;
 
     use super::{Filter, parse_time_at};
-    use crate::model::Process;
+    use crate::model::{Event, Kind, Process};
 
     fn now() -> Zoned {
         date(2026, 11, 22).at(14, 32, 15, 0).to_zoned(TimeZone::UTC).expect("a time")
@@ -190,6 +211,33 @@ mod tests {
             );
         }
         assert!(parse_time_at("soon", &now()).is_err());
+    }
+
+    #[test]
+    fn stories() {
+        let event = json!({
+            "schema": 1, "seq": 9, "time": "2026-11-22T14:32:15Z", "boot_id": "boot", "host": "shop",
+            "kind": "incident", "subject": "tcp:8080", "summary": "", "open": true,
+            "from": "2026-11-22T14:32:15Z", "to": "2026-11-22T14:32:16Z", "events": [7, 8],
+            "sentences": [], "units": ["shop.service"], "pids": [2211],
+            "sockets": [{"protocol": "tcp", "address": "127.0.0.1", "port": 8080}],
+        });
+        let event: Event = serde_json::from_value(event).expect("an event");
+        let filter = |set: fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            set(&mut filter);
+            filter.matches(&event)
+        };
+        assert!(filter(|_| ()));
+        assert!(filter(|f| f.kind = vec![Kind::Incident]));
+        assert!(!filter(|f| f.kind = vec![Kind::Exit]));
+        assert!(filter(|f| f.port = vec![8080]));
+        assert!(!filter(|f| f.port = vec![80]));
+        assert!(filter(|f| f.unit = vec!["shop".into()]));
+        assert!(!filter(|f| f.unit = vec!["mail".into()]));
+        assert!(filter(|f| f.pid = vec![2211]));
+        assert!(!filter(|f| f.pid = vec![1]));
+        assert!(!filter(|f| f.comm = vec!["node".into()]));
     }
 
     #[test]

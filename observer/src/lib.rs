@@ -18,3 +18,4 @@ pub mod pipeline;
 pub mod records;
 pub mod service;
 pub mod sinks;
+pub mod subject;

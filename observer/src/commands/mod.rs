@@ -13,3 +13,4 @@ pub mod show;
 pub mod status;
 pub mod tail;
 pub mod verify;
+pub mod why;

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BindEvent, ExitEvent, ListenEvent, LossEvent, OomEvent, ReleaseEvent, SessionEvent, Time,
+    BindEvent, ExitEvent, IncidentEvent, ListenEvent, LossEvent, OomEvent, ReleaseEvent,
+    SessionEvent, Time,
 };
 
 /// Version of the vocabulary.
@@ -45,6 +46,8 @@ pub enum Body {
     Listen(Box<ListenEvent>),
     /// The last holder of a served port is gone.
     Release(Box<ReleaseEvent>),
+    /// Events joined into a story.
+    Incident(Box<IncidentEvent>),
     /// Records were lost.
     Loss(LossEvent),
     /// First record of every run and of every file.
@@ -68,6 +71,8 @@ pub enum Kind {
     Listen,
     /// Ports that nobody serves any more.
     Release,
+    /// Stories.
+    Incident,
     /// Lost records.
     Loss,
     /// Beginnings of runs.
@@ -84,6 +89,7 @@ impl Kind {
             Self::Bind => "bind",
             Self::Listen => "listen",
             Self::Release => "release",
+            Self::Incident => "incident",
             Self::Loss => "loss",
             Self::Session => "session",
         }
@@ -100,6 +106,7 @@ impl Body {
             Self::Bind(_) => Kind::Bind,
             Self::Listen(_) => Kind::Listen,
             Self::Release(_) => Kind::Release,
+            Self::Incident(_) => Kind::Incident,
             Self::Loss(_) => Kind::Loss,
             Self::Session(_) => Kind::Session,
         }

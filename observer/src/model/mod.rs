@@ -7,6 +7,7 @@ mod cause;
 mod event;
 mod exit;
 pub mod human;
+mod incident;
 mod oom;
 mod process;
 mod session;
@@ -19,6 +20,7 @@ pub use bind::{BindEvent, Call, Errno, Holder, ListenEvent, Relation, ReleaseEve
 pub use cause::{Cause, CauseType, Confidence, Prompt};
 pub use event::{Body, Event, Kind, SCHEMA};
 pub use exit::{ExitEvent, Status};
+pub use incident::{IncidentEvent, Sentence};
 pub use oom::{Memory, OomEvent, Scope};
 pub use process::{Parent, Process};
 pub use session::{After, ClockInfo, HookInfo, LossEvent, SessionEvent};

@@ -65,6 +65,11 @@ impl Numbering {
                     *seq = self.here(*seq);
                 }
             }
+            Body::Incident(incident) => {
+                let sentences = incident.sentences.iter_mut().flat_map(|s| s.events.iter_mut());
+                let refers = incident.events.iter_mut().chain(sentences);
+                refers.for_each(|seq| *seq = self.here(*seq));
+            }
             Body::Bind(_)
             | Body::Oom(_)
             | Body::Listen(_)

@@ -57,6 +57,7 @@ fn classes(body: &Body) -> (Value, Value, &'static str) {
         Body::Bind(_) => (json!(["network", "process"]), json!(["denied"]), "failure"),
         Body::Listen(_) => (json!(["network"]), json!(["start"]), "success"),
         Body::Release(_) => (json!(["network"]), json!(["end"]), "unknown"),
+        Body::Incident(_) => (json!(["process", "network"]), json!(["info"]), "failure"),
         Body::Loss(_) | Body::Session(_) => (json!(["host"]), json!(["info"]), "unknown"),
     }
 }

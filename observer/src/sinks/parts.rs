@@ -44,6 +44,10 @@ impl<'a> Parts<'a> {
                 parts.socket = Some(&release.socket);
                 parts.summary = format!("nobody serves {} any more", release.socket.name());
             }
+            Body::Incident(incident) => {
+                parts.socket = incident.sockets.first();
+                parts.summary.clone_from(&incident.summary);
+            }
             Body::Loss(loss) => {
                 let lost: u64 = loss.lost.values().sum();
                 parts.summary = format!("{lost} records lost: {}", loss.reason);

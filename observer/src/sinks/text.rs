@@ -2,6 +2,7 @@
 
 mod bind;
 mod exit;
+mod incident;
 mod layout;
 mod oom;
 mod other;
@@ -47,13 +48,19 @@ impl TextFormat {
     /// The lines of an event, each ended.
     #[must_use]
     pub fn event(&self, event: &Event) -> String {
-        let mut lines = layout::Lines::new(self, event.time);
+        let time = match &event.body {
+            // A story is told at its end, and read from its beginning.
+            Body::Incident(incident) => incident.from,
+            _ => event.time,
+        };
+        let mut lines = layout::Lines::new(self, time);
         match &event.body {
             Body::Exit(exit) => exit::lines(&mut lines, exit),
             Body::Oom(oom) => oom::lines(&mut lines, oom),
             Body::Bind(bind) => bind::bind(&mut lines, bind),
             Body::Listen(listen) => bind::listen(&mut lines, listen),
             Body::Release(release) => bind::release(&mut lines, release),
+            Body::Incident(incident) => incident::lines(&mut lines, incident),
             Body::Loss(loss) => other::loss(&mut lines, loss),
             Body::Session(session) => other::session(&mut lines, session, &event.host),
         }

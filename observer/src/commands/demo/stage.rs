@@ -162,6 +162,8 @@ impl<'a> Stage<'a> {
             Body::Listen(listen) => has(&listen.process),
             Body::Release(release) => release.process.as_ref().is_some_and(has),
             Body::Session(_) | Body::Loss(_) => true,
+            // The story is told at the end, of these events alone.
+            Body::Incident(_) => false,
         }
     }
 }

@@ -31,6 +31,11 @@ impl<'a> Lines<'a> {
         time.0.to_zoned(self.format.zone.clone()).strftime("%H:%M:%S%.3f").to_string()
     }
 
+    /// `2026-11-22 14:32:15`, for what may lie days back.
+    pub(super) fn date(&self, time: Time) -> String {
+        time.0.to_zoned(self.format.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
     /// When it happened.
     pub(super) fn now(&self) -> jiff::Timestamp {
         self.now

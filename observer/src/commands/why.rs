@@ -1,0 +1,105 @@
+//! `observer why`: the story of a port, a process, a unit or a path, or the newest ones; from the records alone.
+
+mod source;
+
+use std::{os::unix::net::UnixStream, sync::Arc};
+
+use anyhow::Result;
+use jiff::tz::TimeZone;
+
+use crate::{
+    cli::{Format, WhyArgs},
+    config::Config,
+    diagnose::story,
+    error::{Failure, status},
+    logging,
+    model::{Body, Event, IncidentEvent, SCHEMA},
+    records::Folder,
+    sinks::{sanitize::sanitize, stdout, style::Palette, text::TextFormat},
+    subject::Subject,
+};
+
+use source::{Past, look_back};
+
+/// Tells the stories.
+pub fn run(args: &WhyArgs, config: &Config) -> Result<u8> {
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && since > until
+    {
+        let text = "--since lies after --until: nothing can happen in between";
+        return Err(Failure::Usage(text.to_owned()).into());
+    }
+    // A service that is there writes the record right now; nobody else can say that nothing happened since.
+    let lives = UnixStream::connect(config.socket()).is_ok();
+    let now = lives.then(jiff::Timestamp::now);
+    let folder = Folder::at(config.dir());
+    let past = look_back(&folder, now, args.last, |incident| is_wanted(args, incident))?;
+    if past.stories.is_empty() {
+        return nothing(args, &past);
+    }
+    let told: Vec<Event> = past.stories.into_iter().map(event).collect();
+    show(args, &told)?;
+    Ok(status::DONE)
+}
+
+fn is_wanted(args: &WhyArgs, incident: &IncidentEvent) -> bool {
+    args.subject.as_ref().is_none_or(|subject| subject.matches(incident))
+        && args.since.is_none_or(|since| incident.open || incident.to.0 >= since)
+        && args.until.is_none_or(|until| incident.from.0 <= until)
+}
+
+/// The story as an event of its own; it is numbered as the newest event it tells of, for it is in no record itself.
+fn event((incident, boot_id, host): (IncidentEvent, Arc<str>, Arc<str>)) -> Event {
+    Event {
+        schema: SCHEMA,
+        seq: incident.events.iter().copied().max().unwrap_or(0),
+        time: incident.to,
+        boot_id,
+        host,
+        body: Body::Incident(Box::new(incident)),
+    }
+}
+
+/// No story: says so, and who serves a port that nothing happened to.
+fn nothing(args: &WhyArgs, past: &Past) -> Result<u8> {
+    if let Some(subject) = &args.subject {
+        let served: Vec<Event> = story::served(&past.serving)
+            .into_iter()
+            .filter(|event| serves(subject, event))
+            .cloned()
+            .collect();
+        show(args, &served)?;
+    }
+    let zone = TimeZone::system();
+    let clock = |time: jiff::Timestamp| {
+        time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    };
+    let what = match &args.subject {
+        Some(subject) => format!("no incident concerns {subject} in the record"),
+        None => "there is no incident in the record".to_owned(),
+    };
+    let span = match past.span {
+        Some((first, last)) => format!(", from {} to {}", clock(first), clock(last)),
+        None => ", which is empty".to_owned(),
+    };
+    logging::say(&sanitize(&format!("observer: {what}{span}")));
+    Ok(status::NO_MATCH)
+}
+
+fn serves(subject: &Subject, event: &Event) -> bool {
+    matches!(&event.body, Body::Listen(listen) if subject.is_socket(&listen.socket))
+}
+
+fn show(args: &WhyArgs, events: &[Event]) -> Result<()> {
+    let text = TextFormat::new(Palette::for_stdout(), TimeZone::system()).within(std::io::stdout());
+    let mut out = String::new();
+    for event in events {
+        if args.json || args.format == Format::Json {
+            out.push_str(&(serde_json::to_string(event)? + "\n"));
+        } else {
+            out.push_str(&text.event(event));
+        }
+    }
+    stdout::print(&out)?;
+    Ok(())
+}

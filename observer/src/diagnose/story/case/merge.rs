@@ -1,0 +1,54 @@
+//! Two stories that turn out to be one.
+
+use super::{Case, Keys, Tally, keep};
+use crate::model::Event;
+
+impl Case {
+    /// Takes in all of another story.
+    pub(in super::super) fn merge(
+        &mut self,
+        other: Self,
+        is_same: impl Fn(&Event, &Event) -> bool,
+    ) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.unnamed += other.unnamed;
+        for (time, seq) in other.named {
+            self.also(time, seq);
+        }
+        let keys = Keys {
+            sockets: other.sockets,
+            units: other.units.into_iter().collect(),
+            idents: other.idents,
+            ..Keys::default()
+        };
+        self.learn(keys);
+        other.chain.into_iter().for_each(|chain| keep(&mut self.chain, chain));
+        self.again.extend(other.again);
+        self.limits.extend(other.limits);
+        other.deaths.into_iter().for_each(|death| keep(&mut self.deaths, death));
+        for (key, tally) in other.tallies {
+            let mine = self.tallies.entry(key).or_insert(Tally { count: 0, ..tally });
+            mine.count += tally.count;
+            mine.first = mine.first.min(tally.first);
+            mine.last = mine.last.max(tally.last);
+        }
+        other.refusals.into_iter().for_each(|refusal| self.refusal(refusal, &is_same));
+        other.ooms.iter().for_each(|oom| self.oom(oom));
+        other.outages.into_iter().for_each(|outage| self.outage(outage));
+        other.listens.iter().for_each(|listen| self.listen(listen));
+        other.halves.into_iter().for_each(|half| self.half(half));
+        other.remains.into_iter().for_each(|remains| self.remain(remains));
+        for loss in &other.losses {
+            if !self.losses.iter().any(|known| known.seq == loss.seq && known.time == loss.time) {
+                self.loss(loss);
+            }
+        }
+        for restart in other.restarts {
+            if !self.restarts.contains(&restart) {
+                keep(&mut self.restarts, restart);
+            }
+        }
+        self.changed = true;
+    }
+}

@@ -1,0 +1,129 @@
+//! What makes two events speak of the same thing.
+
+use std::net::IpAddr;
+
+use jiff::SignedDuration;
+
+use crate::model::{Process, Socket, Time};
+
+/// A process, for good within a boot: pids come round again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ident {
+    pub(super) pid: u32,
+    start: Option<Time>,
+}
+
+impl Ident {
+    pub(super) fn of(process: &Process) -> Self {
+        Self { pid: process.pid, start: process.start_time }
+    }
+
+    /// The same process; a start time that is not known speaks against nothing.
+    pub(super) fn is(self, other: Self) -> bool {
+        self.pid == other.pid
+            && match (self.start, other.start) {
+                (Some(a), Some(b)) => a == b,
+                _ => true,
+            }
+    }
+}
+
+/// The same port of the same protocol and network namespace, whatever the address; or the same path.
+pub(super) fn same_port(a: &Socket, b: &Socket) -> bool {
+    let netns = match (a.netns, b.netns) {
+        (Some(a), Some(b)) => a == b,
+        _ => true,
+    };
+    match (a.port, b.port, &a.path, &b.path) {
+        (Some(x), Some(y), ..) => a.protocol == b.protocol && x == y && netns,
+        // A path in the file system is the same in every network namespace, an abstract name is not.
+        (None, None, Some(x), Some(y)) => x == y && (netns || !x.starts_with('@')),
+        _ => false,
+    }
+}
+
+/// The same port, and whoever serves one answers at the other: equal addresses, or one of them takes all.
+pub(super) fn meets(a: &Socket, b: &Socket) -> bool {
+    same_port(a, b)
+        && match (a.address, b.address) {
+            (Some(a), Some(b)) => a == b || takes(a, b) || takes(b, a),
+            _ => true,
+        }
+}
+
+/// Whether a wildcard takes what comes for that address: `[::]` takes IPv4 too, unless its server forbade it.
+fn takes(any: IpAddr, address: IpAddr) -> bool {
+    any.is_unspecified() && (any.is_ipv6() || address.is_ipv4())
+}
+
+/// The same port and the same address.
+pub(super) fn same_address(a: &Socket, b: &Socket) -> bool {
+    same_port(a, b) && a.address == b.address
+}
+
+/// The unit, where its processes belong together: a service or a container, not somebody's session.
+pub(super) fn unit(process: &Process) -> Option<&str> {
+    let unit = process.unit.as_deref()?;
+    let service = unit.ends_with(".service") && !unit.starts_with("user@");
+    (service || process.container.is_some()).then_some(unit)
+}
+
+/// What a restarted process has in common with the one before.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LoopKey {
+    pub(super) unit: Option<String>,
+    parent: u32,
+    pub(super) comm: String,
+    exe: String,
+    /// Without a unit only the same command line of the same parent is the same service.
+    args: Vec<String>,
+}
+
+impl LoopKey {
+    /// `None` for a process without a unit whose parent is the first process: nothing tells who started it.
+    pub(super) fn of(process: &Process) -> Option<Self> {
+        let unit = unit(process).map(str::to_owned);
+        let parent = process.ppid.unwrap_or(0);
+        if unit.is_none() && parent <= 1 {
+            return None;
+        }
+        let alone = unit.is_none();
+        Some(Self {
+            unit,
+            parent: if alone { parent } else { 0 },
+            comm: process.comm.clone().unwrap_or_default(),
+            exe: process.exe.clone().unwrap_or_default(),
+            args: process.args.clone().filter(|_| alone).unwrap_or_default(),
+        })
+    }
+}
+
+/// Whether two processes have the same [`LoopKey`], without making one: it is asked for each of a storm of deaths.
+pub(super) fn same_service(a: &Process, b: &Process) -> bool {
+    a.comm == b.comm
+        && a.exe == b.exe
+        && match (unit(a), unit(b)) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => a.ppid == b.ppid && a.ppid > Some(1) && a.args == b.args,
+            _ => false,
+        }
+}
+
+/// Whether its parent is a shell: what a script runs again and again is no service that is started again.
+pub(super) fn child_of_shell(process: &Process) -> bool {
+    const SHELLS: [&str; 9] =
+        ["sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "busybox", "tmux: server"];
+    process.parent.as_ref().is_some_and(|parent| SHELLS.contains(&parent.comm.as_str()))
+}
+
+/// So many seconds later.
+pub(super) fn after(time: Time, seconds: i64) -> Time {
+    let moved = time.0.checked_add(SignedDuration::from_secs(seconds));
+    let end = if seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    Time(moved.unwrap_or(end))
+}
+
+/// Seconds from one moment to another; 0 when they are the wrong way round.
+pub(super) fn seconds(from: Time, to: Time) -> f64 {
+    to.0.duration_since(from.0).as_secs_f64().max(0.0)
+}

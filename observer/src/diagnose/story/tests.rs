@@ -1,0 +1,7 @@
+//! Hand-made histories, and what is told of them.
+
+mod build;
+mod night;
+mod properties;
+mod recordings;
+mod rules;
