@@ -75,7 +75,12 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
             }
             let died =
                 deaths::deaths(case).iter().any(|(_, exit)| Ident::of(&exit.process).is(who));
-            if orphan && !died && holder.socket.state == Some(State::Listen) {
+            // A listener that a look found, where a release said that nobody serves: only traffic would decide.
+            let dark = case
+                .outages
+                .iter()
+                .any(|outage| outage.ended.is_none() && meets(&outage.socket, &holder.socket));
+            if (orphan || dark) && !died && holder.socket.state == Some(State::Listen) {
                 let socket = holder.socket.name();
                 say(format!("whether {name}, which still has {socket}, answers there"));
             }

@@ -263,6 +263,18 @@ fn a_refusal_without_a_holder_explains_the_death_that_follows() {
 }
 
 #[test]
+fn a_listener_on_a_dark_port_may_answer() {
+    let old = node(200, 1, "");
+    let holders = [holder(&old, &tcp(80), Some(-99.0), "stranger")];
+    let history = [
+        crash(1, 0.0, &node(300, 1, UNIT), &[tcp(80)]),
+        refused(2, 1.0, &node(301, 1, UNIT), &tcp(80), &holders),
+    ];
+    assert!(admits(&one(&history), "whether node 200, which still has tcp 127.0.0.1:80, answers"));
+    assert!(!admits(&one(&history[1..]), "answers"));
+}
+
+#[test]
 fn losses_are_admitted() {
     let web = node(300, 1, UNIT);
     for when in [-1.0, 1.0] {
