@@ -16,8 +16,8 @@ use crate::{
     enrich::{Enricher, Host, Symbols},
     kernel::{clock::Clock, loss::Loss},
     model::{
-        Body, Event, ExitEvent, LossEvent, Missing, Process, SCHEMA, SessionEvent, Socket, Status,
-        Time,
+        Body, Event, ExitEvent, IncidentEvent, LossEvent, Missing, Process, SCHEMA, SessionEvent,
+        Socket, Status, Time,
     },
 };
 
@@ -148,6 +148,14 @@ impl Pipeline {
     pub fn lost(&mut self, loss: LossEvent) -> Event {
         let time = loss.to;
         Event { time, ..self.event(0, Body::Loss(loss)) }
+    }
+
+    /// A story; one that still grows may be told without a number: then it is for those who listen, not for the record.
+    pub fn incident(&mut self, incident: IncidentEvent, numbered: bool) -> Event {
+        let time = incident.to;
+        let body = Body::Incident(Box::new(incident));
+        let event = if numbered { self.event(0, body) } else { self.unnumbered(0, body) };
+        Event { time, ..event }
     }
 
     /// An event that tells of records that could not be decoded since the last one.

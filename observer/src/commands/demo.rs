@@ -30,7 +30,7 @@ use crate::{
     kernel::load::Options,
     logging,
     model::{Event, human},
-    sinks::stdout,
+    sinks::{stdout, style::Palette, text::TextFormat},
 };
 
 /// What the worker may use: far more than it needs, and nothing that a machine would miss.
@@ -98,13 +98,13 @@ async fn demo(args: &DemoArgs) -> Result<u8> {
 
 /// The story is data, unless only events are.
 fn finish(args: &DemoArgs, events: &[Event]) -> Result<()> {
-    let story = ending::the_end(events);
     logging::say("");
     logging::say("The story:");
-    if args.json {
-        story.lines().for_each(logging::say);
-    } else {
-        stdout::print(&story)?;
+    let text = TextFormat::new(Palette::for_stdout(), TimeZone::system()).within(std::io::stdout());
+    for event in ending::the_end(events) {
+        let told =
+            if args.json { serde_json::to_string(&event)? + "\n" } else { text.event(&event) };
+        stdout::print(&told)?;
     }
     logging::say("");
     logging::say("For real:");

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::record::Recorder;
 use crate::{
+    diagnose::story::Stories,
     enrich::{Enricher, Host, Symbols},
     kernel::{
         Kernel, clock, clock::Clock, load::Options, loss::Loss, preflight, recording::Header,
@@ -29,6 +30,9 @@ pub struct Live {
     lent: bool,
     found: Option<Result<Looked>>,
     watched: HashSet<u32>,
+    stories: Stories,
+    /// Stories that still grow have numbers too: there is no record that would lack them.
+    growing_numbered: bool,
 }
 
 impl Live {
@@ -53,6 +57,8 @@ impl Live {
             lent: false,
             found: None,
             watched: HashSet::new(),
+            stories: Stories::default(),
+            growing_numbered: true,
         })
     }
 
@@ -100,6 +106,28 @@ impl Live {
     /// An event that tells of what was lost behind the pipeline.
     pub fn lost(&mut self, loss: LossEvent) -> Event {
         self.pipeline.lost(loss)
+    }
+
+    /// Events that have no number are for those who listen, and not for the record: stories that still grow.
+    pub fn leave_growing_unnumbered(&mut self) {
+        self.growing_numbered = false;
+    }
+
+    /// Joins what is told into stories.
+    fn tell_stories(&mut self, events: &mut Vec<Event>) {
+        let mut told = Vec::new();
+        // What the record has not can't be evidence.
+        for event in events.iter().filter(|event| event.seq > 0) {
+            told.extend(self.stories.push(event));
+        }
+        let now = jiff::Timestamp::now();
+        if self.stories.deadline().is_some_and(|deadline| deadline.0 <= now) {
+            told.extend(self.stories.tick(Time(now)));
+        }
+        for incident in told {
+            let numbered = self.growing_numbered || !incident.open;
+            events.push(self.pipeline.incident(incident, numbered));
+        }
     }
 
     /// Number of the last event.
@@ -170,7 +198,11 @@ impl Live {
 
     /// Waits until there is something to do. Dropping the future loses nothing.
     pub async fn ready(&mut self) -> Result<()> {
-        let deadline = self.pipeline.deadline_ns();
+        let story = self.stories.deadline().map(|time| {
+            let left = time.0.duration_since(jiff::Timestamp::now());
+            clock::boot_ns() + u64::try_from(left.as_nanos()).unwrap_or(0)
+        });
+        let deadline = self.pipeline.deadline_ns().into_iter().chain(story).min();
         tokio::select! {
             ready = self.rings.ready() => ready,
             () = until(deadline), if deadline.is_some() => Ok(()),
@@ -223,6 +255,7 @@ impl Live {
         self.start_look(now)?;
         self.watch_holders()?;
         self.losses(&mut events)?;
+        self.tell_stories(&mut events);
         Ok(events)
     }
 
@@ -239,6 +272,13 @@ impl Live {
             events.extend(self.looked(look.run(iterator)));
         }
         events.extend(self.pipeline.finish());
+        let known = events.iter().filter(|event| event.seq > 0);
+        let mut ends: Vec<_> = known.flat_map(|event| self.stories.push(event)).collect();
+        ends.extend(self.stories.finish());
+        // One that has not ended is not told as if it had: whoever looks back finds it in its events.
+        for incident in ends.into_iter().filter(|incident| !incident.open) {
+            events.push(self.pipeline.incident(incident, true));
+        }
         Ok(events)
     }
 

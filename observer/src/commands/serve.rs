@@ -125,6 +125,7 @@ impl Service {
         if !self.exits_all {
             self.live.ordinary_for_listeners(false)?;
         }
+        self.live.leave_growing_unnumbered();
         let after = past.last.map(|last| After {
             seq: last.seq,
             time: Time(last.time),

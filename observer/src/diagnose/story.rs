@@ -74,7 +74,7 @@ pub fn served(events: &[Event]) -> Vec<&Event> {
     let mut ports = Ports::default();
     for event in boot.values() {
         match &event.body {
-            Body::Session(_) if event.seq <= 1 => ports.clear(),
+            Body::Session(session) if session.begins_run(event.seq) => ports.clear(),
             Body::Listen(listen) => {
                 ports.listen(listen, event.time, event.seq);
             }

@@ -23,6 +23,14 @@ pub struct SessionEvent {
     pub after: Option<After>,
 }
 
+impl SessionEvent {
+    /// Whether a run of observer begins with it, not only another file of the same run.
+    #[must_use]
+    pub fn begins_run(&self, seq: u64) -> bool {
+        seq <= 1 || self.after.is_some()
+    }
+}
+
 /// The end of the session before in the same record: nothing was seen between then and now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct After {

@@ -29,7 +29,9 @@ impl Stories {
                 remember(&mut self.losses, event.clone());
             }
             // Numbers begin anew with each run; a file that begins within one repeats its session.
-            Body::Session(_) if event.seq <= 1 && self.run.is_none_or(|run| run < event.time) => {
+            Body::Session(session)
+                if session.begins_run(event.seq) && self.run.is_none_or(|run| run < event.time) =>
+            {
                 if self.run.is_some() {
                     self.ports.clear();
                     for case in &mut self.cases {
