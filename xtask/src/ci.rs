@@ -19,7 +19,7 @@ pub(crate) fn run() -> ExitCode {
         ("lint", || Ok(lint::run())),
         ("ebpf --check", ebpf::check),
         ("test", || test::run(&[])),
-        ("deb", || deb::run(&deb::Options::default())),
+        ("deb", || deb::run(&deb::Options::every_check())),
         ("guests", || guests::run(&guests::Options::every_kernel_loads())),
     ];
     // Without them those tests would only be skipped, aloud.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process;
+use crate::{process, talk};
 
 /// What must be in the package, and how. The unit is looked for under either name of its folder, which debhelper
 /// chooses by the release it is of.
@@ -23,6 +23,11 @@ const EXPECTED: [(&str, &str); 10] = [
     ("-rw-r--r--", "./usr/share/doc/observer/copyright"),
     ("-rw-r--r--", "./usr/share/doc/observer/operations.md.gz"),
 ];
+/// The unit, below either folder of libraries.
+const UNIT: &str = "systemd/system/observer.service";
+/// Tenths of what `systemd-analyze security` counts: 3.1 with systemd 252, and some room, since each release of it counts
+/// a little differently.
+const EXPOSURE: &str = "--threshold=33";
 /// What the scripts must do, each by a word of the snippet that does it.
 const SCRIPTS: [(&str, &str); 4] = [
     ("postinst", "deb-systemd-helper enable 'observer.service'"),
@@ -64,6 +69,28 @@ pub(super) fn contents(package: &Path, unpacked: &Path) -> Result<()> {
     let said = process::read(Command::new(unpacked.join("usr/bin/observer")).arg("--version"))?;
     if said != concat!("observer ", env!("CARGO_PKG_VERSION")) {
         bail!("the packed binary says `{said}`");
+    }
+    Ok(())
+}
+
+/// Fails if the unit gives more away than docs/operations.md says. Skipped, aloud, where systemd can't tell.
+pub(super) fn hardening(unpacked: &Path) -> Result<()> {
+    let unit = ["lib", "usr/lib"].map(|lib| unpacked.join(lib).join(UNIT));
+    let unit = unit.iter().find(|path| path.exists()).context("the package has no unit")?;
+    let mut systemd = Command::new("systemd-analyze");
+    systemd.args(["security", "--no-pager", "--offline=true", EXPOSURE]).arg(unit);
+    let output = match systemd.output() {
+        Ok(output) => output,
+        Err(error) => {
+            talk::note(&format!("skipped: systemd-analyze: {error}"));
+            return Ok(());
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.lines().rev().find(|line| line.contains("exposure level")) {
+        Some(line) if output.status.success() => talk::note(line.trim()),
+        Some(line) => bail!("{}: more than docs/operations.md says", line.trim()),
+        None => talk::note("skipped: this systemd can't judge a file (before 250)"),
     }
     Ok(())
 }

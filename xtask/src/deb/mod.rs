@@ -4,6 +4,7 @@
 //! package has, and it comes by apt in seconds.
 
 mod check;
+mod install;
 mod stage;
 
 use std::fs;
@@ -20,11 +21,21 @@ const TOOLS: [&str; 2] = ["debhelper", "lintian"];
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
 
 /// Options of `cargo xtask deb`.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub(crate) struct Options {
     /// Where to put the package; target/deb if not given
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Also install it here, use it, purge it, and prove that nothing is left; needs root
+    #[arg(long)]
+    install: bool,
+}
+
+impl Options {
+    /// Everything that can be proven of a package, on a machine that may be changed.
+    pub(crate) fn every_check() -> Self {
+        Self { output: None, install: true }
+    }
 }
 
 /// Builds the package and checks it.
@@ -41,6 +52,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     // Its tools speak many languages and take their time from here: the same commit gives the same package.
     rules.arg("binary").current_dir(&source).env("LC_ALL", "C.UTF-8");
     rules.env("SOURCE_DATE_EPOCH", stage::time_of_commit()?);
+    // What dpkg-buildpackage would take from debian/control: files belong to root in the package, whoever makes it.
+    rules.env("DEB_RULES_REQUIRES_ROOT", "no");
     process::run_quietly(&mut rules)?;
 
     // debhelper puts it beside the folder it was made in.
@@ -51,6 +64,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     check::lintian(&package)?;
     talk::step("contents, modes, owners");
     check::contents(&package, &work.join("unpacked"))?;
+    talk::step("hardening of the unit");
+    check::hardening(&work.join("unpacked"))?;
+    if options.install {
+        talk::step("installing it, using it, purging it");
+        install::round_trip(&package)?;
+    }
     talk::note(&format!("{} ({} bytes)", package.display(), fs::metadata(&package)?.len()));
     Ok(ExitCode::SUCCESS)
 }
