@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{ci, ebpf, guests, lint, run, test};
+use crate::{ci, deb, ebpf, guests, lint, run, test};
 
 /// Everything a person runs on this workspace.
 #[derive(Parser)]
@@ -37,9 +37,11 @@ enum Task {
     },
     /// Run the live tests on other kernels, in emulated machines
     Guests(guests::Options),
+    /// Build the Debian package and prove it: lintian, contents, modes
+    Deb(deb::Options),
     /// Check format, lints, file sizes, licences
     Lint,
-    /// Run lint, ebpf --check, test and guests, and sum up
+    /// Run lint, ebpf --check, test, deb and guests, and sum up
     Ci,
 }
 
@@ -52,6 +54,7 @@ impl Cli {
             Task::Run { args } => run::run(&args),
             Task::Test { args } => test::run(&args),
             Task::Guests(options) => guests::run(&options),
+            Task::Deb(options) => deb::run(&options),
             Task::Lint => Ok(lint::run()),
             Task::Ci => Ok(ci::run()),
         }

@@ -4,6 +4,7 @@ mod apt;
 mod build;
 mod ci;
 mod cli;
+mod deb;
 mod ebpf;
 mod guests;
 mod lint;

@@ -9,7 +9,8 @@ use crate::workspace;
 
 const LIMIT: usize = 400;
 const ENDINGS: [&str; 2] = ["rs", "sh"];
-const FOLDERS: [&str; 5] = ["observer", "observer-common", "observer-ebpf", "tests", "xtask"];
+const FOLDERS: [&str; 6] =
+    ["observer", "observer-common", "observer-ebpf", "packaging", "tests", "xtask"];
 /// Files that may be longer, each with its reason.
 const EXEMPT: [(&str, &str); 0] = [];
 

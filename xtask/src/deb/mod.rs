@@ -1,0 +1,85 @@
+//! `cargo xtask deb`: the Debian package of the static binary, with everything that belongs beside it.
+//!
+//! debhelper makes it: the scripts that start, restart and stop the service are the ones every Debian and Ubuntu
+//! package has, and it comes by apt in seconds.
+
+mod check;
+mod install;
+mod stage;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::build::{self, Build};
+use crate::{apt, process, talk, workspace};
+
+const TOOLS: [&str; 2] = ["debhelper", "lintian"];
+/// The version of the workspace, and the first packaging of it.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
+
+/// Options of `cargo xtask deb`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Where to put the package; target/deb if not given
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Also install it here, use it, purge it, and prove that nothing is left; needs root
+    #[arg(long)]
+    install: bool,
+}
+
+impl Options {
+    /// Everything that can be proven of a package, on a machine that may be changed.
+    pub(crate) fn every_check() -> Self {
+        Self { output: None, install: true }
+    }
+}
+
+/// Builds the package and checks it.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    apt::install(&TOOLS)?;
+    talk::step("building the static binary");
+    let binary = build::observer(Build::StaticRelease)?;
+    let work = workspace::target().join("deb");
+    let source = work.join("source");
+    stage::lay_out(&source, &binary, VERSION)?;
+
+    talk::step("building the package");
+    let mut rules = Command::new("debian/rules");
+    // Its tools speak many languages and take their time from here: the same commit gives the same package.
+    rules.arg("binary").current_dir(&source).env("LC_ALL", "C.UTF-8");
+    rules.env("SOURCE_DATE_EPOCH", stage::time_of_commit()?);
+    // What dpkg-buildpackage would take from debian/control: files belong to root in the package, whoever makes it.
+    rules.env("DEB_RULES_REQUIRES_ROOT", "no");
+    process::run_quietly(&mut rules)?;
+
+    // debhelper puts it beside the folder it was made in.
+    let name = format!("observer_{VERSION}_amd64.deb");
+    let package = put(&work.join(&name), options.output.as_deref())?;
+
+    talk::step("lintian");
+    check::lintian(&package)?;
+    talk::step("contents, modes, owners");
+    check::contents(&package, &work.join("unpacked"))?;
+    talk::step("hardening of the unit");
+    check::hardening(&work.join("unpacked"))?;
+    if options.install {
+        talk::step("installing it, using it, purging it");
+        install::round_trip(&package)?;
+    }
+    talk::note(&format!("{} ({} bytes)", package.display(), fs::metadata(&package)?.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Moves the package to where it is wanted; a copy, since that may be another file system.
+fn put(package: &Path, output: Option<&Path>) -> Result<PathBuf> {
+    let Some(output) = output else { return Ok(package.to_owned()) };
+    let to = output.join(package.file_name().context("the package has no name")?);
+    fs::create_dir_all(output).with_context(|| format!("creating {}", output.display()))?;
+    fs::copy(package, &to).with_context(|| format!("writing {}", to.display()))?;
+    fs::remove_file(package)?;
+    Ok(to)
+}
