@@ -26,7 +26,10 @@ pub fn concerns(event: &Value) -> bool {
     let about_none = ["session", "loss"];
     let kind = event["kind"].as_str().unwrap_or_default();
     let pids = pids();
-    about_none.contains(&kind) || subjects(event).any(|process| is_one_of(&pids, process))
+    let story = event["pids"].as_array().into_iter().flatten().filter_map(Value::as_u64);
+    about_none.contains(&kind)
+        || story.into_iter().any(|pid| pids.contains(&pid))
+        || subjects(event).any(|process| is_one_of(&pids, process))
 }
 
 /// The processes that an event is about. A killer's victim may be ours while the killer is not.

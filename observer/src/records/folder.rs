@@ -32,7 +32,7 @@ pub struct Folder {
 /// One segment: a file of events. Its number grows by one from each to the next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Segment {
-    /// Its number, from 1.
+    /// Its number, from 1; 0 for a file of events that no service of ours named.
     pub number: u64,
     /// Its name without an ending.
     pub stem: String,
@@ -86,7 +86,14 @@ impl Folder {
         }
     }
 
-    /// All segments, oldest first. One that is there both plain and compressed was compressed completely.
+    /// Segments that a service wrote, oldest first.
+    pub fn own_segments(&self) -> Result<Vec<Segment>> {
+        let mut segments = self.segments()?;
+        segments.retain(|segment| segment.number > 0);
+        Ok(segments)
+    }
+
+    /// All segments, oldest first; before them files of events from elsewhere, by name. One that is there both plain and compressed was compressed completely.
     pub fn segments(&self) -> Result<Vec<Segment>> {
         let names = fs::read_dir(&self.path).with_context(|| {
             let path = self.path.display();
@@ -96,11 +103,9 @@ impl Folder {
         for entry in names {
             let entry = entry.with_context(|| format!("can't read {}", self.path.display()))?;
             let name = entry.file_name();
-            let Some((stem, kind)) = name.to_str().and_then(|name| name.split_once('.')) else {
-                continue;
-            };
-            let Some(number) = number(stem) else { continue };
-            if ![PLAIN, COMPRESSED, SEALS].contains(&kind) {
+            let Some((stem, kind)) = name.to_str().and_then(stem_and_kind) else { continue };
+            let number = number(stem).unwrap_or(0);
+            if number == 0 && kind == SEALS {
                 continue;
             }
             let at = segments.iter().position(|known| known.stem == stem).unwrap_or_else(|| {
@@ -175,6 +180,12 @@ impl Folder {
     }
 }
 
+fn stem_and_kind(name: &str) -> Option<(&str, &'static str)> {
+    [COMPRESSED, PLAIN, SEALS]
+        .into_iter()
+        .find_map(|kind| Some((name.strip_suffix(kind)?.strip_suffix('.')?, kind)))
+}
+
 fn number(stem: &str) -> Option<u64> {
     let (number, _) = stem.strip_prefix(PREFIX)?.split_once('-')?;
     number.parse().ok()
@@ -218,6 +229,6 @@ mod tests {
         let segments = Folder::at(dir.path()).segments().expect("readable");
         let shown: Vec<_> =
             segments.iter().map(|s| (s.number, s.compressed, s.events.is_some())).collect();
-        assert_eq!(shown, [(1, true, true), (2, false, true), (3, false, false)]);
+        assert_eq!(shown, [(0, false, true), (1, true, true), (2, false, true), (3, false, false)]);
     }
 }

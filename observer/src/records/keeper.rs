@@ -76,7 +76,7 @@ fn write_compressed(folder: &Folder, from: &Path, to: &Path) -> io::Result<()> {
 /// The oldest segments that are too much or too old, oldest first; never the one with the number `current`.
 #[must_use]
 pub fn too_much(folder: &Folder, settings: &Settings, current: u64) -> Vec<Segment> {
-    let Ok(segments) = folder.segments() else { return Vec::new() };
+    let Ok(segments) = folder.own_segments() else { return Vec::new() };
     let mut total: u64 = segments.iter().map(size).sum();
     let now = SystemTime::now();
     let old = |segment: &Segment| age(segment, now).is_some_and(|age| age > settings.keep_age);

@@ -1,10 +1,12 @@
 //! The record: segments of JSON Lines in a folder, each with a file of seals beside it. `docs/forensics.md` has the format.
 //!
-//!     observer-000001-20261122T143215Z.jsonl.zst     events; closed segments are compressed
-//!     observer-000001-20261122T143215Z.seals         what they were, chained
-//!     observer-000002-20261123T080000Z.jsonl
-//!     observer-000002-20261123T080000Z.seals
-//!     observer.head                                  the last seal
+//! ```text
+//! observer-000001-20261122T143215Z.jsonl.zst     events; closed segments are compressed
+//! observer-000001-20261122T143215Z.seals         what they were, chained
+//! observer-000002-20261123T080000Z.jsonl
+//! observer-000002-20261123T080000Z.seals
+//! observer.head                                  the last seal
+//! ```
 
 pub mod chain;
 pub mod folder;

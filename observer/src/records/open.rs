@@ -48,7 +48,7 @@ pub struct Last {
 
 /// Looks at the newest segment, sets a torn record aside, and seals what was not sealed.
 pub fn open(folder: &Folder) -> Result<Found> {
-    let segments = folder.segments()?;
+    let segments = folder.own_segments()?;
     let mut found = Found { newest: segments.last().cloned(), ..Found::default() };
     found.last = segments.iter().rev().find_map(|segment| last_record(segment).ok().flatten());
     let Some(newest) = &found.newest else { return Ok(found) };

@@ -70,7 +70,7 @@ impl<'a> Query<'a> {
             let mut pieces = match reader::open(segment) {
                 // It was compressed or removed between the two.
                 Err(error) if is_gone(&error) => {
-                    let again = folder.segments()?.into_iter().find(|s| s.number == segment.number);
+                    let again = folder.segments()?.into_iter().find(|s| s.stem == segment.stem);
                     match again.filter(|again| again.events.is_some()) {
                         Some(again) => reader::open(&again)?,
                         None => continue,
@@ -107,12 +107,13 @@ impl<'a> Query<'a> {
             return Ok(Go::On);
         }
         for line in lines(piece) {
-            // A line without end is being written, or was torn.
-            let Some(text) = line.strip_suffix(b"\n") else { break };
+            let ended = line.strip_suffix(b"\n");
+            let text = ended.unwrap_or(line);
             if !self.may_match(text) {
                 continue;
             }
-            if self.everything
+            if ended.is_some()
+                && self.everything
                 && !parse
                 && self.filter.since.is_none()
                 && self.filter.until.is_none()
@@ -123,7 +124,8 @@ impl<'a> Query<'a> {
                 continue;
             }
             let Ok(event) = serde_json::from_slice::<Event>(text) else {
-                met.unreadable += 1;
+                // A line without end is being written right now, or was torn.
+                met.unreadable += u64::from(ended.is_some());
                 continue;
             };
             let in_time = self.filter.in_time(&event);
@@ -161,7 +163,8 @@ impl<'a> Query<'a> {
         let after = |segment: &Segment, time: Timestamp| {
             begin(segment).is_some_and(|begin| begin > time + DISORDER)
         };
-        self.filter.since.is_some_and(|since| next.is_some_and(|next| before(next, since)))
+        let own = segment.number > 0;
+        self.filter.since.is_some_and(|since| own && next.is_some_and(|next| before(next, since)))
             || self.filter.until.is_some_and(|until| after(segment, until))
     }
 }

@@ -60,14 +60,21 @@ pub fn verify(folder: &Folder) -> Result<Report> {
         check.segment(segment, n + 1 == segments.len())?;
     }
     check.head(head.as_ref(), segments.last());
-    let first = segments.first().map_or(1, |first| first.number);
+    let own = segments.iter().find(|segment| segment.number > 0);
+    let first = own.map_or(1, |first| first.number);
     if first > 1 && report.retired.is_none_or(|retired| retired + 1 < first) {
         let what = format!(
             "segments before number {first} are missing, and were not removed for their age or size"
         );
-        report
-            .faults
-            .insert(0, Fault { segment: segments[0].stem.clone(), record: None, seq: None, what });
+        report.faults.insert(
+            0,
+            Fault {
+                segment: own.map_or_else(String::new, |own| own.stem.clone()),
+                record: None,
+                seq: None,
+                what,
+            },
+        );
     }
     Ok(report)
 }
@@ -91,7 +98,7 @@ impl Check<'_> {
     }
 
     fn missing_before(&mut self, previous: Option<&Segment>, segment: &Segment) {
-        let Some(previous) = previous else { return };
+        let Some(previous) = previous.filter(|previous| previous.number > 0) else { return };
         match segment.number - previous.number {
             1 => {}
             0 => self.fault(segment, None, "there are two segments with this number"),

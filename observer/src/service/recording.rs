@@ -54,7 +54,7 @@ impl Recording {
         if found.torn > 0 {
             tracing::warn!("a torn record of {} bytes was set aside", found.torn);
         }
-        keeper::compress_rest(&folder, &folder.segments()?);
+        keeper::compress_rest(&folder, &folder.own_segments()?);
         let past = Past { last: found.last, clean: found.clean };
         let settings = files.settings();
         let bytes = found.current.as_ref().map(|current| current.len);

@@ -164,7 +164,12 @@ fn the_night() {
     let died = exits.iter().find(|exit| pid(exit) == worker).expect("the worker died");
     assert_has(died, &json!({"cause": {"type": "oom_kill", "oom_seq": oom["seq"]}}));
     assert_the_port(&demo);
-    let pids: Vec<u32> = demo.events[1..].iter().filter(|e| e["kind"] != "oom").map(pid).collect();
+    let about_one = demo.events[1..].iter().filter(|event| event["process"].is_object());
+    let pids: Vec<u32> = about_one.map(pid).collect();
+    let [story] = demo.of_kind("incident")[..] else { panic!("{:#?}", demo.events) };
+    let seq = &oom["seq"];
+    assert!(story["events"].as_array().is_some_and(|all| all.contains(seq)), "{story:#}");
+    assert!(story["outage_seconds"].as_f64().is_some_and(|span| span > 0.0), "{story:#}");
     assert_nothing_left(&demo, &pids);
     assert!(demo.stderr().contains("The story"), "{}", demo.stderr());
 }
