@@ -15,6 +15,7 @@ mod enrich;
 mod exit;
 mod oom;
 mod ports;
+mod record;
 mod senders;
 mod servers;
 mod storm;
@@ -45,7 +46,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 14] = [
+const FAMILIES: [(&str, &[Test]); 15] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -60,6 +61,7 @@ const FAMILIES: [(&str, &[Test]); 14] = [
     ("text", text::TESTS),
     ("doctor", doctor::TESTS),
     ("demo", demo::TESTS),
+    ("record", record::TESTS),
 ];
 
 fn main() -> ExitCode {
