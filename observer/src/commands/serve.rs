@@ -343,7 +343,11 @@ impl Service {
     async fn end(mut self) -> Result<u8> {
         let last = self.live.finish().await?;
         self.tell(&last)?;
-        self.clients.close();
+        // A gap that is over must be told while it can be.
+        for notice in self.recording.settle() {
+            self.gap(notice)?;
+        }
+        self.clients.close().await;
         if !self.recording.finish() {
             logging::say("observer: the disk did not take the last records in time");
         }

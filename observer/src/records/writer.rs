@@ -48,6 +48,8 @@ enum Message {
     /// A new segment begins, with this first line.
     Rotate(Line),
     Settings(Settings),
+    /// Everything before is to be written now or never: says when that is done.
+    Settle(SyncSender<()>),
 }
 
 /// What the thread tells: recording goes on after a gap.
@@ -143,6 +145,14 @@ impl Recorder {
         let _ = self.sender.try_send(Message::Settings(settings));
     }
 
+    /// Waits until everything is written, or can't be; gives back a gap that was not told yet.
+    pub fn settle(&mut self, patience: Duration) -> Option<Notice> {
+        let (done, settled) = sync_channel(1);
+        let sent = self.sender.try_send(Message::Settle(done)).is_ok();
+        let settled = sent && settled.recv_timeout(patience).is_ok();
+        if settled { self.overrun.take() } else { None }
+    }
+
     /// What it does at the moment.
     #[must_use]
     pub fn state(&self) -> State {
@@ -210,6 +220,13 @@ impl Writer {
                 Ok(Message::Settings(settings)) => {
                     self.settings = settings;
                     self.keep();
+                }
+                Ok(Message::Settle(done)) => {
+                    self.tried = None;
+                    if self.gap.is_some() {
+                        self.lines(&[]);
+                    }
+                    let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => self.seal(Why::Due),
                 Err(RecvTimeoutError::Disconnected) => break,

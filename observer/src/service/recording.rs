@@ -93,6 +93,13 @@ impl Recording {
         self.recorder.record(lines)
     }
 
+    /// Waits until everything is written, or can't be; gives the gaps that are over and were not told yet.
+    pub fn settle(&mut self) -> Vec<Notice> {
+        let overrun = self.recorder.settle(std::time::Duration::from_secs(5));
+        let told = std::iter::from_fn(|| self.notices.try_recv().ok());
+        overrun.into_iter().chain(told).collect()
+    }
+
     /// Other limits from now on.
     pub fn reload(&mut self, files: &Files) {
         self.settings = files.settings();
