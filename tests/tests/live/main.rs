@@ -20,6 +20,7 @@ mod senders;
 mod servers;
 mod storm;
 mod tail;
+mod tamper;
 mod text;
 
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 15] = [
+const FAMILIES: [(&str, &[Test]); 16] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -62,6 +63,7 @@ const FAMILIES: [(&str, &[Test]); 15] = [
     ("doctor", doctor::TESTS),
     ("demo", demo::TESTS),
     ("record", record::TESTS),
+    ("tamper", tamper::TESTS),
 ];
 
 fn main() -> ExitCode {
