@@ -131,13 +131,27 @@ impl Observer {
     }
 
     /// Waits until it ends by itself, and judges as [`Self::stop`] does.
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(self) -> Finished {
+        let ended = self.judge();
+        assert!(ended.status.success(), "it ended with {}: {:?}", ended.status, ended.stderr);
+        ended
+    }
+
+    /// Waits until it ends because the service that it had joined is gone, and says so.
+    pub fn finish_left(self) -> Story {
+        let ended = self.judge();
+        assert_eq!(ended.status.code(), Some(4), "{:?}", ended.stderr);
+        let last = ended.stderr.last().map(String::as_str).unwrap_or_default();
+        assert!(last.contains("the service has ended"), "{:?}", ended.stderr);
+        ended.story
+    }
+
+    fn judge(mut self) -> Finished {
         let status = self.process.wait();
         self.process.out.to_the_end();
         self.read();
         let lines = self.process.err.to_the_end();
         let stderr = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-        assert!(status.success(), "it ended with {status}{}", self.process.said());
         assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
         assert!(self.seqs.is_sorted(), "`seq` goes back");
         let story = std::mem::take(&mut self.story);

@@ -24,7 +24,7 @@ use crate::{
         clients::{Clients, MOST},
         privilege,
         protocol::Request,
-        recording::{Past, Recording, line},
+        recording::{Past, Recording, Taken, line},
         socket::{Socket, answer, refuse, request},
         status::{Counts, Listeners, Own, Record, Status},
     },
@@ -45,12 +45,15 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
     // The folder first: whoever finds it taken must load nothing.
     privilege::survive_oom();
     let group = group_id(&config.files.group);
-    let (recording, past) = Recording::open(config.dir(), &config.files)?;
+    let taken = Taken::open(config.dir(), &config.files)?;
+    let past = taken.past;
     let socket = Socket::listen(config.socket(), group)?;
     let exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
     let binds = args.binds.or(config.binds).unwrap_or(Switch::On) == Switch::On;
     let live = Live::start(Options { exits_all, binds, ..Options::default() })?;
+    // Rights are a thread's own: those that come later have what this one has left.
     privilege::drop_privileges();
+    let recording = taken.start()?;
     let (sender, requests) = unbounded_channel();
     let mut service = Service {
         live,
@@ -343,7 +346,11 @@ impl Service {
     async fn end(mut self) -> Result<u8> {
         let last = self.live.finish().await?;
         self.tell(&last)?;
-        self.clients.close();
+        // A gap that is over must be told while it can be.
+        for notice in self.recording.settle() {
+            self.gap(notice)?;
+        }
+        self.clients.close().await;
         if !self.recording.finish() {
             logging::say("observer: the disk did not take the last records in time");
         }

@@ -92,10 +92,12 @@ pub fn too_much(folder: &Folder, settings: &Settings, current: u64) -> Vec<Segme
 }
 
 /// Removes segments with their seals.
-pub fn remove(segments: &[Segment]) {
+pub fn remove(folder: &Folder, segments: &[Segment]) {
     for segment in segments {
-        let files = segment.events.iter().chain([&segment.seals]);
-        for file in files {
+        // Under both names, in this order: it may be compressed at this moment.
+        let [plain, compressed] = [PLAIN, COMPRESSED]
+            .map(|ending| folder.path().join(format!("{}.{ending}", segment.stem)));
+        for file in [&plain, &compressed, &segment.seals] {
             if let Err(error) = fs::remove_file(file)
                 && error.kind() != io::ErrorKind::NotFound
             {

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use super::{
     Folder, Segment,
     chain::Hash,
+    keeper,
     reader::{self, lines},
-    seal::{self, Previous, Seals, What, Why},
+    seal::{self, Head, Previous, Seals, What, Why},
     segment::Current,
 };
 
@@ -48,12 +49,15 @@ pub struct Last {
 
 /// Looks at the newest segment, sets a torn record aside, and seals what was not sealed.
 pub fn open(folder: &Folder) -> Result<Found> {
-    let segments = folder.own_segments()?;
+    let mut segments = folder.own_segments()?;
+    while let Some(unborn) = segments.pop_if(|newest| is_unborn(folder, newest)) {
+        keeper::remove(folder, &[unborn]);
+    }
     let mut found = Found { newest: segments.last().cloned(), ..Found::default() };
     found.last = segments.iter().rev().find_map(|segment| last_record(segment).ok().flatten());
     let Some(newest) = &found.newest else { return Ok(found) };
     let state = State::read(&newest.seals);
-    found.clean = state.end != End::Open;
+    found.clean = state.end == End::Stopped;
     if state.begun {
         found.previous = Some(Previous { segment: newest.stem.clone(), chain: state.chain });
     }
@@ -62,7 +66,7 @@ pub fn open(folder: &Folder) -> Result<Found> {
             let resumed = resume(folder, newest, path, &state, &mut found.torn);
             match resumed.with_context(|| format!("can't go on with {}", path.display()))? {
                 Ok(current) => {
-                    found.clean &= current.1 == 0;
+                    found.clean &= current.1 == 0 && found.torn == 0;
                     found.last = last_record(newest)?.or(found.last);
                     found.previous = Some(current.0.previous());
                     found.current = Some(current.0);
@@ -73,6 +77,16 @@ pub fn open(folder: &Folder) -> Result<Found> {
         _ => {}
     }
     Ok(found)
+}
+
+/// A segment that a crash left behind before its first seal: nothing was written to it, and nothing was said of it.
+fn is_unborn(folder: &Folder, segment: &Segment) -> bool {
+    let empty = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
+    let head = fs::read(folder.head()).ok();
+    let head: Option<Head> = head.and_then(|text| serde_json::from_slice(&text).ok());
+    segment.events.as_deref().is_some_and(empty)
+        && !State::read(&segment.seals).begun
+        && head.is_none_or(|head| head.segment != segment.stem)
 }
 
 /// What a file of seals says up to the first line that does not hold.
@@ -131,7 +145,8 @@ impl State {
                         _ => End::Open,
                     };
                 }
-                _ => {}
+                What::Resumed => state.end = End::Open,
+                What::Begin { .. } | What::Retired { .. } | What::Torn { .. } => {}
             }
             if !state.whole {
                 break;
@@ -172,6 +187,12 @@ fn resume(
         set_aside(folder, segment, aside)?;
         current.say(What::Torn { at: state.sealed + whole as u64, bytes: *torn })?;
         current.cut(state.sealed + whole as u64)?;
+    }
+    if state.end == End::Stopped
+        && let Err(error) = current.say(What::Resumed)
+    {
+        // A full disk: a new segment follows when there is room.
+        return Ok(Err(format!("its seals can't be gone on with: {error}")));
     }
     let hashes: Vec<Hash> = lines(records).map(Hash::of).collect();
     if !hashes.is_empty() {

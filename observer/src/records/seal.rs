@@ -36,6 +36,8 @@ pub enum What {
         /// The number of the newest one that was removed.
         number: u64,
     },
+    /// Another run goes on in a segment that ended with a stop: records without a seal may follow.
+    Resumed,
     /// Bytes of a record that was not written to its end were set aside, into a file that ends with `.torn`.
     Torn {
         /// Where they began.

@@ -57,9 +57,10 @@ pub fn verify(folder: &Folder) -> Result<Report> {
     let mut check = Check { report: &mut report, previous: None, links: Vec::new() };
     for (n, segment) in segments.iter().enumerate() {
         check.missing_before(n.checked_sub(1).map(|n| &segments[n]), segment);
-        check.segment(segment, n + 1 == segments.len())?;
+        check.segment(folder, segment, n + 1 == segments.len());
     }
     check.head(head.as_ref(), segments.last());
+    report.forgive_retired(&segments);
     let own = segments.iter().find(|segment| segment.number > 0);
     let first = own.map_or(1, |first| first.number);
     if first > 1 && report.retired.is_none_or(|retired| retired + 1 < first) {
@@ -77,6 +78,17 @@ pub fn verify(folder: &Folder) -> Result<Report> {
         );
     }
     Ok(report)
+}
+
+impl Report {
+    /// A crash may leave a part of a segment that was to be removed: that it was is noted first.
+    fn forgive_retired(&mut self, segments: &[Segment]) {
+        let Some(retired) = self.retired else { return };
+        let gone = |segment: &&Segment| segment.events.is_none() || !segment.seals.exists();
+        let gone = segments.iter().filter(|segment| segment.number <= retired).filter(gone);
+        let gone: Vec<&str> = gone.map(|segment| segment.stem.as_str()).collect();
+        self.faults.retain(|fault| !gone.contains(&fault.segment.as_str()));
+    }
 }
 
 struct Check<'a> {
@@ -106,14 +118,22 @@ impl Check<'_> {
         }
     }
 
-    fn segment(&mut self, segment: &Segment, newest: bool) -> Result<()> {
+    fn segment(&mut self, folder: &Folder, segment: &Segment, newest: bool) {
         self.report.segments += 1;
-        let Ok(text) = fs::read(&segment.seals) else {
-            self.fault(segment, None, "its file of seals is missing: nothing proves its records");
-            self.previous = None;
-            return Ok(());
+        let empty = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
+        let unborn = newest && segment.events.as_deref().is_some_and(empty);
+        let text = fs::read(&segment.seals);
+        let seals = text.as_ref().ok().and_then(|text| self.seals(segment, text));
+        let Some((seals, ended)) = seals else {
+            // A crash may end the making of a segment; had it been more than that, the head would know.
+            if !unborn {
+                let what = if text.is_ok() { "is empty" } else { "is missing" };
+                let what = format!("its file of seals {what}: nothing proves its records");
+                self.fault(segment, None, what);
+                self.previous = None;
+            }
+            return;
         };
-        let Some(seals) = self.seals(segment, &text) else { return Ok(()) };
         if segment.events.is_none() {
             let records: usize = seals.iter().map(|seal| seal.records.len()).sum();
             self.fault(
@@ -121,22 +141,30 @@ impl Check<'_> {
                 Some((1, None)),
                 format!("the segment is missing: {records} records are gone"),
             );
-            return Ok(());
+            return;
         }
-        let pieces = match reader::open(segment) {
+        // It may have been compressed since the folder was read.
+        let opened = reader::open(segment).or_else(|error| {
+            let again = folder.segments().ok().into_iter().flatten();
+            let again = again.filter(|again| again.stem == segment.stem && again != segment);
+            again.last().map_or(Err(error), |again| reader::open(&again))
+        });
+        let pieces = match opened {
             Ok(pieces) => pieces,
-            Err(error) => {
-                self.fault(segment, None, format!("{error:#}"));
-                return Ok(());
-            }
+            Err(error) => return self.fault(segment, None, format!("{error:#}")),
         };
-        self.records(segment, &seals, Records::new(pieces), newest)
+        let mut number = 0;
+        let open = newest && !ended;
+        let checked = self.records(segment, &seals, Records::new(pieces), open, &mut number);
+        if let Err(error) = checked {
+            self.fault(segment, Some((number.max(1), None)), format!("{error:#}"));
+        }
     }
 
-    /// Follows the chain through a file of seals; gives back the seals that hold.
-    fn seals(&mut self, segment: &Segment, text: &[u8]) -> Option<Vec<Seal>> {
+    /// Follows the chain through a file of seals; gives back the seals that hold, and whether nothing may follow.
+    fn seals(&mut self, segment: &Segment, text: &[u8]) -> Option<(Vec<Seal>, bool)> {
         let mut chain = None;
-        let mut seals = Vec::new();
+        let (mut seals, mut ended) = (Vec::new(), false);
         for (n, line) in lines(text).enumerate() {
             let at = n + 1;
             let whole = line.ends_with(b"\n");
@@ -145,7 +173,7 @@ impl Check<'_> {
             let Some((entry, claimed, mut has)) = parsed else {
                 if whole {
                     self.fault(segment, None, format!("line {at} of its seals is no seal"));
-                    return Some(seals);
+                    return Some((seals, ended));
                 }
                 // A service that runs writes it right now, or a crash cut it off: it never counted.
                 break;
@@ -166,7 +194,7 @@ impl Check<'_> {
                 }
             } else if n == 0 {
                 self.fault(segment, None, "the beginning of its seals is missing");
-                return Some(seals);
+                return Some((seals, ended));
             }
             if claimed != has {
                 self.fault(
@@ -174,12 +202,16 @@ impl Check<'_> {
                     None,
                     format!("line {at} of its seals was changed, or one before it removed"),
                 );
-                return Some(seals);
+                return Some((seals, ended));
             }
             chain = Some(has);
             self.links.push(has);
             match entry.what {
-                What::Seal(seal) => seals.push(seal),
+                What::Seal(seal) => {
+                    ended = seal.closed || seal.stopped;
+                    seals.push(seal);
+                }
+                What::Resumed => ended = false,
                 What::Retired { number } => {
                     self.report.retired = self.report.retired.max(Some(number));
                 }
@@ -193,7 +225,7 @@ impl Check<'_> {
         let chain = chain?;
         self.report.chain = chain.to_string();
         self.previous = Some(Previous { segment: segment.stem.clone(), chain });
-        Some(seals)
+        Some((seals, ended))
     }
 
     fn records(
@@ -201,9 +233,9 @@ impl Check<'_> {
         segment: &Segment,
         seals: &[Seal],
         mut records: Records,
-        newest: bool,
+        open: bool,
+        number: &mut u64,
     ) -> Result<()> {
-        let mut number = 0;
         for seal in seals {
             if seal.found {
                 let found = count_of(seal.records.len() as u64, "record");
@@ -214,12 +246,12 @@ impl Check<'_> {
             }
             let mut hashes = Vec::with_capacity(seal.records.len());
             for expected in &seal.records {
-                number += 1;
+                *number += 1;
                 let Some(record) = records.next()? else {
                     let left = seal.records.len() - hashes.len();
                     self.fault(
                         segment,
-                        Some((number, None)),
+                        Some((*number, None)),
                         format!(
                             "it is cut off: this record and {} are gone",
                             count_of(left as u64 - 1, "other")
@@ -229,25 +261,28 @@ impl Check<'_> {
                 };
                 if record.hash.short() != *expected {
                     let what = describe(&record, &seal.records[hashes.len()..], &mut records)?;
-                    self.fault(segment, Some((number, record.seq)), what);
+                    self.fault(segment, Some((*number, record.seq)), what);
                     return Ok(());
                 }
                 hashes.push(record.hash);
             }
             if Hash::of_all(&hashes) != seal.sha256 {
                 let what = "one of the records before this one was changed with great effort";
-                self.fault(segment, Some((number, None)), what);
+                self.fault(segment, Some((*number, None)), what);
                 return Ok(());
             }
             self.report.sealed += hashes.len() as u64;
         }
-        let closed = seals.last().is_some_and(|seal| seal.closed || seal.stopped);
         let mut unsealed = 0;
         while let Some(record) = records.next()? {
-            number += 1;
+            *number += 1;
             unsealed += 1;
-            if closed || !newest {
-                self.fault(segment, Some((number, record.seq)), "it was added after the last seal");
+            if !open {
+                self.fault(
+                    segment,
+                    Some((*number, record.seq)),
+                    "it was added after the last seal",
+                );
                 return Ok(());
             }
         }

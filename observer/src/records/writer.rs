@@ -48,6 +48,8 @@ enum Message {
     /// A new segment begins, with this first line.
     Rotate(Line),
     Settings(Settings),
+    /// Everything before is to be written now or never: says when that is done.
+    Settle(SyncSender<()>),
 }
 
 /// What the thread tells: recording goes on after a gap.
@@ -143,6 +145,14 @@ impl Recorder {
         let _ = self.sender.try_send(Message::Settings(settings));
     }
 
+    /// Waits until everything is written, or can't be; gives back a gap that was not told yet.
+    pub fn settle(&mut self, patience: Duration) -> Option<Notice> {
+        let (done, settled) = sync_channel(1);
+        let sent = self.sender.try_send(Message::Settle(done)).is_ok();
+        let settled = sent && settled.recv_timeout(patience).is_ok();
+        if settled { self.overrun.take() } else { None }
+    }
+
     /// What it does at the moment.
     #[must_use]
     pub fn state(&self) -> State {
@@ -211,6 +221,13 @@ impl Writer {
                     self.settings = settings;
                     self.keep();
                 }
+                Ok(Message::Settle(done)) => {
+                    self.tried = None;
+                    if self.gap.is_some() {
+                        self.lines(&[]);
+                    }
+                    let _ = done.send(());
+                }
                 Err(RecvTimeoutError::Timeout) => self.seal(Why::Due),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -262,29 +279,36 @@ impl Writer {
         current.append(&text, &hashes)
     }
 
-    /// Closes the segment; the next one is made now, or when the disk takes it.
+    /// The next segment is made now, or when the disk takes it.
     fn rotate(&mut self, first: Line) {
-        self.seal(Why::Closed);
-        if let Some(current) = self.current.take() {
-            self.previous = Some(current.previous());
-            let segment = current.segment.clone();
-            drop(current);
-            keeper::compress(&self.folder, segment);
+        if let Some(skipped) = self.begin.replace(first) {
+            let reason = || "their segment could not be made".to_owned();
+            count(&mut self.gap, &[skipped], reason);
         }
-        self.begin = Some(first);
         self.lines(&[]);
         self.keep();
     }
 
+    /// Closes the segment and makes the next one, when there is to be one.
     fn make_segment(&mut self) -> io::Result<()> {
-        if self.begin.is_none() {
-            return Ok(());
+        let Some(first) = &self.begin else { return Ok(()) };
+        if let Some(current) = &mut self.current {
+            // It stays the one that is written until its last records are sealed: they would be lost to the chain.
+            current.seal(&self.folder, Why::Closed)?;
+            self.previous = Some(current.previous());
+            keeper::compress(&self.folder, current.segment.clone());
+            self.current = None;
         }
         let segment = self.folder.next(self.newest.as_ref(), Timestamp::now());
-        let mut current = Current::create(&self.folder, segment.clone(), self.previous.clone())?;
-        if let Some(first) = &self.begin {
+        let made = Current::create(&self.folder, segment.clone(), self.previous.clone());
+        let made = made.and_then(|mut current| {
             current.append(&first.text, &[Hash::of(&first.text)])?;
-        }
+            Ok(current)
+        });
+        let current = made.inspect_err(|_error| {
+            // The next try has another name.
+            keeper::remove(&self.folder, std::slice::from_ref(&segment));
+        })?;
         self.begin = None;
         self.number = segment.number;
         self.newest = Some(segment);
@@ -310,7 +334,7 @@ impl Writer {
         if let Some(current) = &mut self.current
             && current.say(retired).is_ok()
         {
-            keeper::remove(&removed);
+            keeper::remove(&self.folder, &removed);
         }
     }
 

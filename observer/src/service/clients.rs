@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -14,6 +15,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::UnixStream,
     sync::mpsc::{Receiver, Sender, channel},
+    task::JoinSet,
 };
 
 use super::numbering::Numbering;
@@ -25,6 +27,8 @@ pub const MOST: usize = 64;
 const QUEUE_BYTES: usize = 8 << 20;
 /// And so many batches.
 const QUEUE: usize = 4096;
+/// How long a client may take to read the last of it when the service ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// All of them.
 #[derive(Default)]
@@ -32,6 +36,7 @@ pub struct Clients {
     all: Vec<Client>,
     ordinary: Stream,
     everything: Stream,
+    writers: JoinSet<()>,
     /// Events that clients missed since the service began.
     pub missed: u64,
 }
@@ -101,7 +106,7 @@ impl Clients {
         text.push(b'\n');
         client.send(Bytes::from(text));
         self.all.push(client);
-        tokio::spawn(write(stream, receiver, queued));
+        self.writers.spawn(write(stream, receiver, queued));
         Ok(())
     }
 
@@ -122,12 +127,17 @@ impl Clients {
 
     /// Forgets who went away.
     pub fn tidy(&mut self) {
+        while self.writers.try_join_next().is_some() {}
         self.all.retain(|client| !client.sender.is_closed());
     }
 
-    /// Lets everybody go: what waits is written first.
-    pub fn close(&mut self) {
+    /// Lets everybody go: what waits is written first, as far as it is read.
+    pub async fn close(&mut self) {
         self.all.clear();
+        let written = async { while self.writers.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WORDS, written).await.is_err() {
+            tracing::info!("a client did not read the last events");
+        }
     }
 }
 

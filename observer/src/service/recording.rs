@@ -36,9 +36,19 @@ pub struct Past {
     pub clean: bool,
 }
 
-impl Recording {
+/// A folder that was taken over, before anything is written.
+pub struct Taken {
+    folder: Folder,
+    found: open::Found,
+    settings: Settings,
+    lock: std::fs::File,
+    /// What it has from earlier runs.
+    pub past: Past,
+}
+
+impl Taken {
     /// Takes the folder over; fails when another service has it.
-    pub fn open(dir: &std::path::Path, files: &Files) -> Result<(Self, Past)> {
+    pub fn open(dir: &std::path::Path, files: &Files) -> Result<Self> {
         let group = group_id(&files.group);
         if group.is_none() {
             tracing::warn!("there is no group {}: only root reads the record", files.group);
@@ -54,9 +64,14 @@ impl Recording {
         if found.torn > 0 {
             tracing::warn!("a torn record of {} bytes was set aside", found.torn);
         }
-        keeper::compress_rest(&folder, &folder.own_segments()?);
         let past = Past { last: found.last, clean: found.clean };
-        let settings = files.settings();
+        Ok(Self { folder, found, settings: files.settings(), lock, past })
+    }
+
+    /// Starts the thread that writes: it has the rights that the caller has by then.
+    pub fn start(self) -> Result<Recording> {
+        let Self { folder, found, settings, lock, past: _ } = self;
+        keeper::compress_rest(&folder, &folder.own_segments()?);
         let bytes = found.current.as_ref().map(|current| current.len);
         let (sender, notices) = unbounded_channel();
         let recorder = Recorder::start(folder.clone(), settings, found, move |notice| {
@@ -66,9 +81,11 @@ impl Recording {
         let began = Instant::now();
         let begun = bytes.is_some_and(|bytes| bytes < settings.segment_bytes);
         let bytes = bytes.unwrap_or(0);
-        Ok((Self { recorder, notices, settings, folder, bytes, began, begun, _lock: lock }, past))
+        Ok(Recording { recorder, notices, settings, folder, bytes, began, begun, _lock: lock })
     }
+}
 
+impl Recording {
     /// Whether a new segment should begin: [`Self::begin`] takes its `session`.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -91,6 +108,13 @@ impl Recording {
     pub fn record(&mut self, lines: Vec<Line>) -> Option<Notice> {
         self.bytes += lines.iter().map(|line| line.text.len() as u64).sum::<u64>();
         self.recorder.record(lines)
+    }
+
+    /// Waits until everything is written, or can't be; gives the gaps that are over and were not told yet.
+    pub fn settle(&mut self) -> Vec<Notice> {
+        let overrun = self.recorder.settle(std::time::Duration::from_secs(5));
+        let told = std::iter::from_fn(|| self.notices.try_recv().ok());
+        overrun.into_iter().chain(told).collect()
     }
 
     /// Other limits from now on.

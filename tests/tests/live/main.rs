@@ -15,10 +15,12 @@ mod enrich;
 mod exit;
 mod oom;
 mod ports;
+mod record;
 mod senders;
 mod servers;
 mod storm;
 mod tail;
+mod tamper;
 mod text;
 
 use std::process::ExitCode;
@@ -45,7 +47,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 14] = [
+const FAMILIES: [(&str, &[Test]); 16] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -60,6 +62,8 @@ const FAMILIES: [(&str, &[Test]); 14] = [
     ("text", text::TESTS),
     ("doctor", doctor::TESTS),
     ("demo", demo::TESTS),
+    ("record", record::TESTS),
+    ("tamper", tamper::TESTS),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,331 @@
+//! The service under test, in a folder of its own: record, socket and settings.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::expect::Story;
+use crate::process::Process;
+use crate::{Observer, observer, ours, patience, schema, sys};
+
+/// Where a service has everything. It outlives the service, so that another one can go on there.
+pub struct Place {
+    folder: TempDir,
+    dir: PathBuf,
+}
+
+impl Place {
+    /// A new folder, with these settings.
+    pub fn new(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Others may come as far as the socket: what keeps them out has to be its own mode.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let dir = folder.path().join("records");
+        let place = Self { folder, dir };
+        place.set(settings);
+        place
+    }
+
+    /// The same, with the records somewhere else.
+    pub fn with_records_in(mut self, dir: &Path) -> Self {
+        dir.clone_into(&mut self.dir);
+        self
+    }
+
+    /// The folder of everything.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of the records.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The service's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("observer.sock")
+    }
+
+    /// Other settings.
+    pub fn set(&self, settings: &str) {
+        fs::write(self.path().join("observer.toml"), settings).expect("room for it");
+    }
+
+    /// The paths, as flags.
+    pub fn flags(&self) -> [String; 6] {
+        let text = |path: PathBuf| path.into_os_string().into_string().expect("made of ASCII");
+        let config = text(self.path().join("observer.toml"));
+        ["--dir", "--socket", "--config"]
+            .map(str::to_owned)
+            .into_iter()
+            .zip([text(self.dir.clone()), text(self.socket()), config])
+            .flat_map(|(flag, value)| [flag, value])
+            .collect::<Vec<_>>()
+            .try_into()
+            .expect("three flags with a value each")
+    }
+
+    /// A command with these words that looks here.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = observer::command(words);
+        command.args(self.flags()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs such a command to its end.
+    pub fn output(&self, words: &[&str]) -> Output {
+        self.command(words).output().expect("observer runs")
+    }
+
+    /// Runs such a command, which has to be done, and gives what it printed.
+    pub fn text(&self, words: &[&str]) -> String {
+        let output = self.output(words);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {stderr}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// The whole record.
+    pub fn record(&self) -> Record {
+        Record::read(&self.text(&["log", "--json"]))
+    }
+
+    /// Holds when the seals do. Gives what `verify --json` says.
+    pub fn verified(&self) -> Value {
+        let output = self.output(&["verify", "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{report:#}\n{stderr}");
+        assert_eq!(report["faults"], serde_json::json!([]));
+        report
+    }
+
+    /// Names of the files of the record, in order.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).expect("there are records");
+        let name = |entry: std::io::Result<fs::DirEntry>| {
+            entry.expect("readable").file_name().into_string().expect("made of ASCII")
+        };
+        let mut names: Vec<_> = entries.map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// How many closed segments are compressed, and no more beside that.
+    pub fn compressed(&self) -> usize {
+        self.names().iter().filter(|name| name.ends_with(".jsonl.zst")).count()
+    }
+
+    /// Waits until so many segments are compressed, and all but the newest.
+    pub fn wait_compressed(&self, least: usize) {
+        let deadline = Instant::now() + patience::limit();
+        loop {
+            let names = self.names();
+            let plain = names.iter().filter(|name| name.ends_with(".jsonl")).count();
+            if plain == 1 && self.compressed() >= least {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not compressed: {names:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A live tail of the service here.
+    pub fn tail(&self, more: &[&str]) -> Observer {
+        let socket = self.socket();
+        let socket = socket.to_str().expect("made of ASCII");
+        Observer::tail(&[&["--socket", socket], more].concat())
+    }
+
+    /// Starts a service, and returns when it is ready.
+    pub fn serve(&self, more: &[&str]) -> Service {
+        let mut service = self.start(more);
+        service.wait_ready();
+        service
+    }
+
+    /// Starts a service.
+    pub fn start(&self, more: &[&str]) -> Service {
+        let path = self.path().join("notify");
+        let _ = fs::remove_file(&path);
+        let notify = UnixDatagram::bind(&path).expect("room for a socket");
+        let tick = Some(Duration::from_millis(50));
+        notify.set_read_timeout(tick).expect("a span that is not zero");
+        let mut command = self.command(&[&["serve"], more].concat());
+        command.env("NOTIFY_SOCKET", &path);
+        Service { process: Process::start(command), notify }
+    }
+}
+
+/// `observer serve`. Killed by its pid on drop.
+pub struct Service {
+    process: Process,
+    notify: UnixDatagram,
+}
+
+impl Service {
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    /// Waits until it tells systemd that it is ready.
+    pub fn wait_ready(&mut self) {
+        self.wait_notified("READY=1");
+    }
+
+    fn wait_notified(&mut self, what: &str) {
+        let deadline = Instant::now() + patience::limit();
+        let mut text = [0; 4096];
+        loop {
+            match self.notify.recv(&mut text) {
+                Ok(length) => {
+                    let text = String::from_utf8_lossy(&text[..length]);
+                    if text.lines().any(|line| line == what) {
+                        return;
+                    }
+                }
+                Err(why) if why.kind() == ErrorKind::WouldBlock => {}
+                Err(why) => panic!("the notify socket: {why}"),
+            }
+            let late = Instant::now() > deadline;
+            assert!(!late, "the service does not say {what}{}", self.process.said());
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        self.process.signal(signal);
+    }
+
+    /// Waits until a line of its standard error has `word` in it, and gives that line.
+    pub fn wait_said(&self, word: &str) -> String {
+        let deadline = Instant::now() + patience::limit();
+        let mut known = 0;
+        loop {
+            for line in self.process.err.from(known) {
+                known += 1;
+                let line = String::from_utf8_lossy(&line).into_owned();
+                if line.contains(word) {
+                    return line;
+                }
+            }
+            let grown = self.process.err.grow_beyond(known, deadline);
+            assert!(grown, "it does not say {word:?}{}", self.process.said());
+        }
+    }
+
+    /// SIGTERM, and an end in order, of which systemd is told. Gives its standard error.
+    pub fn stop(mut self) -> Vec<String> {
+        self.signal(libc::SIGTERM);
+        let status = self.process.wait();
+        assert!(status.success(), "it ended with {status}{}", self.process.said());
+        self.wait_notified("STOPPING=1");
+        let lines = self.process.err.to_the_end();
+        lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.signal(libc::SIGKILL);
+        self.process.wait();
+    }
+
+    /// Its resident memory and the peak of that, as the kernel has them.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+            let number: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+            number * 1024
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
+    /// Whether it is still there.
+    pub fn lives(&self) -> bool {
+        sys::pidfd(self.pid()).is_some_and(|fd| !sys::ended_within(&fd, Duration::ZERO))
+    }
+}
+
+/// What a record or a stream holds. Of others' events only the numbers are kept.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Ours, sessions and losses, in their order.
+    pub story: Story,
+    /// Number and kind of all events, of whomever.
+    pub all: Vec<(u64, String)>,
+    losses: Vec<(u64, u64)>,
+}
+
+impl Record {
+    /// From lines of JSON, each of which has to be a whole event.
+    pub fn read(text: &str) -> Self {
+        let mut record = Self::default();
+        assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
+        for (n, line) in text.lines().enumerate() {
+            let event = serde_json::from_str::<Value>(line);
+            let event = event.unwrap_or_else(|why| panic!("line {n} is no JSON: {why}"));
+            record.add(event);
+        }
+        record
+    }
+
+    fn add(&mut self, event: Value) {
+        let ours = ours::concerns(&event);
+        let seq = event["seq"].as_u64().expect("each event has a number");
+        let kind = event["kind"].as_str().expect("each event has a kind").to_owned();
+        if kind == "loss" {
+            self.losses.push((seq, Story { events: vec![event.clone()] }.lost()));
+        }
+        self.all.push((seq, kind));
+        if ours {
+            // Of a hundred thousand alike, a few are enough to be held to the schema.
+            if self.story.events.len() < 1000 {
+                assert_eq!(schema::faults(&event, true), [""; 0]);
+            }
+            self.story.events.push(event);
+        }
+    }
+
+    /// Holds when no number is missing, nor comes twice.
+    #[track_caller]
+    pub fn assert_unbroken(&self) {
+        let seqs: Vec<u64> = self.all.iter().map(|(seq, _)| *seq).collect();
+        let gaps: Vec<_> = seqs.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
+        assert!(gaps.is_empty(), "{} gaps, such as {:?}", gaps.len(), gaps.first());
+    }
+
+    /// Numbers that are missing between the first and the last.
+    #[track_caller]
+    pub fn missing(&self) -> u64 {
+        let seqs: Vec<u64> = self.all.iter().map(|(seq, _)| *seq).collect();
+        let backwards = seqs.windows(2).find(|pair| pair[0] >= pair[1]);
+        assert!(backwards.is_none(), "seq goes back: {backwards:?}");
+        match seqs[..] {
+            [first, .., last] => last + 1 - first - seqs.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// Holds when each gap is told, right behind it, with its exact size.
+    #[track_caller]
+    pub fn assert_each_gap_is_told(&self) {
+        let mut before = None;
+        for (seq, kind) in &self.all {
+            if let Some(before) = before.filter(|before| before + 1 != *seq) {
+                let told = self.losses.iter().find(|(at, _)| at == seq).map(|(_, lost)| *lost);
+                assert_eq!(told, Some(seq - before), "from {before} to {seq}, a {kind}");
+            }
+            before = Some(*seq);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The record of the service: whole after every end, numbered without a gap, sealed.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use observer_tests::{Place, Record, Workload, patience, run};
+use serde_json::Value;
+
+crate::tests![
+    killed_at_random_moments,
+    killed_while_a_segment_is_made,
+    stopped_and_gone_on_with,
+    a_stop_takes_in_what_came_before,
+    a_torn_line_is_set_aside,
+    a_hundred_thousand_deaths,
+    old_segments_are_retired,
+    files_are_for_root_and_a_group,
+];
+
+/// Small segments, so that each round closes some.
+const SMALL: &str = "exits = \"all\"\n[files]\nsegment_bytes = 65536\nseal_seconds = 1\n";
+
+/// From zero to 255 ms, a moment that nobody chose. What it was is told when a test fails.
+fn random_moment(round: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let mixed = (u64::from(now.subsec_nanos()) ^ round).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Duration::from_millis(mixed >> 56)
+}
+
+fn sessions(record: &Record) -> Vec<&Value> {
+    record.story.of_kind("session").collect()
+}
+
+/// Each kill leaves a record that verifies, and the next run goes on with the next number.
+fn killed_at_random_moments() {
+    let place = Place::new(SMALL);
+    let mut known = 0;
+    for round in 0..25 {
+        let service = place.serve(&[]);
+        let mut storm = Workload::start(["storm", "600", "1"]);
+        let moment = random_moment(round);
+        thread::sleep(moment);
+        service.kill();
+        storm.wait();
+        place.verified();
+        let output = place.output(&["log", "--json"]);
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let record = Record::read(&text);
+        record.assert_unbroken();
+        let last = record.all.last().map_or(0, |(seq, _)| *seq);
+        assert!(last >= known, "round {round}, killed after {moment:?}: {known} became {last}");
+        known = last;
+        for session in sessions(&record) {
+            let after = &session["after"];
+            assert!(after.is_null() || after["stopped"] == false, "round {round}: {session:#}");
+        }
+    }
+    assert!(known > 1000, "only {known} events: nothing is proven");
+    place.serve(&[]).stop();
+    let record = place.record();
+    let last = sessions(&record).last().map(|session| (**session).clone()).expect("a session");
+    record.assert_unbroken();
+    assert_eq!(last["after"]["stopped"], false, "{last:#}");
+    assert_eq!(last["after"]["seq"], last["seq"].as_u64().expect("a number") - 1, "{last:#}");
+}
+
+/// A crash between the new segment's file and its first seal leaves an empty one, of which
+/// nothing can be proven; nor has anything to be.
+fn killed_while_a_segment_is_made() {
+    let seals: [Option<&str>; 3] = [None, Some(""), Some("{\"time\":\"2026-")];
+    for seals in seals {
+        let place = Place::new(SMALL);
+        place.serve(&[]).kill();
+        let stem = place.dir().join("observer-000002-20260101T000000Z");
+        fs::write(stem.with_extension("jsonl"), "").expect("room");
+        if let Some(text) = seals {
+            fs::write(stem.with_extension("seals"), text).expect("room");
+        }
+        let service = place.serve(&[]);
+        let (_marker, _) = run(["exit", "1"]);
+        service.stop();
+        place.verified();
+        place.record().assert_unbroken();
+    }
+}
+
+fn stopped_and_gone_on_with() {
+    let place = Place::new(SMALL);
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let service = place.serve(&[]);
+        // Records that have no seal yet, behind the one that says that the last run was stopped.
+        place.verified();
+        let (marker, _) = run(["exit", "3"]);
+        ends.push(marker.pid());
+        service.stop();
+        place.verified();
+    }
+    let record = place.record();
+    record.assert_unbroken();
+    for pid in ends {
+        record.story.only_exit_of(pid);
+    }
+    let after: Vec<_> =
+        sessions(&record).iter().filter_map(|s| s["after"]["stopped"].as_bool()).collect();
+    assert_eq!(after, [true, true]);
+}
+
+fn a_stop_takes_in_what_came_before() {
+    let place = Place::new(SMALL);
+    let service = place.serve(&[]);
+    let tail = place.tail(&["--kind", "exit"]);
+    let (storm, _) = run(["storm", "300", "4"]);
+    let (last, _) = run(["exit", "5"]);
+    service.stop();
+    let record = place.record();
+    assert_eq!(record.story.exits_of_children(storm.pid()).count(), 300);
+    record.story.only_exit_of(last.pid());
+    let told = tail.finish_left();
+    assert_eq!(told.exits_of_children(storm.pid()).count(), 300, "a client misses some");
+    told.only_exit_of(last.pid());
+    let seals = newest(&place, "seals");
+    let line = seals.lines().last().expect("a seal");
+    let seal: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(seal["stopped"], true, "{seal}");
+}
+
+/// The text of the newest file with that ending.
+fn newest(place: &Place, ending: &str) -> String {
+    let names = place.names();
+    let name = names.iter().rfind(|name| name.ends_with(&format!(".{ending}")));
+    fs::read_to_string(place.dir().join(name.expect("one"))).expect("readable")
+}
+
+fn a_torn_line_is_set_aside() {
+    let place = Place::new(SMALL);
+    let service = place.serve(&[]);
+    let (_storm, _) = run(["storm", "5", "1"]);
+    service.kill();
+    let names = place.names();
+    let name = names.iter().rfind(|name| name.ends_with(".jsonl")).expect("a segment");
+    let path = place.dir().join(name);
+    let whole = fs::read(&path).expect("readable");
+    let torn = b"{\"schema\":1,\"seq\":99999,\"ti";
+    fs::write(&path, [&whole[..], torn].concat()).expect("room");
+    place.serve(&[]).stop();
+    let report = place.verified();
+    assert!(report["notes"].to_string().contains("torn"), "{report:#}");
+    place.record().assert_unbroken();
+    let aside = path.with_extension("torn");
+    assert_eq!(fs::read(aside).expect("it is kept"), torn);
+}
+
+fn a_hundred_thousand_deaths() {
+    const SENT: usize = 100_000;
+    let settings = "[files]\nsegment_bytes = 8388608\nkeep_bytes = 4294967296\n";
+    let place = Place::new(settings);
+    let service = place.serve(&["--exits", "all"]);
+    let mut storms = Vec::new();
+    // Each within the time that one step may take.
+    for _ in 0..20 {
+        let (mut storm, _) = run(["storm".to_owned(), (SENT / 20).to_string(), "0".to_owned()]);
+        assert_eq!(storm.number("total"), 5000);
+        storms.push(storm);
+    }
+    place.wait_compressed(3);
+    service.stop();
+    place.verified();
+    let record = place.record();
+    let lost = usize::try_from(record.story.lost()).expect("a count");
+    assert_eq!(record.missing(), 0, "losses in the kernel take no numbers");
+    let mut told = 0;
+    for storm in &storms {
+        told += record.story.exits_of_children(storm.pid()).count();
+    }
+    assert!(told <= SENT && told + lost >= SENT, "{told} told, {lost} lost of {SENT}");
+    assert!(lost > 0 || told == SENT, "{told} told of {SENT}, none said to be lost");
+}
+
+/// What is removed for its size leaves a note, so that it is told from what somebody removed.
+fn old_segments_are_retired() {
+    let settings = "exits = \"all\"\n[files]\nsegment_bytes = 65536\nkeep_bytes = 131072\n";
+    let place = Place::new(settings);
+    let service = place.serve(&[]);
+    let deadline = Instant::now() + patience::limit();
+    while place.names().iter().any(|name| name.starts_with("observer-000001")) {
+        assert!(Instant::now() < deadline, "the first segment stays");
+        let (_storm, _) = run(["storm", "200", "1"]);
+    }
+    service.stop();
+    let report = place.verified();
+    assert!(report["retired"].as_u64().is_some_and(|number| number >= 1), "{report:#}");
+    place.record().assert_unbroken();
+    // Across another run too.
+    place.serve(&[]).stop();
+    place.verified();
+}
+
+/// 0640 root:adm in a 0750 folder, whatever the umask of whoever starts it.
+fn files_are_for_root_and_a_group() {
+    let place = Place::new(SMALL);
+    let service = place.serve(&[]);
+    let deadline = Instant::now() + patience::limit();
+    while place.compressed() == 0 {
+        assert!(Instant::now() < deadline, "nothing is compressed");
+        let (_storm, _) = run(["storm", "100", "1"]);
+    }
+    let adm = group("adm");
+    let socket = fs::metadata(place.socket()).expect("it listens");
+    service.stop();
+    let folder = fs::metadata(place.dir()).expect("it is there");
+    assert_eq!((folder.mode() & 0o7777, folder.uid(), folder.gid()), (0o750, 0, adm));
+    assert_eq!((socket.mode() & 0o7777, socket.uid(), socket.gid()), (0o660, 0, adm));
+    let names = place.names();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        let file = fs::metadata(place.dir().join(&name)).expect("it is there");
+        assert_eq!((file.mode() & 0o7777, file.uid(), file.gid()), (0o640, 0, adm), "{name}");
+    }
+}
+
+fn group(name: &str) -> u32 {
+    let text = fs::read_to_string("/etc/group").expect("there are groups");
+    let line = text.lines().find(|line| line.starts_with(&format!("{name}:")));
+    let id = line.and_then(|line| line.split(':').nth(2)).and_then(|id| id.parse().ok());
+    id.unwrap_or_else(|| panic!("no group {name}"))
+}
