@@ -1,6 +1,7 @@
 //! Everything a person runs on this workspace: `cargo xtask help` lists it.
 
 mod apt;
+mod bench;
 mod build;
 mod ci;
 mod cli;
