@@ -44,10 +44,15 @@ pub(super) fn collect(
     let mut kept = Kept::of(filter);
     let mut stories = Stories::looking_back();
     let mut before = None;
+    let mut end = now.map(Time);
     let each = |_: &[u8], event: Option<Event>| {
         let Some(event) = event else { return Ok(Go::On) };
         for story in stories.push(&event) {
-            kept.take(story);
+            kept.take(story, event.time);
+        }
+        end = end.max(Some(event.time));
+        if report.hosts.len() < HOSTS {
+            report.hosts.insert(event.host.clone());
         }
         ownership.push(&event);
         if is_before(filter, &event) {
@@ -66,10 +71,13 @@ pub(super) fn collect(
     let everything = Filter::default();
     let met = Query::new(&everything).run(folder, |_| (), each, true)?;
     report.unreadable = met.unreadable;
-    if let Some(now) = now {
-        stories.tick(Time(now)).into_iter().for_each(|story| kept.take(story));
+    if let Some(before) = before {
+        report.push(&before);
     }
-    stories.finish().into_iter().for_each(|story| kept.take(story));
+    if let Some(end) = end {
+        let told = if now.is_some() { stories.tick(end) } else { Vec::new() };
+        told.into_iter().chain(stories.finish()).for_each(|story| kept.take(story, end));
+    }
     (report.stories, report.stories_left_out) = kept.by_time();
     (report.served, report.dark) = ownership.finish(now.map(Time));
     Ok(report)
@@ -88,9 +96,6 @@ fn is_wanted(filter: &Filter, event: &Event) -> bool {
 }
 
 fn wanted(report: &mut Report, args: &ReportArgs, event: &Event) {
-    if report.hosts.len() < HOSTS {
-        report.hosts.insert(event.host.clone());
-    }
     let (first, last) = report.span.unwrap_or((event.time, event.time));
     report.span = Some((first.min(event.time), last.max(event.time)));
     match &event.body {
@@ -134,11 +139,10 @@ impl<'a> Kept<'a> {
         Self { filter, timeless, stories: BTreeMap::new(), number: 0, left_out: 0 }
     }
 
-    /// Those that come out while the record is read have ended.
-    fn take(&mut self, story: IncidentEvent) {
-        // What is open lasts.
-        let reaches = overlaps(self.filter, story.from, story.to)
-            || (story.open && self.filter.until.is_none_or(|until| story.from.0 <= until));
+    /// `end`: what is open lasts until then, as far as the record tells.
+    fn take(&mut self, story: IncidentEvent, end: Time) {
+        let to = if story.open { story.to.max(end) } else { story.to };
+        let reaches = overlaps(self.filter, story.from, to);
         let (time, key) = (story.to, (story.to, story.from, self.number));
         let body = Body::Incident(Box::new(story));
         let (boot_id, host) = ("".into(), "".into());
