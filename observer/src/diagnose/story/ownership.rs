@@ -2,10 +2,12 @@
 //! bounded memory, whatever comes.
 
 mod kept;
+mod spans;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use kept::Kept;
+pub use spans::{Dark, End, Served};
 
 use super::{
     PENDING, SETTLE,
@@ -13,62 +15,12 @@ use super::{
     keys::{Ident, after, meets, same_address},
 };
 use crate::model::{Body, Event, ListenEvent, Process, Socket, Time};
+use spans::named;
 
 /// Most sockets that are served at once.
 const OPEN: usize = 4096;
 /// How far a death and the release it made may lie apart, in seconds.
 const PAIR: i64 = 2;
-
-/// How a time ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Not by the end of the record.
-    Open,
-    /// By an event.
-    Seen,
-    /// The observer ceased to watch: what came then is not known.
-    Unwatched,
-}
-
-/// A time in which a process served, or its heirs did.
-#[derive(Clone, Debug)]
-pub struct Served {
-    /// What.
-    pub socket: Socket,
-    /// Who opened it; no more of it than names it.
-    pub process: Process,
-    /// Since when; earlier, when `initial`.
-    pub from: Time,
-    /// It served already when the observer began to watch.
-    pub initial: bool,
-    /// Until when, as far as it is known.
-    pub to: Time,
-    /// How that ended.
-    pub end: End,
-    /// The last holder, when it was another one.
-    pub last: Option<Process>,
-    /// How often it served on while nobody watched.
-    pub gaps: u32,
-    /// When the watch ended before it was seen again.
-    unwatched: Option<Time>,
-}
-
-/// A time in which nobody served what had been served before.
-#[derive(Clone, Debug)]
-pub struct Dark {
-    /// What.
-    pub socket: Socket,
-    /// Who served it last.
-    pub last: Option<Process>,
-    /// Since when; earlier by a little, when `late`.
-    pub from: Time,
-    /// A look from time to time found it, not an event.
-    pub late: bool,
-    /// Until when, as far as it is known.
-    pub to: Time,
-    /// How that ended.
-    pub end: End,
-}
 
 /// Who served what, and when nobody did: takes events as they stand in a record.
 pub struct Ownership<W> {
@@ -201,12 +153,10 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             again.gaps += 1;
             return;
         }
-        for dark in std::mem::take(&mut self.nobody) {
-            if meets(&dark.socket, &listen.socket) && dark.from <= time {
-                self.keep_dark(Dark { to: time, end: End::Seen, ..dark });
-            } else {
-                self.nobody.push(dark);
-            }
+        let ends = |dark: &Dark| meets(&dark.socket, &listen.socket) && dark.from <= time;
+        while let Some(at) = self.nobody.iter().position(ends) {
+            let dark = self.nobody.remove(at);
+            self.keep_dark(Dark { to: time, end: End::Seen, ..dark });
         }
         if self.open.len() >= OPEN {
             self.open.remove(0);
@@ -264,10 +214,15 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         let still = |other: &&Served| other.unwatched.is_none() && !goes_too(other);
         let dark = self.nobody.iter().any(|dark| same_address(&dark.socket, socket));
         let is_served = self.open.iter().filter(still).any(|other| meets(&other.socket, socket));
-        if !dark && !is_served && self.nobody.len() < OPEN && was_chosen(socket, Some(&server)) {
-            let (socket, last) = (socket.clone(), Some(server));
-            self.nobody.push(Dark { socket, last, from: time, late, to: time, end: End::Open });
+        if dark || is_served || !was_chosen(socket, Some(&server)) {
+            return;
         }
+        if self.nobody.len() >= OPEN {
+            self.nobody.remove(0);
+            self.dark.left_out += 1;
+        }
+        let (socket, last) = (socket.clone(), Some(server));
+        self.nobody.push(Dark { socket, last, from: time, late, to: time, end: End::Open });
     }
 
     fn keep(&mut self, served: Served) {
@@ -281,19 +236,5 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         if (self.wanted)(&dark.socket, dark.last.as_ref(), dark.from, dark.to) {
             self.dark.push(dark, true);
         }
-    }
-}
-
-/// What names a process: its arguments may be long.
-fn named(process: &Process) -> Process {
-    Process {
-        pid: process.pid,
-        start_time: process.start_time,
-        uid: process.uid,
-        user: process.user.clone(),
-        comm: process.comm.clone(),
-        unit: process.unit.clone(),
-        container: process.container.clone(),
-        ..Process::default()
     }
 }

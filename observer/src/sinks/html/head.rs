@@ -96,9 +96,9 @@ pub(super) fn record(report: &Report) -> Markup {
         "loss",
     );
     let versions = html! {
-        ul { @for (kernel, version) in report.versions.iter().rev() {
-            li { "Linux " (kernel) ", observer " (version) }
-        } }
+        @for (kernel, version) in report.versions.iter().rev() {
+            p { "Linux " (kernel) ", observer " (version) }
+        }
         (seals(report))
     };
     html! {
@@ -113,6 +113,10 @@ fn seals(report: &Report) -> Markup {
         Ok(verified) => verified,
         Err(error) => return html! { p.bad { "It could not be checked: " (cut(error)) } },
     };
+    let is_plain = verified.faults.is_empty()
+        && verified.notes.is_empty()
+        && verified.retired.is_none()
+        && verified.unsealed == 0;
     let left = verified.faults.len().saturating_sub(MOST) as u64;
     html! {
         p {
@@ -121,7 +125,7 @@ fn seals(report: &Report) -> Markup {
             ": " (human::count(verified.sealed, "sealed record")) " in "
             (human::count(verified.segments, "segment")) "; last seal " code { (cut(&verified.chain)) } "."
         }
-        ul {
+        @if !is_plain { ul {
             @for fault in verified.faults.iter().take(MOST) { li.bad { (describe(fault)) } }
             @if left > 0 { li { (human::count(left, "more fault")) ": " code { "observer verify" } } }
             @for note in verified.notes.iter().take(MOST) { li { (cut(note)) } }
@@ -131,7 +135,7 @@ fn seals(report: &Report) -> Markup {
             @if verified.unsealed > 0 {
                 li { (human::count(verified.unsealed, "record")) " at the end had no seal yet" }
             }
-        }
+        } }
     }
 }
 

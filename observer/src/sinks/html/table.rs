@@ -65,7 +65,7 @@ pub(super) fn when(clock: &Clock, event: &Event) -> Markup {
 
 /// What only some readers want.
 pub(super) fn more(name: &str, content: &Markup) -> Markup {
-    html! { details { summary { (name) } dl { (content) } } }
+    html! { @if !content.0.is_empty() { details { summary { (name) } dl { (content) } } } }
 }
 
 /// A heading and what belongs to it, or a word that there is none.
