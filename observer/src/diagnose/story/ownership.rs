@@ -204,25 +204,28 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         };
         let own = |served: &Served| who.is_some_and(|who| Ident::of(&served.process).is(who));
         let found = self.open.iter().position(|served| here(served) && own(served));
-        let Some(found) = found.or_else(|| self.open.iter().position(here)) else { return };
-        let served = self.open.remove(found);
-        let last = process.filter(|_| !own(&served)).map(named);
-        let server = process.map_or_else(|| served.process.clone(), named);
-        self.keep(Served { to: time, end: End::Seen, last, ..served });
+        // The beginning may have been lost, or be older than the record: the end counts all the same.
+        let mut server = process.map(named);
+        if let Some(found) = found.or_else(|| self.open.iter().position(here)) {
+            let served = self.open.remove(found);
+            let last = process.filter(|_| !own(&served)).map(named);
+            server = server.or_else(|| Some(served.process.clone()));
+            self.keep(Served { to: time, end: End::Seen, last, ..served });
+        }
         let goes_too =
             |other: &Served| along.iter().any(|socket| same_address(&other.socket, socket));
         let still = |other: &&Served| other.unwatched.is_none() && !goes_too(other);
         let dark = self.nobody.iter().any(|dark| same_address(&dark.socket, socket));
         let is_served = self.open.iter().filter(still).any(|other| meets(&other.socket, socket));
-        if dark || is_served || !was_chosen(socket, Some(&server)) {
+        if dark || is_served || !was_chosen(socket, server.as_ref()) {
             return;
         }
         if self.nobody.len() >= OPEN {
             self.nobody.remove(0);
             self.dark.left_out += 1;
         }
-        let (socket, last) = (socket.clone(), Some(server));
-        self.nobody.push(Dark { socket, last, from: time, late, to: time, end: End::Open });
+        let socket = socket.clone();
+        self.nobody.push(Dark { socket, last: server, from: time, late, to: time, end: End::Open });
     }
 
     fn keep(&mut self, served: Served) {

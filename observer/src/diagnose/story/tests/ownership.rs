@@ -74,6 +74,13 @@ fn an_heir_holds_it_to_the_end() {
 }
 
 #[test]
+fn an_end_without_a_beginning() {
+    let (a, b) = (node(10, 1, ""), node(11, 1, ""));
+    let events = [release(1, 0.0, &a, &tcp(80)), listen(2, 9.0, &b, &tcp(80))];
+    assert_eq!(told(&events), "11 9-9 still; nobody 0-9 seen");
+}
+
+#[test]
 fn while_nobody_watched() {
     let (a, b) = (node(10, 1, ""), node(11, 1, ""));
     let events = [
