@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValuePars
 use jiff::Timestamp;
 
 use crate::{
-    commands::demo::{DemoArgs, PartArgs},
+    commands::{
+        demo::{DemoArgs, PartArgs},
+        report::ReportArgs,
+    },
     config::Exits,
     filter::{Filter, parse_time},
     model::{Process, Protocol},
@@ -57,6 +60,8 @@ pub enum Command {
     /// Tell the story of a port, a process, a unit or a socket path, or the newest ones, from the records: what died and
     /// why, what went dark and for how long, who is in the way
     Why(WhyArgs),
+    /// Write one page of HTML from the records: the stories, a timeline, deaths, refused binds, port ownership
+    Report(ReportArgs),
     /// Say what this kernel supports, which hook each feature uses, and what is missing
     Doctor(DoctorArgs),
     /// Replay a bad night in miniature: a worker over its memory limit, and its port that somebody keeps

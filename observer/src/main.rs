@@ -31,6 +31,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Log(args) => commands::log::run(args, Config::of(cli)?.dir()),
         Command::Verify(args) => commands::verify::run(args, Config::of(cli)?.dir()),
         Command::Why(args) => commands::why::run(args, &Config::of(cli)?),
+        Command::Report(args) => commands::report::run(args, &Config::of(cli)?),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::DemoPart(args) => commands::demo::run_part(args),

@@ -7,6 +7,7 @@ pub mod log;
 pub mod ports;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod schema;
 pub mod serve;
 pub mod show;

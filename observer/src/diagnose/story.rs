@@ -9,6 +9,7 @@ mod dark;
 mod deaths;
 mod keys;
 mod origin;
+pub mod ownership;
 mod ports;
 mod step;
 mod tell;

@@ -2,6 +2,7 @@
 
 pub mod csv;
 pub mod ecs;
+pub mod html;
 mod parts;
 pub mod sanitize;
 pub mod stdout;

@@ -7,6 +7,9 @@ mod layout;
 mod oom;
 mod other;
 
+pub(super) use bind::relation;
+pub(super) use layout::{command, who};
+
 use std::os::fd::AsFd;
 
 use jiff::tz::TimeZone;

@@ -9,7 +9,7 @@ use super::{
     ports::{Outage, Released},
     weigh::{is_late, weigh},
 };
-use crate::model::{Body, Event, ReleaseEvent, Socket, Time};
+use crate::model::{Body, Event, Process, ReleaseEvent, Socket, Time};
 
 impl Stories {
     pub(super) fn release(&mut self, event: &Arc<Event>, release: &ReleaseEvent) {
@@ -104,9 +104,14 @@ fn outage_keys(outage: &Outage) -> Keys {
 /// Whether somebody chose that port or path to be found there: the kernel deals out ports from here on to whoever asks
 /// (`ip_local_port_range`), and sessions make and remove sockets in the file system all day.
 pub(super) fn is_chosen(outage: &Outage) -> bool {
+    was_chosen(&outage.socket, outage.last.as_ref())
+}
+
+/// The same of a socket and a process that served it.
+pub(super) fn was_chosen(socket: &Socket, server: Option<&Process>) -> bool {
     const DEALT_OUT: u16 = 32768;
-    match outage.socket.port {
+    match socket.port {
         Some(port) => port < DEALT_OUT,
-        None => outage.last.as_ref().is_some_and(|process| unit(process).is_some()),
+        None => server.is_some_and(|process| unit(process).is_some()),
     }
 }

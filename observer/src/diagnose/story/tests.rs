@@ -2,6 +2,7 @@
 
 mod build;
 mod night;
+mod ownership;
 mod properties;
 mod recordings;
 mod rules;

@@ -62,7 +62,8 @@ fn holder(holder: &Holder, now: jiff::Timestamp) -> String {
     text
 }
 
-fn relation(relation: Relation) -> &'static str {
+/// A relation in words; a stranger's needs none.
+pub(in crate::sinks) fn relation(relation: Relation) -> &'static str {
     match relation {
         Relation::Myself => "the same process",
         Relation::Parent => "its parent",

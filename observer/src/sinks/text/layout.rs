@@ -96,7 +96,7 @@ impl<'a> Lines<'a> {
 }
 
 /// `nginx.service  nginx 812`: the unit first, since that is what people know.
-pub(super) fn who(process: &Process) -> String {
+pub(in crate::sinks) fn who(process: &Process) -> String {
     let comm = process.comm.as_deref().unwrap_or("?");
     match process.place() {
         Some(place) => format!("{place}  {comm} {}", process.pid),
@@ -108,7 +108,7 @@ pub(super) fn who(process: &Process) -> String {
 const COMMAND: usize = 300;
 
 /// The command line as one would type it.
-pub(super) fn command(process: &Process) -> Option<String> {
+pub(in crate::sinks) fn command(process: &Process) -> Option<String> {
     let args = process.args.as_ref()?;
     let mut line = args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ");
     if line.chars().count() > COMMAND {

@@ -1,0 +1,167 @@
+//! One pass over the record, in bounded memory.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+
+use super::ReportArgs;
+use crate::{
+    diagnose::story::{Stories, ownership::Ownership},
+    filter::Filter,
+    model::{Body, Event, IncidentEvent, Kind, Process, SCHEMA, Socket, Time},
+    records::{
+        Folder,
+        scan::{Go, Query},
+    },
+    sinks::html::{Clock, Report},
+};
+
+/// Most stories of a page.
+const STORIES: usize = 300;
+/// Most hosts that are named.
+const HOSTS: usize = 16;
+
+/// Reads the record. All of it: what began before the time that is asked for may reach into it. `now`: it is written at
+/// this moment.
+pub(super) fn collect(
+    folder: &Folder,
+    args: &ReportArgs,
+    now: Option<Timestamp>,
+    clock: Clock,
+) -> Result<Report> {
+    if folder.segments()?.is_empty() {
+        let path = folder.path().display();
+        bail!("there are no records in {path}: is the service running? --dir names another folder");
+    }
+    let filter = &args.filter;
+    let mut report = Report::new(clock, Timestamp::now());
+    report.asked = (filter.since, filter.until);
+    report.filtered = !filter.is_about_time_only();
+    let mut ownership = Ownership::of(|socket: &Socket, process: Option<&Process>, from, to| {
+        is_span_wanted(filter, socket, process, from, to)
+    });
+    let mut kept = Kept::of(filter);
+    let mut stories = Stories::looking_back();
+    let mut before = None;
+    let mut end = now.map(Time);
+    let each = |_: &[u8], event: Option<Event>| {
+        let Some(event) = event else { return Ok(Go::On) };
+        for story in stories.push(&event) {
+            kept.take(story, event.time);
+        }
+        end = end.max(Some(event.time));
+        if report.hosts.len() < HOSTS {
+            report.hosts.insert(event.host.clone());
+        }
+        ownership.push(&event);
+        if is_before(filter, &event) {
+            // The last session before tells what was running then.
+            if let Body::Session(_) = &event.body {
+                before = Some(event);
+            }
+        } else if is_wanted(filter, &event) {
+            if let Some(before) = before.take() {
+                report.push(&before);
+            }
+            wanted(&mut report, args, &event);
+        }
+        Ok(Go::On)
+    };
+    let everything = Filter::default();
+    let met = Query::new(&everything).run(folder, |_| (), each, true)?;
+    report.unreadable = met.unreadable;
+    if let Some(before) = before {
+        report.push(&before);
+    }
+    if let Some(end) = end {
+        let told = if now.is_some() { stories.tick(end) } else { Vec::new() };
+        told.into_iter().chain(stories.finish()).for_each(|story| kept.take(story, end));
+    }
+    (report.stories, report.stories_left_out) = kept.by_time();
+    (report.served, report.dark) = ownership.finish(now.map(Time));
+    Ok(report)
+}
+
+fn is_before(filter: &Filter, event: &Event) -> bool {
+    filter.since.is_some_and(|since| event.time.0 < since)
+}
+
+/// A loss counts when its span reaches into the time that is asked for.
+fn is_wanted(filter: &Filter, event: &Event) -> bool {
+    match &event.body {
+        Body::Loss(loss) => overlaps(filter, loss.from, loss.to.max(event.time)),
+        _ => filter.in_time(event) && filter.matches(event),
+    }
+}
+
+fn wanted(report: &mut Report, args: &ReportArgs, event: &Event) {
+    let (first, last) = report.span.unwrap_or((event.time, event.time));
+    report.span = Some((first.min(event.time), last.max(event.time)));
+    match &event.body {
+        Body::Exit(exit) if exit.status.code == Some(0) && !args.all => report.ordinary += 1,
+        _ => report.push(event),
+    }
+}
+
+fn overlaps(filter: &Filter, from: Time, to: Time) -> bool {
+    filter.since.is_none_or(|since| to.0 >= since)
+        && filter.until.is_none_or(|until| from.0 <= until)
+}
+
+fn is_span_wanted(
+    filter: &Filter,
+    socket: &Socket,
+    process: Option<&Process>,
+    from: Time,
+    to: Time,
+) -> bool {
+    let kinds = [Kind::Listen, Kind::Release];
+    (filter.kind.is_empty() || kinds.iter().any(|kind| filter.kind.contains(kind)))
+        && (filter.port.is_empty() || socket.port.is_some_and(|port| filter.port.contains(&port)))
+        && filter.process(process.unwrap_or(&Process::default()))
+        && overlaps(filter, from, to)
+}
+
+/// The newest stories that are wanted.
+struct Kept<'a> {
+    filter: &'a Filter,
+    /// What is wanted at any time: a story is as long as it is.
+    timeless: Filter,
+    stories: BTreeMap<(Time, Time, u64), IncidentEvent>,
+    number: u64,
+    left_out: u64,
+}
+
+impl<'a> Kept<'a> {
+    fn of(filter: &'a Filter) -> Self {
+        let timeless = Filter { since: None, until: None, ..filter.clone() };
+        Self { filter, timeless, stories: BTreeMap::new(), number: 0, left_out: 0 }
+    }
+
+    /// `end`: what is open lasts until then, as far as the record tells.
+    fn take(&mut self, story: IncidentEvent, end: Time) {
+        let to = if story.open { story.to.max(end) } else { story.to };
+        let reaches = overlaps(self.filter, story.from, to);
+        let (time, key) = (story.to, (story.to, story.from, self.number));
+        let body = Body::Incident(Box::new(story));
+        let (boot_id, host) = ("".into(), "".into());
+        let event = Event { schema: SCHEMA, seq: 0, time, boot_id, host, body };
+        let Body::Incident(story) = &event.body else { return };
+        if !reaches || !self.timeless.matches(&event) {
+            return;
+        }
+        self.number += 1;
+        self.stories.insert(key, (**story).clone());
+        if self.stories.len() > STORIES {
+            self.stories.pop_first();
+            self.left_out += 1;
+        }
+    }
+
+    fn by_time(self) -> (Vec<IncidentEvent>, u64) {
+        let mut stories: Vec<_> = self.stories.into_values().collect();
+        stories.sort_by_key(|story| (story.from, story.to));
+        (stories, self.left_out)
+    }
+}
