@@ -197,7 +197,10 @@ fn resume(
     let hashes: Vec<Hash> = lines(records).map(Hash::of).collect();
     if !hashes.is_empty() {
         current.adopt(whole as u64, &hashes);
-        current.seal(folder, Why::Found)?;
+        if let Err(error) = current.seal(folder, Why::Due) {
+            // A full disk: it is tried again with the next seal.
+            tracing::warn!("what was found without a seal could not be sealed: {error}");
+        }
     }
     Ok(Ok((current, hashes.len())))
 }

@@ -83,8 +83,6 @@ pub struct Seal {
 pub enum Why {
     /// Its time was up.
     Due,
-    /// It was found unsealed.
-    Found,
     /// The segment is closed.
     Closed,
     /// The service stops.
