@@ -9,7 +9,9 @@
 mod again;
 mod bind;
 mod cause;
+mod clients;
 mod demo;
+mod disk;
 mod doctor;
 mod enrich;
 mod exit;
@@ -47,7 +49,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 16] = [
+const FAMILIES: [(&str, &[Test]); 18] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -64,6 +66,8 @@ const FAMILIES: [(&str, &[Test]); 16] = [
     ("demo", demo::TESTS),
     ("record", record::TESTS),
     ("tamper", tamper::TESTS),
+    ("disk", disk::TESTS),
+    ("clients", clients::TESTS),
 ];
 
 fn main() -> ExitCode {
