@@ -212,6 +212,13 @@ impl Check<'_> {
                     "{}: {bytes} bytes of a torn record at byte {at} were set aside after a crash",
                     segment.stem
                 )),
+                What::Gone { segment: named } => {
+                    let what = format!(
+                        "the end of the record was cut off before this: the last seal, of {named}, was gone when the \
+                         service began again"
+                    );
+                    self.fault(segment, None, what);
+                }
                 What::Begin { .. } => {}
             }
         }
@@ -271,7 +278,11 @@ impl Check<'_> {
             *number += 1;
             unsealed += 1;
             if !open {
-                self.fault(segment, Some((*number, record.seq)), "it was added after the last seal");
+                self.fault(
+                    segment,
+                    Some((*number, record.seq)),
+                    "it was added after the last seal",
+                );
                 return Ok(());
             }
         }
