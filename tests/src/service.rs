@@ -244,8 +244,7 @@ impl Service {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
-            let number: u64 =
-                line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+            let number: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
             number * 1024
         };
         (field("VmRSS:"), field("VmHWM:"))

@@ -170,7 +170,11 @@ fn full_at_the_start() {
     for kill in [false, true] {
         let service = place.serve(&[]);
         let (_storm, _) = run(["storm", "20", "1"]);
-        if kill { service.kill() } else { drop(service.stop()) }
+        if kill {
+            service.kill()
+        } else {
+            drop(service.stop())
+        }
         disk.fill();
         let service = place.serve(&[]);
         let mut tail = place.tail(&[]);

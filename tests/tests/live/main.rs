@@ -15,11 +15,13 @@ mod disk;
 mod doctor;
 mod enrich;
 mod exit;
+mod log;
 mod oom;
 mod ports;
 mod record;
 mod senders;
 mod servers;
+mod service;
 mod storm;
 mod tail;
 mod tamper;
@@ -49,7 +51,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 18] = [
+const FAMILIES: [(&str, &[Test]); 20] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -68,6 +70,8 @@ const FAMILIES: [(&str, &[Test]); 18] = [
     ("tamper", tamper::TESTS),
     ("disk", disk::TESTS),
     ("clients", clients::TESTS),
+    ("service", service::TESTS),
+    ("log", log::TESTS),
 ];
 
 fn main() -> ExitCode {
