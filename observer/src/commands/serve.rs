@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Exits},
     enrich::snapshot::Snapshot,
     error::status,
-    kernel::load::Options,
+    kernel::{load::Options, preflight},
     logging,
     model::{After, Event, LossEvent, Time},
     records::{Notice, folder::group_id},
@@ -42,6 +42,8 @@ pub fn run(args: &ServeArgs, cli: &Cli) -> Result<u8> {
 
 async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
     let mut signals = Signals::new()?;
+    // Who may not load would be told of a folder that they may not write to.
+    preflight::check()?;
     // The folder first: whoever finds it taken must load nothing.
     privilege::survive_oom();
     let group = group_id(&config.files.group);
@@ -139,6 +141,7 @@ impl Service {
         self.host = Some(session.clone());
         if self.recording.is_full() {
             self.recording.begin(&session)?;
+            self.counts.add(std::slice::from_ref(&session));
             self.clients.tell(std::slice::from_ref(&session), &session)
         } else {
             self.tell(&[session])
@@ -260,7 +263,7 @@ impl Service {
                 self.mind_listeners()?;
             }
             Asked::Status(mut stream) => {
-                let text = serde_json::to_string(&self.status())?;
+                let text = serde_json::to_string(&self.status())? + "\n";
                 tokio::spawn(async move { answer(&mut stream, text.as_bytes()).await });
             }
             Asked::Ports(stream, _) if self.passes.len() >= MOST => {
@@ -295,12 +298,13 @@ impl Service {
         tokio::spawn(async move {
             let made = tokio::task::spawn_blocking(move || -> Result<Vec<String>> {
                 let lines = ports::lines::lines(&Snapshot::read(pass)?, &wanted);
-                Ok(lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?)
+                let line = |line| Ok(serde_json::to_string(line)? + "\n");
+                lines.iter().map(line).collect()
             });
             let made = made.await.context("the look at all descriptors");
             let _ = sender.send(Asked::Passed);
             match made.and_then(|made| made) {
-                Ok(lines) => answer(&mut stream, lines.join("\n").as_bytes()).await,
+                Ok(lines) => answer(&mut stream, lines.concat().as_bytes()).await,
                 Err(error) => refuse(stream, format!("{error:#}")).await,
             }
         });
@@ -332,6 +336,9 @@ impl Service {
                 return Ok(());
             }
         };
+        // What happened before is told by the old ones.
+        let events = self.live.events()?;
+        self.tell(&events)?;
         self.recording.reload(&config.files);
         self.exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
         self.live.record_ordinary(self.exits_all)?;

@@ -32,6 +32,8 @@ pub struct Found {
     pub last: Option<Last>,
     /// The last service was stopped in order.
     pub clean: bool,
+    /// Name of the segment whose last seal is gone, though the head names it: the new run has to keep that in mind.
+    pub gone: Option<String>,
     /// Bytes of a torn record that were set aside.
     pub torn: u64,
     /// Why the newest segment is left as it is.
@@ -55,8 +57,13 @@ pub fn open(folder: &Folder) -> Result<Found> {
     }
     let mut found = Found { newest: segments.last().cloned(), ..Found::default() };
     found.last = segments.iter().rev().find_map(|segment| last_record(segment).ok().flatten());
-    let Some(newest) = &found.newest else { return Ok(found) };
+    let head = read_head(folder);
+    let Some(newest) = &found.newest else {
+        found.gone = head.map(|head| head.segment);
+        return Ok(found);
+    };
     let state = State::read(&newest.seals);
+    found.gone = head.filter(|head| !is_there(&segments, &state, head)).map(|h| h.segment);
     found.clean = state.end == End::Stopped;
     if state.begun {
         found.previous = Some(Previous { segment: newest.stem.clone(), chain: state.chain });
@@ -65,7 +72,14 @@ pub fn open(folder: &Folder) -> Result<Found> {
         Some(path) if !newest.compressed && state.end != End::Closed => {
             let resumed = resume(folder, newest, path, &state, &mut found.torn);
             match resumed.with_context(|| format!("can't go on with {}", path.display()))? {
-                Ok(current) => {
+                Ok(mut current) => {
+                    if let Some(segment) = found.gone.take()
+                        && let Err(error) = current.0.say(What::Gone { segment: segment.clone() })
+                    {
+                        tracing::warn!(
+                            "the end of {segment} is gone, which can't be noted: {error}"
+                        );
+                    }
                     found.clean &= current.1 == 0 && found.torn == 0;
                     found.last = last_record(newest)?.or(found.last);
                     found.previous = Some(current.0.previous());
@@ -82,17 +96,29 @@ pub fn open(folder: &Folder) -> Result<Found> {
 /// A segment that a crash left behind before its first seal: nothing was written to it, and nothing was said of it.
 fn is_unborn(folder: &Folder, segment: &Segment) -> bool {
     let empty = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
-    let head = fs::read(folder.head()).ok();
-    let head: Option<Head> = head.and_then(|text| serde_json::from_slice(&text).ok());
     segment.events.as_deref().is_some_and(empty)
         && !State::read(&segment.seals).begun
-        && head.is_none_or(|head| head.segment != segment.stem)
+        && read_head(folder).is_none_or(|head| head.segment != segment.stem)
+}
+
+/// Whether the seal that the head names is there: in the newest segment, in the one that it goes on from, or, when a
+/// crash came before the newest one's first seal, in that of its name.
+fn is_there(segments: &[Segment], newest: &State, head: &Head) -> bool {
+    let has = |segment: &Segment| State::read(&segment.seals).links.contains(&head.chain);
+    newest.links.contains(&head.chain)
+        || segments.iter().rev().any(|segment| segment.stem == head.segment && has(segment))
+}
+
+fn read_head(folder: &Folder) -> Option<Head> {
+    serde_json::from_slice(&fs::read(folder.head()).ok()?).ok()
 }
 
 /// What a file of seals says up to the first line that does not hold.
 struct State {
     begun: bool,
     chain: Hash,
+    /// All of them: the head names the last one, or one before when a crash came between.
+    links: Vec<Hash>,
     len: u64,
     sealed: u64,
     end: End,
@@ -113,6 +139,7 @@ impl State {
         let mut state = Self {
             begun: false,
             chain: Hash::default(),
+            links: Vec::new(),
             len: 0,
             sealed: 0,
             end: End::Open,
@@ -132,6 +159,7 @@ impl State {
                 What::Begin { previous, .. } if !state.begun => {
                     // The first link stands on that of the segment before.
                     let start = previous.map_or_else(Hash::default, |previous| previous.chain);
+                    state.links.push(start);
                     let again = seal::parse(text, start);
                     state.begun = true;
                     state.whole = again.is_some_and(|(_, claimed, has)| claimed == has);
@@ -146,12 +174,16 @@ impl State {
                     };
                 }
                 What::Resumed => state.end = End::Open,
-                What::Begin { .. } | What::Retired { .. } | What::Torn { .. } => {}
+                What::Begin { .. }
+                | What::Retired { .. }
+                | What::Torn { .. }
+                | What::Gone { .. } => {}
             }
             if !state.whole {
                 break;
             }
             state.chain = claimed;
+            state.links.push(claimed);
             state.len += line.len() as u64;
         }
         state
@@ -197,7 +229,10 @@ fn resume(
     let hashes: Vec<Hash> = lines(records).map(Hash::of).collect();
     if !hashes.is_empty() {
         current.adopt(whole as u64, &hashes);
-        current.seal(folder, Why::Found)?;
+        if let Err(error) = current.seal(folder, Why::Due) {
+            // A full disk: it is tried again with the next seal.
+            tracing::warn!("what was found without a seal could not be sealed: {error}");
+        }
     }
     Ok(Ok((current, hashes.len())))
 }

@@ -36,6 +36,11 @@ pub enum What {
         /// The number of the newest one that was removed.
         number: u64,
     },
+    /// The last seal before this run was gone when it began: the end of the record, which is named here, was cut off.
+    Gone {
+        /// Name of the segment that it belonged to, without ending.
+        segment: String,
+    },
     /// Another run goes on in a segment that ended with a stop: records without a seal may follow.
     Resumed,
     /// Bytes of a record that was not written to its end were set aside, into a file that ends with `.torn`.
@@ -83,8 +88,6 @@ pub struct Seal {
 pub enum Why {
     /// Its time was up.
     Due,
-    /// It was found unsealed.
-    Found,
     /// The segment is closed.
     Closed,
     /// The service stops.

@@ -42,6 +42,8 @@ pub struct Current {
     sealed: u64,
     seals: Seals,
     unsealed: Vec<Hash>,
+    /// Some of them were found without a seal.
+    found: bool,
     /// When the oldest of them was written.
     pub unsealed_since: Option<Instant>,
 }
@@ -64,7 +66,16 @@ impl Current {
     /// A segment that is sealed up to its end.
     #[must_use]
     pub fn resume(segment: Segment, file: File, len: u64, seals: Seals) -> Self {
-        Self { segment, file, len, sealed: len, seals, unsealed: Vec::new(), unsealed_since: None }
+        Self {
+            segment,
+            file,
+            len,
+            sealed: len,
+            seals,
+            unsealed: Vec::new(),
+            found: false,
+            unsealed_since: None,
+        }
     }
 
     /// Appends whole lines. After an error nothing of them counts, and the next ones go to the same place.
@@ -84,6 +95,8 @@ impl Current {
     pub fn adopt(&mut self, bytes: u64, records: &[Hash]) {
         self.len += bytes;
         self.unsealed.extend_from_slice(records);
+        self.found = true;
+        self.unsealed_since.get_or_insert_with(Instant::now);
     }
 
     /// Cuts the file off.
@@ -99,7 +112,7 @@ impl Current {
 
     /// Seals what is not sealed yet: the records reach the disk first, then the seal, then the head.
     pub fn seal(&mut self, folder: &Folder, why: Why) -> io::Result<()> {
-        if self.unsealed.is_empty() && matches!(why, Why::Due | Why::Found) {
+        if self.unsealed.is_empty() && why == Why::Due {
             return Ok(());
         }
         self.file.sync_data()?;
@@ -108,13 +121,14 @@ impl Current {
             to: self.len,
             records: self.unsealed.iter().map(Hash::short).collect(),
             sha256: Hash::of_all(&self.unsealed),
-            found: why == Why::Found,
+            found: self.found,
             closed: why == Why::Closed,
             stopped: why == Why::Stopped,
         };
         self.say(What::Seal(seal))?;
         self.sealed = self.len;
         self.unsealed.clear();
+        self.found = false;
         self.unsealed_since = None;
         self.head(folder)
     }

@@ -219,6 +219,13 @@ impl Check<'_> {
                     "{}: {bytes} bytes of a torn record at byte {at} were set aside after a crash",
                     segment.stem
                 )),
+                What::Gone { segment: named } => {
+                    let what = format!(
+                        "the end of the record was cut off before this: the last seal, of {named}, was gone when the \
+                         service began again"
+                    );
+                    self.fault(segment, None, what);
+                }
                 What::Begin { .. } => {}
             }
         }

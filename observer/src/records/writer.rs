@@ -20,7 +20,7 @@ use super::{
     chain::Hash,
     keeper,
     open::Found,
-    seal::{Previous, Why},
+    seal::{Previous, What, Why},
     segment::Current,
 };
 use crate::model::Kind;
@@ -38,6 +38,9 @@ pub struct Line {
 
 /// Batches of events that may wait for the disk: under load each holds 10 ms.
 const QUEUE: usize = 256;
+
+/// Why events are lost when it is full.
+const SLOW: &str = "the disk was slower than the events";
 
 /// How often to try again while the disk takes nothing.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -106,6 +109,7 @@ impl Recorder {
             current: found.current,
             previous: found.previous,
             begin: None,
+            gone: found.gone,
             gap: None,
             tried: None,
             state: Arc::clone(&state),
@@ -127,7 +131,7 @@ impl Recorder {
             Ok(()) => self.overrun.take(),
             Err(TrySendError::Full(Message::Lines(lines))) => {
                 let gap = &mut self.overrun;
-                count(gap, &lines, || "the disk was slower than the events".to_owned());
+                count(gap, &lines, || SLOW.to_owned());
                 None
             }
             Err(_) => None,
@@ -135,9 +139,13 @@ impl Recorder {
     }
 
     /// Begins a new segment with this first line.
-    pub fn rotate(&self, first: Line) {
-        // A full queue is that of a disk that hangs: the thread must not be waited for, the next line asks again.
-        let _ = self.sender.try_send(Message::Rotate(first));
+    pub fn rotate(&mut self, first: Line) {
+        // A full queue is that of a disk that hangs: the thread must not be waited for, the segment becomes longer.
+        if let Err(TrySendError::Full(Message::Rotate(first))) =
+            self.sender.try_send(Message::Rotate(first))
+        {
+            count(&mut self.overrun, &[first], || SLOW.to_owned());
+        }
     }
 
     /// Other limits from now on.
@@ -195,6 +203,8 @@ struct Writer {
     previous: Option<Previous>,
     /// The first line of a segment that could not be made yet.
     begin: Option<Line>,
+    /// What the next segment has to say of the one before.
+    gone: Option<String>,
     gap: Option<Notice>,
     tried: Option<Instant>,
     state: Arc<Mutex<State>>,
@@ -302,6 +312,9 @@ impl Writer {
         let segment = self.folder.next(self.newest.as_ref(), Timestamp::now());
         let made = Current::create(&self.folder, segment.clone(), self.previous.clone());
         let made = made.and_then(|mut current| {
+            if let Some(segment) = &self.gone {
+                current.say(What::Gone { segment: segment.clone() })?;
+            }
             current.append(&first.text, &[Hash::of(&first.text)])?;
             Ok(current)
         });
@@ -309,7 +322,7 @@ impl Writer {
             // The next try has another name.
             keeper::remove(&self.folder, std::slice::from_ref(&segment));
         })?;
-        self.begin = None;
+        (self.begin, self.gone) = (None, None);
         self.number = segment.number;
         self.newest = Some(segment);
         self.current = Some(current);
@@ -329,7 +342,7 @@ impl Writer {
     fn keep(&mut self) {
         let removed = keeper::too_much(&self.folder, &self.settings, self.number);
         let Some(last) = removed.last() else { return };
-        let retired = super::seal::What::Retired { number: last.number };
+        let retired = What::Retired { number: last.number };
         // First the note, then the deed: a segment that is missing without a note is somebody else's doing.
         if let Some(current) = &mut self.current
             && current.say(retired).is_ok()

@@ -93,14 +93,13 @@ pub async fn request(stream: &mut UnixStream) -> Result<Request, String> {
 /// Tells a client why not.
 pub async fn refuse(mut stream: UnixStream, error: String) {
     let Ok(text) = serde_json::to_string(&Refusal { error }) else { return };
-    answer(&mut stream, text.as_bytes()).await;
+    answer(&mut stream, (text + "\n").as_bytes()).await;
 }
 
-/// Gives a short answer of one line; a client that doesn't read gets none.
-pub async fn answer(stream: &mut UnixStream, line: &[u8]) {
+/// Gives a short answer, of lines with their ends; a client that doesn't read gets none.
+pub async fn answer(stream: &mut UnixStream, lines: &[u8]) {
     let written = tokio::time::timeout(PATIENCE, async {
-        stream.write_all(line).await?;
-        stream.write_all(b"\n").await?;
+        stream.write_all(lines).await?;
         stream.shutdown().await
     });
     if let Ok(Err(error)) = written.await {

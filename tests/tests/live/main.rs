@@ -9,15 +9,19 @@
 mod again;
 mod bind;
 mod cause;
+mod clients;
 mod demo;
+mod disk;
 mod doctor;
 mod enrich;
 mod exit;
+mod log;
 mod oom;
 mod ports;
 mod record;
 mod senders;
 mod servers;
+mod service;
 mod storm;
 mod tail;
 mod tamper;
@@ -47,7 +51,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 16] = [
+const FAMILIES: [(&str, &[Test]); 20] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -64,6 +68,10 @@ const FAMILIES: [(&str, &[Test]); 16] = [
     ("demo", demo::TESTS),
     ("record", record::TESTS),
     ("tamper", tamper::TESTS),
+    ("disk", disk::TESTS),
+    ("clients", clients::TESTS),
+    ("service", service::TESTS),
+    ("log", log::TESTS),
 ];
 
 fn main() -> ExitCode {

@@ -14,6 +14,7 @@ crate::tests![
     whole_segments,
     seals,
     a_compressed_segment,
+    what_was_cut_off_before_the_service_went_on,
 ];
 
 /// A finished record of several segments; each way to tamper gets a copy.
@@ -299,5 +300,43 @@ fn a_compressed_segment() {
         let fault = edit(how);
         assert_eq!(fault["segment"], name, "{fault:#}");
         assert!(fault["record"].is_u64(), "{fault:#}");
+    }
+}
+
+/// Whoever starts the service again does not make it good.
+fn what_was_cut_off_before_the_service_went_on() {
+    let newest_with_seals = |place: &Place| {
+        let names = place.names();
+        let stem = names.iter().rfind(|name| name.ends_with(".jsonl")).expect("a segment");
+        for name in [stem.clone(), stem.replace(".jsonl", ".seals")] {
+            fs::remove_file(place.dir().join(name)).expect("it is there");
+        }
+    };
+    let last_records_with_seals = |place: &Place| {
+        let names = place.names();
+        for (ending, keep) in [(".jsonl", 0), (".seals", 1)] {
+            let name = names.iter().rfind(|name| name.ends_with(ending)).expect("a segment");
+            Copied::edit(&place.dir().join(name), |lines| lines.truncate(keep));
+        }
+    };
+    let all_segments = |place: &Place| {
+        for name in place.names().iter().filter(|name| name.starts_with("observer-")) {
+            fs::remove_file(place.dir().join(name)).expect("it is there");
+        }
+    };
+    let ways: [&dyn Fn(&Place); 3] = [&newest_with_seals, &last_records_with_seals, &all_segments];
+    for way in ways {
+        let Finished(place) = Finished::new();
+        way(&place);
+        for _ in 0..2 {
+            place.serve(&[]).stop();
+            let output = place.output(&["verify", "--json"]);
+            let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            assert_eq!(output.status.code(), Some(1), "{report:#}");
+            let faults = report["faults"].as_array().expect("faults");
+            assert_eq!(faults.len(), 1, "{report:#}");
+            let what = faults[0]["what"].to_string();
+            assert!(what.contains("the end of the record was cut off"), "{report:#}");
+        }
     }
 }

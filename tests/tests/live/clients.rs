@@ -1,0 +1,271 @@
+//! Who listens to the service: each gets everything, or is told what it missed; none harms another.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Instant;
+
+use observer_tests::{Observer, Place, Record, Service, Workload, patience, run};
+use serde_json::Value;
+
+crate::tests![
+    one_that_hangs_holds_up_nobody,
+    ordinary_exits_are_for_who_asks,
+    one_that_comes_late_has_the_same_numbers,
+    garbage_harms_nobody,
+    many_that_say_nothing_harm_nobody,
+    too_many_are_told,
+];
+
+const ABNORMAL: &str = "[files]\nseal_seconds = 1\n";
+
+fn sum(counts: &Value) -> u64 {
+    counts.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
+}
+
+/// A client of the bare protocol.
+fn ask(place: &Place, request: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(place.socket()).expect("the service listens");
+    stream.set_read_timeout(Some(patience::limit())).expect("a span that is not zero");
+    stream.write_all(request.as_bytes()).expect("it is taken");
+    stream
+}
+
+fn status(place: &Place) -> Value {
+    serde_json::from_str(&place.text(&["status", "--json"])).expect("JSON")
+}
+
+/// So many abnormal deaths, until the client has been told of all.
+fn deaths(tail: &mut Observer, number: usize) -> Workload {
+    let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
+    let pid = storm.pid();
+    tail.wait_until("all of them", |story| {
+        (story.exits_of_children(pid).count() >= number).then_some(())
+    });
+    storm
+}
+
+/// Four that read and one that does not. Its queue is bounded, so it misses some, exactly counted.
+fn one_that_hangs_holds_up_nobody() {
+    const SENT: usize = 24_000;
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let hanging = ask(&place, "{\"request\":\"tail\"}\n");
+    let (before, _) = service.memory();
+    let mut tails: Vec<_> = (0..4).map(|_| place.tail(&["--kind", "exit"])).collect();
+    let mut storms = Vec::new();
+    for _ in 0..SENT / 2000 {
+        storms.push(deaths(&mut tails[0], 2000));
+    }
+    for (tail, last) in tails.iter_mut().zip(std::iter::repeat(storms.last().expect("some"))) {
+        tail.wait_until("the last storm", |story| {
+            (story.exits_of_children(last.pid()).count() == 2000).then_some(())
+        });
+    }
+    let (after, peak) = service.memory();
+    assert!(peak - before < 96 << 20, "from {before} to {peak} bytes, now {after}");
+    assert!(status(&place)["clients"]["missed"].as_u64().is_some_and(|missed| missed > 0));
+    let missed = |place: &Place| status(place)["clients"]["missed"].as_u64();
+    let reader = thread::spawn(move || text_of(hanging));
+    // The gap is told with the first event that it takes again.
+    let deadline = Instant::now() + patience::limit();
+    loop {
+        let known = missed(&place);
+        deaths(&mut tails[0], 1);
+        if missed(&place) == known {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it never catches up");
+    }
+    service.stop();
+    let record = Record::read(&reader.join().expect("it reads to the end"));
+    record.assert_each_gap_is_told();
+    let lost = usize::try_from(record.story.lost()).expect("a count");
+    let of = |storm: &Workload| record.story.exits_of_children(storm.pid()).count();
+    let told: usize = storms.iter().map(of).sum();
+    assert!(lost > 0 && told < SENT && told + lost >= SENT, "{told} told, {lost} lost");
+    for tail in tails {
+        let story = tail.finish_left();
+        assert_eq!(story.lost(), 0);
+        for storm in &storms {
+            assert_eq!(story.exits_of_children(storm.pid()).count(), 2000);
+        }
+    }
+    place.verified();
+}
+
+fn text_of(stream: UnixStream) -> String {
+    let mut text = String::new();
+    BufReader::new(stream).read_to_string(&mut text).expect("UTF-8, until the service ends");
+    text
+}
+
+/// For one who asks they appear, numbered without a gap; the record has none, nor a gap for them.
+fn ordinary_exits_are_for_who_asks() {
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let (silent, _) = run(["exit", "0"]);
+    let mut plain = place.tail(&[]);
+    let mut all = place.tail(&["--all"]);
+    let (ordinary, _) = run(["storm", "50", "0"]);
+    let abnormal = deaths(&mut plain, 20);
+    all.wait_until("all of them", |story| {
+        (story.exits_of_children(abnormal.pid()).count() == 20).then_some(())
+    });
+    let told = all.stop();
+    assert_eq!(told.story.exits_of_children(ordinary.pid()).count(), 50);
+    assert_eq!(told.story.exits_of(silent.pid()).count(), 0);
+    assert_unbroken(&told.seqs);
+    // It left: whether the kernel still reports any is not for the record to show.
+    let deadline = Instant::now() + patience::limit();
+    while status(&place)["clients"]["now"] != 1 {
+        assert!(Instant::now() < deadline, "it is never let go");
+        deaths(&mut plain, 1);
+    }
+    let before = sum(&status(&place)["events"]);
+    let (later, _) = run(["storm", "50", "0"]);
+    deaths(&mut plain, 1);
+    let counted = sum(&status(&place)["events"]) - before;
+    // Others of the machine may die too, but hardly so many.
+    assert!(counted < 50, "{counted} events since nobody wants ordinary deaths");
+    let told = plain.stop();
+    assert_unbroken(&told.seqs);
+    service.stop();
+    let record = place.record();
+    record.assert_unbroken();
+    for storm in [&ordinary, &later] {
+        assert_eq!(record.story.exits_of_children(storm.pid()).count(), 0);
+        assert_eq!(told.story.exits_of_children(storm.pid()).count(), 0);
+    }
+    assert_eq!(record.story.exits_of_children(abnormal.pid()).count(), 20);
+}
+
+fn assert_unbroken(seqs: &[u64]) {
+    // The session of who joins has the number of the last event before.
+    let gap = seqs.windows(2).find(|pair| pair[0] + 1 != pair[1]);
+    assert!(gap.is_none(), "{gap:?}");
+}
+
+/// The stream of who wants no ordinary deaths has the record's own numbers.
+fn one_that_comes_late_has_the_same_numbers() {
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let mut first = place.tail(&[]);
+    deaths(&mut first, 30);
+    let mut second = place.tail(&[]);
+    let storm = deaths(&mut first, 30);
+    deaths(&mut second, 1);
+    service.stop();
+    let record = place.record();
+    let numbers = |story: &observer_tests::Story| -> Vec<_> {
+        story.exits_of_children(storm.pid()).map(|exit| exit["seq"].as_u64()).collect()
+    };
+    let recorded = numbers(&record.story);
+    assert_eq!(recorded.len(), 30);
+    assert_eq!(numbers(&first.finish_left()), recorded);
+    assert_eq!(numbers(&second.finish_left()), recorded);
+}
+
+/// What the service answers before it hangs up.
+fn answer(mut stream: UnixStream) -> String {
+    let mut bytes = Vec::new();
+    // It may hang up with bytes of ours unread, which is an error for us, after its answer.
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn garbage_harms_nobody() {
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let refused = [
+        "\n",
+        "hello\n",
+        "{}\n",
+        "{\"request\":\"shutdown\"}\n",
+        "{\"request\":\"tail\",\"all\":7}\n",
+        "{\"request\":\"ports\",\"ports\":[70000]}\n",
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n",
+        "{\"request\":\"status\"}",
+    ];
+    for request in refused {
+        let stream = ask(&place, request);
+        stream.shutdown(Shutdown::Write).expect("connected");
+        let text = answer(stream);
+        let told: Value = serde_json::from_str(&text).unwrap_or_default();
+        assert!(told["error"].is_string(), "{request:?}: {text:?}");
+    }
+    let binary: Vec<u8> = (0..=255).collect();
+    let mut stream = ask(&place, "");
+    stream.write_all(&binary).expect("it is taken");
+    assert!(answer(stream).contains("error"));
+    // Longer than any request: it does not read on, nor wait for the end.
+    let mut stream = ask(&place, "");
+    let junk = vec![b'x'; 1 << 20];
+    let _ = stream.write_all(&junk);
+    let _ = answer(stream);
+    // Half a request, and gone.
+    drop(ask(&place, "{\"request\":\"ta"));
+    // A whole one, and gone before the answer.
+    drop(ask(&place, "{\"request\":\"status\"}\n"));
+    drop(ask(&place, "{\"request\":\"tail\",\"all\":true}\n"));
+    drop(ask(&place, "{\"request\":\"ports\"}\n"));
+    // One that listens and talks on.
+    let mut talks = ask(&place, "{\"request\":\"tail\"}\nand more\n");
+    talks.write_all(&binary).expect("it is taken");
+    deaths(&mut tail, 20);
+    let mut line = String::new();
+    BufReader::new(talks).read_line(&mut line).expect("its session");
+    assert!(line.contains("\"session\""), "{line}");
+    let told = tail.stop();
+    assert_unbroken(&told.seqs);
+    service.stop();
+    place.verified();
+}
+
+fn many_that_say_nothing_harm_nobody() {
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let silent: Vec<_> = (0..200).map(|_| ask(&place, "")).collect();
+    deaths(&mut tail, 50);
+    assert!(status(&place)["pid"].is_u64());
+    // Each is hung up on when it has said nothing for long enough.
+    for stream in silent {
+        let text = answer(stream);
+        assert!(text.contains("no request came"), "{text:?}");
+    }
+    deaths(&mut tail, 50);
+    end(service, tail);
+    place.verified();
+}
+
+fn end(service: Service, tail: Observer) {
+    let told = tail.stop();
+    assert_unbroken(&told.seqs);
+    service.stop();
+}
+
+/// One line that says so; and when one leaves, the next is welcome.
+fn too_many_are_told() {
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let mut all: Vec<_> = Vec::new();
+    for _ in 0..64 {
+        let mut reader = BufReader::new(ask(&place, "{\"request\":\"tail\"}\n"));
+        reader.read_line(&mut String::new()).expect("its session");
+        all.push(reader);
+    }
+    let output = place.output(&["tail", "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(stderr.contains("64 clients listen already"), "{stderr}");
+    drop(all.pop());
+    let deadline = Instant::now() + patience::limit();
+    while status(&place)["clients"]["now"] != 63 {
+        assert!(Instant::now() < deadline, "it is never let go");
+        let (_marker, _) = run(["exit", "1"]);
+    }
+    end(service, place.tail(&[]));
+}

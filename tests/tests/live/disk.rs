@@ -1,0 +1,225 @@
+//! A disk that takes nothing for a while: the live tail goes on, recording goes on by itself, and
+//! the gap is told to the last event.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use observer_tests::{Observer, Place, Record, Service, Workload, patience, run};
+
+crate::tests![
+    full_and_room_again,
+    full_while_segments_are_closed,
+    full_at_the_start,
+    full_until_the_stop,
+    read_only_at_the_start,
+];
+
+/// A small file system in memory, of this test alone. Unmounted on drop.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        mount(folder.path(), 0, "size=2m,mode=755");
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
+    }
+
+    /// Takes all room that there is.
+    fn fill(&self) {
+        let mut file = File::options().create(true).append(true).open(self.filler()).expect("room");
+        let piece = [0; 4096];
+        loop {
+            match file.write(&piece) {
+                Ok(_) => {}
+                Err(why) if why.kind() == ErrorKind::StorageFull => return,
+                Err(why) => panic!("{why}"),
+            }
+        }
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.filler()).expect("it was full");
+    }
+
+    fn read_only(&self, yes: bool) {
+        let flags = libc::MS_REMOUNT | if yes { libc::MS_RDONLY } else { 0 };
+        mount(self.path(), flags, "size=2m,mode=755");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let path = c_string(self.path());
+        // SAFETY: the path is a string that outlives the call.
+        unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+fn c_string(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("no NUL in it")
+}
+
+fn mount(at: &Path, flags: libc::c_ulong, options: &str) {
+    let (at, options) = (c_string(at), CString::new(options).expect("no NUL in it"));
+    let kind = c"tmpfs".as_ptr();
+    // SAFETY: all are strings that outlive the call.
+    let done = unsafe { libc::mount(kind, at.as_ptr(), kind, flags, options.as_ptr().cast()) };
+    assert_eq!(done, 0, "mount: {}", std::io::Error::last_os_error());
+}
+
+fn place(disk: &Disk, segment_bytes: u64) -> Place {
+    let files = format!("[files]\nsegment_bytes = {segment_bytes}\nseal_seconds = 1\n");
+    Place::new(&files).with_records_in(&disk.path().join("records"))
+}
+
+/// So many abnormal deaths, each of which the live tail tells.
+fn deaths(tail: &mut Observer, number: usize) -> Workload {
+    let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
+    let pid = storm.pid();
+    tail.wait_until("all of them live", |story| {
+        (story.exits_of_children(pid).count() >= number).then_some(())
+    });
+    storm
+}
+
+/// Something dies now and then, until the live tail tells of the gap.
+fn until_the_gap_is_told(tail: &mut Observer) {
+    let deadline = Instant::now() + patience::limit();
+    while tail.so_far().lost() == 0 {
+        assert!(Instant::now() < deadline, "no gap is told");
+        deaths(tail, 1);
+    }
+}
+
+/// Each number is in the record, or one of those that are told to be lost.
+fn assert_nothing_unsaid(place: &Place, storms: &[&Workload], sent: usize) -> Record {
+    place.verified();
+    let record = place.record();
+    let lost = record.story.lost();
+    assert!(lost > 0, "nothing was lost: nothing is proven");
+    assert_eq!(record.missing(), lost, "missing, and told to be lost");
+    let told = |storm: &&Workload| record.story.exits_of_children(storm.pid()).count();
+    let told: usize = storms.iter().map(told).sum();
+    assert!(told < sent && told + usize::try_from(lost).expect("a count") >= sent, "{told} told");
+    record
+}
+
+fn through_a_full_disk(segment_bytes: u64) {
+    let disk = Disk::new();
+    let place = place(&disk, segment_bytes);
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let before = deaths(&mut tail, 100);
+    let mut all = vec![before];
+    for _ in 0..2 {
+        disk.fill();
+        let known = tail.so_far().lost();
+        all.push(deaths(&mut tail, 200));
+        let status = place.text(&["status"]);
+        assert!(status.contains("NOT RECORDING"), "{status}");
+        disk.empty();
+        let deadline = Instant::now() + patience::limit();
+        while tail.so_far().lost() == known {
+            assert!(Instant::now() < deadline, "no gap is told");
+            deaths(&mut tail, 1);
+        }
+    }
+    let after = deaths(&mut tail, 100);
+    assert!(!place.text(&["status"]).contains("NOT RECORDING"));
+    end(&place, service, tail, &all, &after);
+}
+
+fn end(place: &Place, service: Service, tail: Observer, all: &[Workload], after: &Workload) {
+    service.stop();
+    let told = tail.finish_left();
+    let storms: Vec<_> = all.iter().collect();
+    let record = assert_nothing_unsaid(place, &storms, 500);
+    assert_eq!(record.story.lost(), told.lost(), "the record, and the live tail");
+    assert_eq!(record.story.exits_of_children(after.pid()).count(), 100);
+    // The next run goes on.
+    place.serve(&[]).stop();
+    place.verified();
+}
+
+fn full_and_room_again() {
+    through_a_full_disk(1 << 30);
+}
+
+/// What could not be sealed before its segment was full must not be left without a seal.
+fn full_while_segments_are_closed() {
+    through_a_full_disk(32 << 10);
+}
+
+fn full_at_the_start() {
+    let disk = Disk::new();
+    let place = place(&disk, 1 << 30);
+    for kill in [false, true] {
+        let service = place.serve(&[]);
+        let (_storm, _) = run(["storm", "20", "1"]);
+        if kill {
+            service.kill()
+        } else {
+            drop(service.stop())
+        }
+        disk.fill();
+        let service = place.serve(&[]);
+        let mut tail = place.tail(&[]);
+        deaths(&mut tail, 100);
+        disk.empty();
+        until_the_gap_is_told(&mut tail);
+        service.stop();
+        let lost = tail.finish_left().lost();
+        place.verified();
+        let record = place.record();
+        assert_eq!(record.missing(), record.story.lost());
+        assert!(record.story.lost() >= lost, "{lost} told live");
+    }
+}
+
+/// Room comes back, and nothing happens any more before the stop: the gap is told all the same.
+fn full_until_the_stop() {
+    let disk = Disk::new();
+    let place = place(&disk, 1 << 30);
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let before = deaths(&mut tail, 50);
+    disk.fill();
+    let lost = deaths(&mut tail, 200);
+    assert!(place.text(&["status"]).contains("NOT RECORDING"));
+    disk.empty();
+    service.stop();
+    let record = assert_nothing_unsaid(&place, &[&before, &lost], 250);
+    assert_eq!(record.story.lost(), tail.finish_left().lost(), "the record, and the live tail");
+}
+
+/// One line that says so; with room to write, the next start goes on.
+fn read_only_at_the_start() {
+    let disk = Disk::new();
+    let place = place(&disk, 1 << 30);
+    place.serve(&[]).stop();
+    disk.read_only(true);
+    let output = place.output(&["serve"]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("Read-only"), "{stderr}");
+    place.verified();
+    disk.read_only(false);
+    place.serve(&[]).stop();
+    place.verified();
+    place.record().assert_unbroken();
+}

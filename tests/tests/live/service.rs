@@ -1,0 +1,314 @@
+//! The service as its administrator meets it: start, settings, reload, status, sockets, rights.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use observer_tests::{Place, Workload, assert_has, binaries, observer, patience, run};
+use serde_json::{Value, json};
+
+crate::tests![
+    two_on_one_folder,
+    two_on_one_socket,
+    a_socket_that_was_left_is_replaced,
+    a_file_in_place_of_the_socket_stays,
+    broken_settings_at_the_start,
+    broken_settings_at_a_reload,
+    a_reload_changes_what_is_recorded,
+    a_reload_changes_the_rotation,
+    status_says_how_it_is,
+    nobody_listens,
+    ports_of_the_service,
+    who_is_in_no_group_is_not_permitted,
+    who_is_in_the_group_is,
+];
+
+fn refused(output: &Output, code: i32, word: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(word), "{stderr}");
+    assert!(output.stdout.is_empty(), "{:?}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn two_on_one_folder() {
+    let place = Place::new("");
+    let mut service = place.serve(&[]);
+    let second = Place::new("").with_records_in(place.dir());
+    refused(&second.output(&["serve"]), 4, "another observer records in");
+    assert!(!second.socket().exists(), "it listens");
+    assert_first_goes_on(&place, &mut service);
+    service.stop();
+    // Its place is free now.
+    second.serve(&[]).stop();
+    place.verified();
+}
+
+fn assert_first_goes_on(place: &Place, service: &mut observer_tests::Service) {
+    let mut tail = place.tail(&[]);
+    let (marker, _) = run(["exit", "1"]);
+    tail.exit_of(marker.pid());
+    tail.stop();
+    assert!(service.lives());
+}
+
+fn two_on_one_socket() {
+    let place = Place::new("");
+    let mut service = place.serve(&[]);
+    let second = Place::new(&format!("socket = {:?}\n", place.socket()));
+    let mut command = observer::command(["serve"]);
+    command.arg("--dir").arg(second.dir());
+    command.arg("--config").arg(second.path().join("observer.toml"));
+    let output = command.stdin(Stdio::null()).output().expect("it runs");
+    refused(&output, 4, "another observer listens on");
+    assert_first_goes_on(&place, &mut service);
+    service.stop();
+    assert!(!place.socket().exists(), "a stop leaves the socket behind");
+}
+
+fn a_socket_that_was_left_is_replaced() {
+    let place = Place::new("");
+    place.serve(&[]).kill();
+    let left = fs::symlink_metadata(place.socket()).expect("a kill leaves it");
+    assert!(left.file_type().is_socket());
+    let mut service = place.serve(&[]);
+    assert_first_goes_on(&place, &mut service);
+    service.stop();
+}
+
+fn a_file_in_place_of_the_socket_stays() {
+    let place = Place::new("");
+    fs::write(place.socket(), "precious").expect("room");
+    refused(&place.output(&["serve"]), 4, "is no socket");
+    assert_eq!(fs::read(place.socket()).expect("it stays"), b"precious");
+    fs::remove_file(place.socket()).expect("it stays");
+    // Nor what a link points to.
+    let target = place.path().join("target");
+    fs::write(&target, "precious").expect("room");
+    std::os::unix::fs::symlink(&target, place.socket()).expect("room");
+    refused(&place.output(&["serve"]), 4, "is no socket");
+    assert_eq!(fs::read(target).expect("it stays"), b"precious");
+}
+
+const BROKEN: [(&str, &str); 5] = [
+    ("exits = \"some\"\n", "line 1, column 9"),
+    ("[files]\nkeep_dys = 7\n", "line 2, column 1"),
+    ("[files]\nkeep_days = \"7\"\n", "line 2, column 13"),
+    ("\n\nbinds = \n", "line 3, column 9"),
+    ("[files]\nsegment_bytes = 5\n", "segment_bytes"),
+];
+
+fn broken_settings_at_the_start() {
+    for (settings, word) in BROKEN {
+        let place = Place::new(settings);
+        refused(&place.output(&["serve"]), 4, word);
+        assert!(!place.dir().exists(), "it has begun");
+    }
+    let place = Place::new("");
+    fs::remove_file(place.path().join("observer.toml")).expect("it is there");
+    refused(&place.output(&["serve"]), 4, "observer.toml");
+}
+
+fn broken_settings_at_a_reload() {
+    let place = Place::new("exits = \"all\"\n");
+    let mut service = place.serve(&[]);
+    for (settings, word) in BROKEN {
+        place.set(settings);
+        service.signal(libc::SIGHUP);
+        let line = service.wait_said(word);
+        assert!(line.contains("the old settings stay"), "{line}");
+    }
+    let (ordinary, _) = run(["exit", "0"]);
+    assert_first_goes_on(&place, &mut service);
+    let stderr = service.stop();
+    assert_eq!(stderr.len(), BROKEN.len(), "{stderr:?}");
+    place.set("");
+    let record = place.record();
+    record.story.only_exit_of(ordinary.pid());
+    record.assert_unbroken();
+}
+
+fn a_reload_changes_what_is_recorded() {
+    let place = Place::new("");
+    let service = place.serve(&[]);
+    let (before, _) = run(["exit", "0"]);
+    place.set("exits = \"all\"\n");
+    service.signal(libc::SIGHUP);
+    service.wait_said("settings read");
+    let (after, _) = run(["exit", "0"]);
+    place.set("exits = \"abnormal\"\n");
+    service.signal(libc::SIGHUP);
+    let mut tail = place.tail(&[]);
+    // Both are taken one after the other: what comes is of the new settings.
+    let deadline = Instant::now() + patience::limit();
+    let silent = loop {
+        assert!(Instant::now() < deadline, "ordinary deaths are still recorded");
+        let (ordinary, _) = run(["exit", "0"]);
+        let (marker, _) = run(["exit", "1"]);
+        tail.exit_of(marker.pid());
+        if tail.so_far().exits_of(ordinary.pid()).count() == 0 {
+            break ordinary;
+        }
+    };
+    tail.stop();
+    service.stop();
+    let record = place.record();
+    record.assert_unbroken();
+    record.story.only_exit_of(after.pid());
+    for ordinary in [&before, &silent] {
+        assert_eq!(record.story.exits_of(ordinary.pid()).count(), 0);
+    }
+    place.verified();
+}
+
+fn a_reload_changes_the_rotation() {
+    let place = Place::new("");
+    let service = place.serve(&[]);
+    let (first, _) = run(["storm", "200", "1"]);
+    let seen = |pid| place.record().story.exits_of_children(pid).count();
+    wait_until("the storm is recorded", || seen(first.pid()) == 200);
+    assert_eq!(place.names().iter().filter(|name| name.ends_with(".jsonl")).count(), 1);
+    assert_eq!(place.compressed(), 0);
+    place.set("[files]\nsegment_bytes = 65536\n");
+    service.signal(libc::SIGHUP);
+    service.wait_said("settings read");
+    let (second, _) = run(["storm", "200", "1"]);
+    wait_until("the second one is", || seen(second.pid()) == 200);
+    place.wait_compressed(2);
+    service.stop();
+    place.verified();
+    place.record().assert_unbroken();
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + patience::limit();
+    while !holds() {
+        assert!(Instant::now() < deadline, "not so: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn status_says_how_it_is() {
+    let place = Place::new("");
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let (storm, _) = run(["storm", "10", "1"]);
+    let pid = storm.pid();
+    tail.wait_until("all", |story| (story.exits_of_children(pid).count() == 10).then_some(()));
+    let status: Value = serde_json::from_str(&place.text(&["status", "--json"])).expect("JSON");
+    let dir = place.dir().to_str().expect("made of ASCII");
+    let expected = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": service.pid(),
+        "events": {"session": 1},
+        "lost": {},
+        "clients": {"now": 1, "missed": 0},
+        "record": {"dir": dir, "segments": 1, "stopped": null},
+    });
+    assert_has(&status, &expected);
+    let number = |path: &str| status.pointer(path).and_then(Value::as_f64).unwrap_or_default();
+    assert!(number("/events/exit") >= 10.0, "{status:#}");
+    assert!(number("/seq") >= 11.0, "{status:#}");
+    assert!(number("/record/used_bytes") > 1000.0, "{status:#}");
+    assert!(number("/record/free_bytes") > 0.0, "{status:#}");
+    assert!(number("/own/cpu_seconds") > 0.0, "{status:#}");
+    let (rss, peak) = (number("/own/rss_bytes"), number("/own/peak_rss_bytes"));
+    assert!(rss > 1e6 && peak >= rss && peak < 3e8, "{status:#}");
+    let programs = status["programs"].as_array().expect("programs");
+    assert!(programs.iter().any(|program| program["program"] == "exit"), "{status:#}");
+    let text = place.text(&["status"]);
+    assert!(text.contains(&format!("pid {}", service.pid())), "{text}");
+    assert!(text.contains("writes observer-000001-"), "{text}");
+    tail.stop();
+    service.stop();
+}
+
+fn nobody_listens() {
+    let place = Place::new("");
+    refused(&place.output(&["status"]), 4, "no service listens");
+    place.serve(&[]).kill();
+    refused(&place.output(&["status"]), 4, "no service listens");
+}
+
+fn ports_of_the_service() {
+    let place = Place::new("");
+    let service = place.serve(&[]);
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let port = holder.value("port");
+    let text = place.text(&["ports", "--json", &port]);
+    let line: Value = serde_json::from_str(&text).expect("one line");
+    assert_eq!(line["socket"]["port"].to_string(), port, "{line:#}");
+    assert_eq!(line["holders"][0]["process"]["pid"], holder.pid(), "{line:#}");
+    // The service answers for itself: not all who ask may look with their own eyes.
+    let answer = asked(&place, &format!("{{\"request\":\"ports\",\"ports\":[{port}]}}"));
+    let answer: Value = serde_json::from_str(&answer).expect("one line");
+    assert_eq!(answer["socket"], line["socket"]);
+    assert_eq!(answer["holders"][0]["process"]["pid"], holder.pid(), "{answer:#}");
+    holder.signal(libc::SIGKILL);
+    holder.wait();
+    assert_eq!(place.output(&["ports", "--json", &port]).status.code(), Some(1));
+    assert_eq!(asked(&place, &format!("{{\"request\":\"ports\",\"ports\":[{port}]}}")), "");
+    service.stop();
+}
+
+fn asked(place: &Place, request: &str) -> String {
+    let mut stream = UnixStream::connect(place.socket()).expect("it listens");
+    stream.write_all(format!("{request}\n").as_bytes()).expect("it is taken");
+    stream.shutdown(Shutdown::Write).expect("connected");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("UTF-8");
+    text
+}
+
+/// Somebody else, with a binary that they may run.
+fn as_user(place: &Place, group: u32, words: &[&str]) -> Output {
+    let copy: PathBuf = place.path().join("observer");
+    fs::copy(binaries::observer(), &copy).expect("room for a copy");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let mut command = Command::new(copy);
+    command.args(words).args(place.flags()).env("NO_COLOR", "1").env_remove("RUST_LOG");
+    command.uid(65534).gid(group).current_dir("/").stdin(Stdio::null());
+    command.output().expect("it runs")
+}
+
+fn who_is_in_no_group_is_not_permitted() {
+    let place = Place::new("");
+    let service = place.serve(&[]);
+    for words in [&["status"][..], &["tail"], &["ports"]] {
+        refused(&as_user(&place, 65534, words), 3, "not permitted");
+    }
+    let log = as_user(&place, 65534, &["log"]);
+    refused(&log, 4, "can't read the records");
+    refused(&as_user(&place, 65534, &["verify"]), 4, "can't read the records");
+    service.stop();
+}
+
+fn who_is_in_the_group_is() {
+    let place = Place::new("");
+    let service = place.serve(&[]);
+    let group = std::os::unix::fs::MetadataExt::gid(&fs::metadata(place.dir()).expect("records"));
+    assert_ne!(group, 0, "there is no group adm");
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let port = holder.value("port");
+    let status = as_user(&place, group, &["status", "--json"]);
+    assert_eq!(status.status.code(), Some(0), "{}", String::from_utf8_lossy(&status.stderr));
+    let ports = as_user(&place, group, &["ports", "--json", &port]);
+    let line: Value = serde_json::from_slice(&ports.stdout).expect("one line");
+    assert_eq!(line["holders"][0]["process"]["pid"], holder.pid(), "{line:#}");
+    holder.signal(libc::SIGKILL);
+    holder.wait();
+    let none = as_user(&place, group, &["ports", &port]);
+    assert_eq!(none.status.code(), Some(1), "{}", String::from_utf8_lossy(&none.stderr));
+    service.stop();
+    let log = as_user(&place, group, &["log", "--json"]);
+    assert_eq!(log.status.code(), Some(0), "{}", String::from_utf8_lossy(&log.stderr));
+    assert_eq!(as_user(&place, group, &["verify"]).status.code(), Some(0));
+    // To read is all that they may.
+    refused(&as_user(&place, group, &["serve"]), 3, "root");
+}
