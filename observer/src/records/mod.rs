@@ -17,6 +17,9 @@ pub mod segment;
 pub mod verify;
 pub mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use folder::{Folder, Segment};
 pub use segment::Settings;
 pub use writer::{Line, Notice, Recorder};

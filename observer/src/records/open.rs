@@ -1,10 +1,6 @@
 //! What a service finds when it begins: goes on where the last one ended, however that came.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -13,6 +9,7 @@ use serde::Deserialize;
 use super::{
     Folder, Segment,
     chain::Hash,
+    folder,
     reader::{self, lines},
     seal::{self, Previous, Seals, What, Why},
     segment::Current,
@@ -95,7 +92,7 @@ enum End {
 
 impl State {
     fn read(path: &Path) -> Self {
-        let text = fs::read(path).unwrap_or_default();
+        let text = folder::read(path).unwrap_or_default();
         let mut state = Self {
             begun: false,
             chain: Hash::default(),
@@ -210,7 +207,11 @@ fn last_record(segment: &Segment) -> Result<Option<Last>> {
             return Ok(last);
         }
         let lines: Vec<&[u8]> = lines(piece).collect();
-        let found = lines.iter().rev().find_map(|line| serde_json::from_slice(line).ok());
+        let found = lines.iter().rev().find_map(|line| {
+            let last: Option<Last> = serde_json::from_slice(line).ok();
+            // Numbers go on after it: one that no record could have is none.
+            last.filter(|last| last.seq < 1 << 53)
+        });
         last = found.or(last);
     }
 }

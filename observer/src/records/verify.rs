@@ -1,6 +1,6 @@
 //! Checks the record against its seals, and names the first record of each fault.
 
-use std::{fs, path::Path};
+use std::{io, path::Path};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     Folder, Segment,
     chain::{Hash, Short},
+    folder,
     reader::{self, Pieces, Source, lines},
     seal::{self, Head, Previous, Seal, What},
 };
@@ -51,17 +52,19 @@ pub struct Fault {
 pub fn verify(folder: &Folder) -> Result<Report> {
     // Read first: a service that runs may seal more meanwhile, but not less.
     let head: Option<Head> =
-        fs::read(folder.head()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        folder::read(&folder.head()).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let segments = folder.segments()?;
     let mut report = Report::default();
-    let mut check = Check { report: &mut report, previous: None, links: Vec::new() };
+    let mut check =
+        Check { folder, report: &mut report, previous: None, links: Vec::new(), gone: Vec::new() };
     for (n, segment) in segments.iter().enumerate() {
         check.missing_before(n.checked_sub(1).map(|n| &segments[n]), segment);
-        check.segment(segment, n + 1 == segments.len())?;
+        check.segment(segment, n + 1 == segments.len());
     }
     check.head(head.as_ref(), segments.last());
+    check.gone();
     let first = segments.first().map_or(1, |first| first.number);
-    if first > 1 && report.retired.is_none_or(|retired| retired + 1 < first) {
+    if first > 1 && report.retired.is_none_or(|retired| retired.saturating_add(1) < first) {
         let what = format!(
             "segments before number {first} are missing, and were not removed for their age or size"
         );
@@ -73,9 +76,12 @@ pub fn verify(folder: &Folder) -> Result<Report> {
 }
 
 struct Check<'a> {
+    folder: &'a Folder,
     report: &'a mut Report,
     previous: Option<Previous>,
     links: Vec<Hash>,
+    /// Segments that vanished while the ones before were read.
+    gone: Vec<Segment>,
 }
 
 impl Check<'_> {
@@ -99,31 +105,52 @@ impl Check<'_> {
         }
     }
 
-    fn segment(&mut self, segment: &Segment, newest: bool) -> Result<()> {
-        self.report.segments += 1;
-        let Ok(text) = fs::read(&segment.seals) else {
-            self.fault(segment, None, "its file of seals is missing: nothing proves its records");
+    fn segment(&mut self, segment: &Segment, newest: bool) {
+        let Some(Opened { segment, seals, pieces }) = open(self.folder, segment) else {
+            self.gone.push(segment.clone());
             self.previous = None;
-            return Ok(());
+            return;
         };
-        let Some(seals) = self.seals(segment, &text) else { return Ok(()) };
-        if segment.events.is_none() {
+        let segment = &segment;
+        self.report.segments += 1;
+        let text = match seals {
+            Ok(text) => text,
+            Err(error) => {
+                let what = if error.kind() == io::ErrorKind::NotFound {
+                    "its file of seals is missing: nothing proves its records".to_owned()
+                } else {
+                    format!("its seals can't be read: {error}")
+                };
+                self.fault(segment, None, what);
+                self.previous = None;
+                return;
+            }
+        };
+        let Some(seals) = self.seals(segment, &text) else { return };
+        let Some(pieces) = pieces else {
             let records: usize = seals.iter().map(|seal| seal.records.len()).sum();
             self.fault(
                 segment,
                 Some((1, None)),
                 format!("the segment is missing: {records} records are gone"),
             );
-            return Ok(());
-        }
-        let pieces = match reader::open(segment) {
-            Ok(pieces) => pieces,
-            Err(error) => {
-                self.fault(segment, None, format!("{error:#}"));
-                return Ok(());
-            }
+            return;
         };
-        self.records(segment, &seals, Records::new(pieces), newest)
+        let checked =
+            pieces.and_then(|pieces| self.records(segment, &seals, Records::new(pieces), newest));
+        if let Err(error) = checked {
+            self.fault(segment, None, format!("{error:#}"));
+        }
+    }
+
+    /// The service says which segments it removes, before it does, in the newest one: that was read last.
+    fn gone(&mut self) {
+        let retired = self.report.retired.unwrap_or(0);
+        for segment in std::mem::take(&mut self.gone) {
+            if segment.number > retired {
+                self.fault(&segment, None, "it was removed while the record was checked");
+            }
+        }
     }
 
     /// Follows the chain through a file of seals; gives back the seals that hold.
@@ -294,6 +321,38 @@ fn describe(found: &Record, expected: &[Short], after: &mut Records) -> Result<S
         None if next == Some(expected[0]) => "it was put in between".to_owned(),
         None => "it was changed".to_owned(),
     })
+}
+
+/// A segment's files, as far as there are any.
+pub(super) struct Opened {
+    pub(super) segment: Segment,
+    seals: io::Result<Vec<u8>>,
+    pub(super) pieces: Option<Result<Pieces<Source>>>,
+}
+
+/// Opens a segment's files. A service that runs compresses and removes segments meanwhile: then the folder is looked at
+/// again. `None`: nothing is left of it.
+pub(super) fn open(folder: &Folder, segment: &Segment) -> Option<Opened> {
+    let mut segment = segment.clone();
+    loop {
+        let seals = folder::read(&segment.seals);
+        let pieces = segment.events.as_ref().map(|_| reader::open(&segment));
+        let is_gone = seals.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+            || match &pieces {
+                Some(Err(error)) => reader::is_gone(error),
+                Some(Ok(_)) => false,
+                None => true,
+            };
+        if !is_gone {
+            return Some(Opened { segment, seals, pieces });
+        }
+        let now = folder.segments().unwrap_or_default();
+        let now = now.into_iter().find(|now| now.stem == segment.stem)?;
+        if now == segment {
+            return Some(Opened { segment, seals, pieces });
+        }
+        segment = now;
+    }
 }
 
 struct Record {

@@ -269,7 +269,7 @@ impl Writer {
             self.previous = Some(current.previous());
             let segment = current.segment.clone();
             drop(current);
-            keeper::compress(&self.folder, segment);
+            keeper::compress(&self.folder, vec![segment]);
         }
         self.begin = Some(first);
         self.lines(&[]);
