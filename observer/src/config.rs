@@ -1,7 +1,9 @@
 //! `/etc/observer/observer.toml`, and where things are when neither it nor the command line says so.
 
 use std::{
-    fs, io,
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -129,7 +131,7 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path)
+        let text = read_text(path)
             .with_context(|| format!("can't read the settings in {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("{} is left unread", path.display()))
     }
@@ -158,6 +160,24 @@ impl Config {
     }
 }
 
+/// More is no file of settings.
+const LONGEST: u64 = 1 << 20;
+
+/// A pipe would keep us waiting for ever, and a device may never end.
+fn read_text(path: &Path) -> io::Result<String> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if meta.len() > LONGEST {
+        return Err(io::Error::other("it is longer than any settings"));
+    }
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn is_absent(error: &anyhow::Error) -> bool {
     let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
     matches!(kind, Some(io::ErrorKind::NotFound))
@@ -172,6 +192,10 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use rustix::fs::{CWD, FileType, Mode};
+
     use super::{Config, Exits, Files};
 
     #[test]
@@ -180,6 +204,17 @@ mod tests {
         let some = Config::parse("exits = \"all\"\n[files]\nkeep_days = 7\n").expect("settings");
         assert_eq!(some.exits, Exits::All);
         assert_eq!(some.files, Files { keep_days: 7, ..Files::default() });
+    }
+
+    #[test]
+    fn only_a_file_is_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+        for wrong in [&pipe, dir.path(), Path::new("/dev/zero")] {
+            let error = format!("{:#}", Config::read(wrong).expect_err("no file"));
+            assert!(error.ends_with("it is no regular file"), "{error}");
+        }
     }
 
     #[test]

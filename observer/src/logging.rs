@@ -1,10 +1,10 @@
 //! Talk, which goes to standard error; standard output is data.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::cli::Command;
+use crate::{cli::Command, sinks::sanitize::sanitize};
 
 /// Starts the log: warnings, or what `RUST_LOG` says, and the eBPF programs' own messages where they are wanted.
 pub fn start(command: &Command) {
@@ -14,8 +14,18 @@ pub fn start(command: &Command) {
         directives.push_str(args.ebpf_log.directive());
     }
     let filter = EnvFilter::builder().parse_lossy(directives);
-    let started = fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let started = fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_coloured())
+        .with_writer(std::io::stderr)
+        .try_init();
     debug_assert!(started.is_ok());
+}
+
+/// Colour is for terminals, and `NO_COLOR` is obeyed there.
+fn is_coloured() -> bool {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !plain
 }
 
 /// One line about what went wrong.
@@ -25,7 +35,7 @@ pub fn error(error: &anyhow::Error) {
 
 /// One line of talk.
 pub fn say(line: &str) {
-    let line = line.replace('\n', " ");
+    let line = sanitize(&line.replace('\n', " ")).into_owned();
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -277,7 +277,7 @@ impl Pipeline {
         };
         let cause = cause(Facts { exit, notes: &notes, oom: self.joiner.find(exit), child });
         let mut missing = Missing::new();
-        let peak = exit.record.peak_rss_pages * self.host.page_bytes;
+        let peak = exit.record.peak_rss_pages.saturating_mul(self.host.page_bytes);
         if peak == 0 {
             let why = if exit.task.no_mm() {
                 "the process had given up its memory before it could be read"

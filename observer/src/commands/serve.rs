@@ -88,6 +88,8 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    /// Never waited for: with a handler, a file that is as long as it may be is an error, not our end.
+    _too_long: Signal,
 }
 
 impl Signals {
@@ -96,6 +98,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
+            _too_long: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 }

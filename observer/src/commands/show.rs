@@ -45,7 +45,7 @@ impl<'a> Show<'a> {
         let mut lines = Vec::new();
         for event in events {
             if let Body::Loss(loss) = &event.body {
-                self.lost += loss.lost.values().sum::<u64>();
+                self.lost = self.lost.saturating_add(loss.total());
             }
             if !self.args.filter.matches(event) {
                 continue;

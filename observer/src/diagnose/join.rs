@@ -70,7 +70,7 @@ impl Joiner {
             out.push(Ready::Exit(exit));
             return;
         }
-        self.ooms.push(Waiting { item: oom, until_ns: now_ns + OOM_WAITS_NS });
+        self.ooms.push(Waiting { item: oom, until_ns: now_ns.saturating_add(OOM_WAITS_NS) });
     }
 
     fn push_exit(&mut self, exit: Box<Exit>, now_ns: u64, out: &mut Vec<Ready>) {
@@ -88,7 +88,7 @@ impl Joiner {
             out.push(Ready::Oom(oom, victim_exit));
             out.push(Ready::Exit(exit));
         } else if may_be_oom(&exit) && self.find(&exit).is_none() {
-            self.exits.push(Waiting { item: exit, until_ns: now_ns + EXIT_WAITS_NS });
+            self.exits.push(Waiting { item: exit, until_ns: now_ns.saturating_add(EXIT_WAITS_NS) });
         } else {
             out.push(Ready::Exit(exit));
         }

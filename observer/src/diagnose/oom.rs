@@ -48,7 +48,8 @@ pub struct Surroundings<'a> {
 /// The event of an OOM kill.
 #[must_use]
 pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<'_>) -> OomEvent {
-    let page = around.page_bytes;
+    // A recording may say anything.
+    let bytes = |pages: u64| pages.saturating_mul(around.page_bytes);
     let mut missing = Missing::new();
     let scope = scope(oom, around.callers);
     let (mut limit_cgroup, mut limit_bytes, mut usage_bytes) = (None, None, None);
@@ -56,8 +57,8 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
         Some(Scope::Cgroup) => {
             if let Some(limit) = limit(oom, around.memory_v1) {
                 limit_cgroup = Some(above(&oom.victim_memory, limit.level));
-                limit_bytes = Some(limit.max * page);
-                usage_bytes = Some(limit.usage * page);
+                limit_bytes = Some(bytes(limit.max));
+                usage_bytes = Some(bytes(limit.usage));
             } else {
                 for key in ["limit_cgroup", "limit_bytes", "usage_bytes"] {
                     let why = "no cgroup above the victim has a memory limit that could be read";
@@ -66,7 +67,7 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
             }
         }
         Some(_) => {
-            let total = oom.record.total_pages * page;
+            let total = bytes(oom.record.total_pages);
             limit_bytes = Some(if total > 0 { total } else { around.memory_bytes });
             missing.insert(
                 "usage_bytes".to_owned(),
@@ -81,13 +82,15 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
         }
     }
     let memory = Memory {
-        total_vm_bytes: oom.record.total_vm * page,
-        anon_rss_bytes: oom.record.anon_rss * page,
-        file_rss_bytes: oom.record.file_rss * page,
-        shmem_rss_bytes: oom.record.shmem_rss * page,
+        total_vm_bytes: bytes(oom.record.total_vm),
+        anon_rss_bytes: bytes(oom.record.anon_rss),
+        file_rss_bytes: bytes(oom.record.file_rss),
+        shmem_rss_bytes: bytes(oom.record.shmem_rss),
         page_table_bytes: oom.record.page_tables,
     };
-    let resident = memory.anon_rss_bytes + memory.file_rss_bytes + memory.shmem_rss_bytes;
+    let resident = [memory.file_rss_bytes, memory.shmem_rss_bytes]
+        .into_iter()
+        .fold(memory.anon_rss_bytes, u64::saturating_add);
     let group = called(around.callers, "oom_kill_memcg_member");
     let how = if group { "was killed along with its group" } else { "was chosen" };
     let summary = format!(

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 const MAGIC: u16 = 0xeb9f;
 const TYPE: usize = 12;
+/// Anonymous structures lie in one another no deeper than this.
+const NESTED: u32 = 8;
 
 /// Kinds of types, `BTF_KIND_*`.
 const INT: u32 = 1;
@@ -159,8 +161,8 @@ impl Btf {
         let mut ty = self.find(structure, &[STRUCT, UNION])?;
         let mut bits = 0;
         for part in path.split('.') {
-            let (offset, id) = self.member(self.resolve(ty)?, self.name(part)?)?;
-            bits += offset;
+            let (offset, id) = self.member(self.resolve(ty)?, self.name(part)?, NESTED)?;
+            bits = u32::checked_add(bits, offset)?;
             ty = self.by_id(id)?;
         }
         Some(bits)
@@ -179,8 +181,8 @@ impl Btf {
         None
     }
 
-    /// (offset in bits, type id) of a member.
-    fn member(&self, ty: Type, name: u32) -> Option<(u32, u32)> {
+    /// (offset in bits, type id) of a member, which may lie in so many anonymous ones at most.
+    fn member(&self, ty: Type, name: u32, nested: u32) -> Option<(u32, u32)> {
         for n in 0..ty.vlen {
             let at = ty.at + TYPE + n * 12;
             let (member, id) = (u32_at(&self.data, at).ok()?, u32_at(&self.data, at + 4).ok()?);
@@ -190,10 +192,11 @@ impl Btf {
                 return Some((offset, id));
             }
             if member == 0
+                && nested > 0
                 && let Some(inner) = self.by_id(id).and_then(|ty| self.resolve(ty))
-                && let Some((more, id)) = self.member(inner, name)
+                && let Some((more, id)) = self.member(inner, name, nested - 1)
             {
-                return Some((offset + more, id));
+                return Some((offset.checked_add(more)?, id));
             }
         }
         None
@@ -220,4 +223,31 @@ fn u16_at(data: &[u8], at: usize) -> Result<u16> {
 fn u32_at(data: &[u8], at: usize) -> Result<u32> {
     let bytes = data.get(at..at + 4).context("cut off")?;
     Ok(u32::from_ne_bytes(bytes.try_into()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Btf, MAGIC, UNION};
+
+    /// BTF of one union, whose only member has no name.
+    fn union_of(member: u32, offset: u32) -> Btf {
+        let strings = b"\0task\0pid\0";
+        let words = [1, UNION << 24 | 1 << 31 | 1, 8, 0, member, offset];
+        let types: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        let mut data = Vec::from(MAGIC.to_ne_bytes());
+        data.extend([1, 0]);
+        let (types_len, strings_len) = (types.len(), strings.len());
+        for word in [24, 0, types_len, types_len, strings_len] {
+            data.extend(u32::try_from(word).expect("small").to_ne_bytes());
+        }
+        data.extend(types);
+        data.extend(strings);
+        Btf::parse(data).expect("BTF")
+    }
+
+    #[test]
+    fn a_structure_that_lies_in_itself_has_an_end() {
+        assert_eq!(union_of(1, 1).offset("task", "pid"), None);
+        assert_eq!(union_of(1, u32::MAX).offset("task", "pid"), None);
+    }
 }

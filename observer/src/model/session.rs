@@ -80,3 +80,11 @@ pub struct LossEvent {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_most: bool,
 }
+
+impl LossEvent {
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.lost.values().copied().fold(0, u64::saturating_add)
+    }
+}

@@ -172,7 +172,9 @@ impl Ports {
             }
             _ => {
                 let known = self.fresh.get(&question(&record).key());
-                match known.filter(|(_, answer)| record.time_ns < answer.began_ns + FRESH_NS) {
+                match known
+                    .filter(|(_, answer)| record.time_ns < answer.began_ns.saturating_add(FRESH_NS))
+                {
                     Some((_, answer)) => {
                         let process = enricher.process(&record.task);
                         let event = bind::event(&record, process, answer, &self.table, enricher);
@@ -331,7 +333,7 @@ impl Ports {
             }
         }
         self.waiting = rest;
-        self.fresh.retain(|_, (_, answer)| answer.began_ns + FRESH_NS > began);
+        self.fresh.retain(|_, (_, answer)| answer.began_ns.saturating_add(FRESH_NS) > began);
         let (changed, died) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.died));
         let stands = |(_, (question, answer)): &(Key, (Question, Answer))| {
             !changed.iter().any(|endpoint| touches(question, endpoint))

@@ -1,8 +1,9 @@
 //! The folder of records: names, order, ownership, and the lock that keeps a second service out.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -21,6 +22,9 @@ pub const COMPRESSED: &str = "jsonl.zst";
 pub const SEALS: &str = "seals";
 /// The file that names the last seal.
 pub const HEAD: &str = "observer.head";
+
+/// A higher number is none of ours: one more can't follow every one.
+const HIGHEST: u64 = 1 << 53;
 
 /// A folder of records.
 #[derive(Clone, Debug)]
@@ -99,7 +103,7 @@ impl Folder {
             let path = self.path.display();
             format!("can't read the records in {path}: is the service running, and are you root or in its group? --dir names another folder")
         })?;
-        let mut segments: Vec<Segment> = Vec::new();
+        let mut segments: BTreeMap<(u64, String), Segment> = BTreeMap::new();
         for entry in names {
             let entry = entry.with_context(|| format!("can't read {}", self.path.display()))?;
             let name = entry.file_name();
@@ -108,17 +112,15 @@ impl Folder {
             if number == 0 && kind == SEALS {
                 continue;
             }
-            let at = segments.iter().position(|known| known.stem == stem).unwrap_or_else(|| {
-                segments.push(self.segment(number, stem));
-                segments.len() - 1
-            });
-            if kind == COMPRESSED || (kind == PLAIN && !segments[at].compressed) {
-                segments[at].events = Some(entry.path());
-                segments[at].compressed = kind == COMPRESSED;
+            let segment = segments
+                .entry((number, stem.to_owned()))
+                .or_insert_with(|| self.segment(number, stem));
+            if kind == COMPRESSED || (kind == PLAIN && !segment.compressed) {
+                segment.events = Some(entry.path());
+                segment.compressed = kind == COMPRESSED;
             }
         }
-        segments.sort();
-        Ok(segments)
+        Ok(segments.into_values().collect())
     }
 
     /// The next segment after `last`.
@@ -150,14 +152,8 @@ impl Folder {
     /// Opens a file for writing, 0640, of the folder's group; makes it when it is missing.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        // A symbolic link or a pipe in our place is somebody's trick.
-        let flags = (libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).cast_unsigned();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
-        options.custom_flags(flags.cast_signed());
-        let file = options.open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
+        let file = regular(&mut options, path)?;
         self.give(&file);
         Ok(file)
     }
@@ -186,9 +182,37 @@ fn stem_and_kind(name: &str) -> Option<(&str, &'static str)> {
         .find_map(|kind| Some((name.strip_suffix(kind)?.strip_suffix('.')?, kind)))
 }
 
+/// Opens a file of a folder for reading.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    regular(OpenOptions::new().read(true), path)
+}
+
+/// All of a small file of a folder.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_to_read(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A symbolic link in our place is somebody's trick, and a pipe would keep us waiting for ever.
+fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(io::Error::other("it is a symbolic link"));
+        }
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file"))
+    }
+}
+
 fn number(stem: &str) -> Option<u64> {
     let (number, _) = stem.strip_prefix(PREFIX)?.split_once('-')?;
-    number.parse().ok()
+    number.parse().ok().filter(|number| *number <= HIGHEST)
 }
 
 /// The id of a group, from `/etc/group`.
@@ -203,13 +227,27 @@ pub fn group_id(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Folder, number};
+    use rustix::fs::{CWD, FileType, Mode};
+
+    use super::{Folder, number, read};
 
     #[test]
     fn numbers() {
         assert_eq!(number("observer-000012-20261122T143215Z"), Some(12));
         assert_eq!(number("observer-x-20261122T143215Z"), None);
         assert_eq!(number("other-000012-20261122T143215Z"), None);
+        // One more than the highest could not be counted on.
+        assert_eq!(number("observer-18446744073709551615-20261122T143215Z"), None);
+    }
+
+    #[test]
+    fn a_link_and_a_pipe_are_not_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (link, pipe) = (dir.path().join("link"), dir.path().join("pipe"));
+        std::os::unix::fs::symlink("/etc/passwd", &link).expect("a link");
+        assert_eq!(read(&link).expect_err("a link").to_string(), "it is a symbolic link");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+        assert_eq!(read(&pipe).expect_err("a pipe").to_string(), "it is no regular file");
     }
 
     #[test]

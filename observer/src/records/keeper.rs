@@ -1,27 +1,31 @@
 //! Keeps the folder within its limits: compresses closed segments, removes the oldest.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::Path,
     time::{Duration, SystemTime},
 };
 
 use super::{
     Folder, Segment, Settings,
-    folder::{COMPRESSED, PLAIN},
+    folder::{COMPRESSED, PLAIN, open_to_read},
 };
 
 /// zstd's own default: 10 to 1 on events, at 200 MB/s.
 const LEVEL: i32 = 3;
 
-/// Compresses a closed segment on a thread of its own.
-pub fn compress(folder: &Folder, segment: Segment) {
+/// Compresses closed segments, one after the other, on a thread of its own.
+pub fn compress(folder: &Folder, segments: Vec<Segment>) {
     let folder = folder.clone();
     let started = std::thread::Builder::new().name("compress".to_owned()).spawn(move || {
-        if let Err(error) = compress_now(&folder, &segment) {
-            // It stays readable as it is, and the next start tries again.
-            tracing::warn!("{} could not be compressed: {error}", segment.stem);
+        for segment in segments {
+            if let Err(error) = compress_now(&folder, &segment)
+                // Removed for its age or size meanwhile.
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                // It stays readable as it is, and the next start tries again.
+                tracing::warn!("{} could not be compressed: {error}", segment.stem);
+            }
         }
     });
     if let Err(error) = started {
@@ -32,14 +36,18 @@ pub fn compress(folder: &Folder, segment: Segment) {
 /// Compresses what an earlier run left plain, but for the newest.
 pub fn compress_rest(folder: &Folder, segments: &[Segment]) {
     let Some((_, older)) = segments.split_last() else { return };
+    let mut plain_ones = Vec::new();
     for segment in older.iter().filter(|segment| segment.events.is_some()) {
         let plain = folder.path().join(format!("{}.{PLAIN}", segment.stem));
         if !segment.compressed {
-            compress(folder, segment.clone());
+            plain_ones.push(segment.clone());
         } else if plain.exists() {
             // The run before ended between the two steps.
             let _ = fs::remove_file(plain);
         }
+    }
+    if !plain_ones.is_empty() {
+        compress(folder, plain_ones);
     }
 }
 
@@ -66,7 +74,7 @@ fn write_compressed(folder: &Folder, from: &Path, to: &Path) -> io::Result<()> {
     file.set_len(0)?;
     let mut encoder = zstd::Encoder::new(file, LEVEL)?;
     encoder.include_checksum(true)?;
-    io::copy(&mut File::open(from)?, &mut encoder)?;
+    io::copy(&mut open_to_read(from)?, &mut encoder)?;
     let file = encoder.finish()?;
     // Its age is that of its last record.
     file.set_modified(fs::metadata(from)?.modified()?)?;

@@ -12,12 +12,16 @@ pub mod chain;
 pub mod folder;
 pub mod keeper;
 pub mod open;
+mod opened;
 pub mod reader;
 pub mod scan;
 pub mod seal;
 pub mod segment;
 pub mod verify;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use folder::{Folder, Segment};
 pub use segment::Settings;

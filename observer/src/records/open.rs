@@ -1,10 +1,6 @@
 //! What a service finds when it begins: goes on where the last one ended, however that came.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -13,7 +9,7 @@ use serde::Deserialize;
 use super::{
     Folder, Segment,
     chain::Hash,
-    keeper,
+    folder, keeper,
     reader::{self, lines},
     seal::{self, Head, Previous, Seals, What, Why},
     segment::Current,
@@ -95,7 +91,7 @@ pub fn open(folder: &Folder) -> Result<Found> {
 
 /// A segment that a crash left behind before its first seal: nothing was written to it, and nothing was said of it.
 fn is_unborn(folder: &Folder, segment: &Segment) -> bool {
-    let empty = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
+    let empty = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
     segment.events.as_deref().is_some_and(empty)
         && !State::read(&segment.seals).begun
         && read_head(folder).is_none_or(|head| head.segment != segment.stem)
@@ -110,7 +106,7 @@ fn is_there(segments: &[Segment], newest: &State, head: &Head) -> bool {
 }
 
 fn read_head(folder: &Folder) -> Option<Head> {
-    serde_json::from_slice(&fs::read(folder.head()).ok()?).ok()
+    serde_json::from_slice(&folder::read(&folder.head()).ok()?).ok()
 }
 
 /// What a file of seals says up to the first line that does not hold.
@@ -135,7 +131,7 @@ enum End {
 
 impl State {
     fn read(path: &Path) -> Self {
-        let text = fs::read(path).unwrap_or_default();
+        let text = folder::read(path).unwrap_or_default();
         let mut state = Self {
             begun: false,
             chain: Hash::default(),
@@ -266,7 +262,11 @@ fn last_record(segment: &Segment) -> Result<Option<Last>> {
             return Ok(last);
         }
         let lines: Vec<&[u8]> = lines(piece).collect();
-        let found = lines.iter().rev().find_map(|line| serde_json::from_slice(line).ok());
+        let found = lines.iter().rev().find_map(|line| {
+            let last: Option<Last> = serde_json::from_slice(line).ok();
+            // Numbers go on after it: one that no record could have is none.
+            last.filter(|last| last.seq < 1 << 53)
+        });
         last = found.or(last);
     }
 }

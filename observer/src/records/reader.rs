@@ -1,10 +1,10 @@
 //! Reads segments, compressed or not, in large pieces of whole lines.
 
-use std::{fs::File, io, io::Read, path::Path};
+use std::{io, io::Read, path::Path};
 
 use anyhow::{Context, Result};
 
-use super::Segment;
+use super::{Segment, folder::open_to_read};
 
 /// How much is read at once.
 const PIECE: usize = 1 << 20;
@@ -30,8 +30,14 @@ pub fn open(segment: &Segment) -> Result<Pieces<Source>> {
     open_file(path, segment.compressed).with_context(|| format!("can't read {}", path.display()))
 }
 
+/// Whether the file was not there any more.
+#[must_use]
+pub fn is_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 fn open_file(path: &Path, compressed: bool) -> io::Result<Pieces<Source>> {
-    let file = File::open(path)?;
+    let file = open_to_read(path)?;
     let source: Source =
         if compressed { Box::new(zstd::Decoder::new(file)?) } else { Box::new(file) };
     Ok(Pieces::new(source))

@@ -69,7 +69,7 @@ impl<'a> Query<'a> {
             }
             let mut pieces = match reader::open(segment) {
                 // It was compressed or removed between the two.
-                Err(error) if is_gone(&error) => {
+                Err(error) if reader::is_gone(&error) => {
                     let again = folder.segments()?.into_iter().find(|s| s.stem == segment.stem);
                     match again.filter(|again| again.events.is_some()) {
                         Some(again) => reader::open(&again)?,
@@ -102,7 +102,7 @@ impl<'a> Query<'a> {
         parse: bool,
     ) -> Result<Go> {
         if let Some(since) = self.filter.since
-            && last_time(piece).is_some_and(|last| last + DISORDER < since)
+            && last_time(piece).is_some_and(|last| later(last) < since)
         {
             return Ok(Go::On);
         }
@@ -132,7 +132,7 @@ impl<'a> Query<'a> {
             if let Body::Loss(loss) = &event.body
                 && in_time
             {
-                met.lost += loss.lost.values().sum::<u64>();
+                met.lost = met.lost.saturating_add(loss.total());
             }
             if in_time && self.wants(&event) && each(text, Some(event))? == Go::Stop {
                 return Ok(Go::Stop);
@@ -158,10 +158,10 @@ impl<'a> Query<'a> {
     /// By the times in the names: a segment ends about where the next one begins.
     fn lies_outside(&self, segment: &Segment, next: Option<&Segment>) -> bool {
         let before = |segment: &Segment, time: Timestamp| {
-            begin(segment).is_some_and(|begin| begin + DISORDER < time)
+            begin(segment).is_some_and(|begin| later(begin) < time)
         };
         let after = |segment: &Segment, time: Timestamp| {
-            begin(segment).is_some_and(|begin| begin > time + DISORDER)
+            begin(segment).is_some_and(|begin| begin > later(time))
         };
         let own = segment.number > 0;
         self.filter.since.is_some_and(|since| own && next.is_some_and(|next| before(next, since)))
@@ -169,8 +169,9 @@ impl<'a> Query<'a> {
     }
 }
 
-fn is_gone(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+/// The latest moment of what may still come after it.
+fn later(time: Timestamp) -> Timestamp {
+    time.checked_add(DISORDER).unwrap_or(Timestamp::MAX)
 }
 
 fn is_loss(line: &[u8]) -> bool {

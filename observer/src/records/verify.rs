@@ -1,14 +1,16 @@
 //! Checks the record against its seals, and names the first record of each fault.
 
-use std::{fs, path::Path};
+use std::{io, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::{
     Folder, Segment,
     chain::{Hash, Short},
-    reader::{self, Pieces, Source, lines},
+    folder,
+    opened::{Opened, Record, Records, open},
+    reader::lines,
     seal::{self, Head, Previous, Seal, What},
 };
 
@@ -51,19 +53,21 @@ pub struct Fault {
 pub fn verify(folder: &Folder) -> Result<Report> {
     // Read first: a service that runs may seal more meanwhile, but not less.
     let head: Option<Head> =
-        fs::read(folder.head()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        folder::read(&folder.head()).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let segments = folder.segments()?;
     let mut report = Report::default();
-    let mut check = Check { report: &mut report, previous: None, links: Vec::new() };
+    let mut check =
+        Check { folder, report: &mut report, previous: None, links: Vec::new(), gone: Vec::new() };
     for (n, segment) in segments.iter().enumerate() {
         check.missing_before(n.checked_sub(1).map(|n| &segments[n]), segment);
-        check.segment(folder, segment, n + 1 == segments.len());
+        check.segment(segment, n + 1 == segments.len());
     }
     check.head(head.as_ref(), segments.last());
+    check.gone();
     report.forgive_retired(&segments);
     let own = segments.iter().find(|segment| segment.number > 0);
     let first = own.map_or(1, |first| first.number);
-    if first > 1 && report.retired.is_none_or(|retired| retired + 1 < first) {
+    if first > 1 && report.retired.is_none_or(|retired| retired.saturating_add(1) < first) {
         let what = format!(
             "segments before number {first} are missing, and were not removed for their age or size"
         );
@@ -92,9 +96,12 @@ impl Report {
 }
 
 struct Check<'a> {
+    folder: &'a Folder,
     report: &'a mut Report,
     previous: Option<Previous>,
     links: Vec<Hash>,
+    /// Segments that vanished while the ones before were read.
+    gone: Vec<Segment>,
 }
 
 impl Check<'_> {
@@ -118,23 +125,33 @@ impl Check<'_> {
         }
     }
 
-    fn segment(&mut self, folder: &Folder, segment: &Segment, newest: bool) {
+    fn segment(&mut self, segment: &Segment, newest: bool) {
+        let Some(Opened { segment, seals: text, pieces }) = open(self.folder, segment) else {
+            self.gone.push(segment.clone());
+            self.previous = None;
+            return;
+        };
+        let segment = &segment;
         self.report.segments += 1;
-        let empty = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
+        let empty = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
         let unborn = newest && segment.events.as_deref().is_some_and(empty);
-        let text = fs::read(&segment.seals);
         let seals = text.as_ref().ok().and_then(|text| self.seals(segment, text));
         let Some((seals, ended)) = seals else {
             // A crash may end the making of a segment; had it been more than that, the head would know.
             if !unborn {
-                let what = if text.is_ok() { "is empty" } else { "is missing" };
-                let what = format!("its file of seals {what}: nothing proves its records");
+                let what = match &text {
+                    Ok(_) => "its file of seals is empty: nothing proves its records".to_owned(),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        "its file of seals is missing: nothing proves its records".to_owned()
+                    }
+                    Err(error) => format!("its seals can't be read: {error}"),
+                };
                 self.fault(segment, None, what);
                 self.previous = None;
             }
             return;
         };
-        if segment.events.is_none() {
+        let Some(pieces) = pieces else {
             let records: usize = seals.iter().map(|seal| seal.records.len()).sum();
             self.fault(
                 segment,
@@ -142,22 +159,25 @@ impl Check<'_> {
                 format!("the segment is missing: {records} records are gone"),
             );
             return;
-        }
-        // It may have been compressed since the folder was read.
-        let opened = reader::open(segment).or_else(|error| {
-            let again = folder.segments().ok().into_iter().flatten();
-            let mut again = again.filter(|again| again.stem == segment.stem && again != segment);
-            again.next_back().map_or(Err(error), |again| reader::open(&again))
-        });
-        let pieces = match opened {
-            Ok(pieces) => pieces,
-            Err(error) => return self.fault(segment, None, format!("{error:#}")),
         };
         let mut number = 0;
         let open = newest && !ended;
-        let checked = self.records(segment, &seals, Records::new(pieces), open, &mut number);
+        let checked = pieces.and_then(|pieces| {
+            self.records(segment, &seals, Records::new(pieces), open, &mut number)
+        });
         if let Err(error) = checked {
-            self.fault(segment, Some((number.max(1), None)), format!("{error:#}"));
+            let at = (number > 0).then_some((number, None));
+            self.fault(segment, at, format!("{error:#}"));
+        }
+    }
+
+    /// The service says which segments it removes, before it does, in the newest one: that was read last.
+    fn gone(&mut self) {
+        let retired = self.report.retired.unwrap_or(0);
+        for segment in std::mem::take(&mut self.gone) {
+            if segment.number > retired {
+                self.fault(&segment, None, "it was removed while the record was checked");
+            }
         }
     }
 
@@ -343,39 +363,6 @@ fn describe(found: &Record, expected: &[Short], after: &mut Records) -> Result<S
         None if next == Some(expected[0]) => "it was put in between".to_owned(),
         None => "it was changed".to_owned(),
     })
-}
-
-struct Record {
-    hash: Hash,
-    seq: Option<u64>,
-}
-
-struct Records {
-    pieces: Pieces<Source>,
-    waiting: std::collections::VecDeque<Record>,
-}
-
-impl Records {
-    fn new(pieces: Pieces<Source>) -> Self {
-        Self { pieces, waiting: std::collections::VecDeque::new() }
-    }
-
-    fn next(&mut self) -> Result<Option<Record>> {
-        if self.waiting.is_empty() {
-            let piece = self.pieces.next_piece().context("the segment can't be read on")?;
-            self.waiting
-                .extend(lines(piece).map(|line| Record { hash: Hash::of(line), seq: seq(line) }));
-        }
-        Ok(self.waiting.pop_front())
-    }
-}
-
-fn seq(line: &[u8]) -> Option<u64> {
-    // Each line begins with it: nothing behind is read.
-    let head = &line[..line.len().min(64)];
-    let at = memchr::memmem::find(head, b"\"seq\":")? + 6;
-    let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&head[at..at + digits]).ok()?.parse().ok()
 }
 
 fn count(n: u64) -> String {

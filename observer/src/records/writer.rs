@@ -306,7 +306,7 @@ impl Writer {
             // It stays the one that is written until its last records are sealed: they would be lost to the chain.
             current.seal(&self.folder, Why::Closed)?;
             self.previous = Some(current.previous());
-            keeper::compress(&self.folder, current.segment.clone());
+            keeper::compress(&self.folder, vec![current.segment.clone()]);
             self.current = None;
         }
         let segment = self.folder.next(self.newest.as_ref(), Timestamp::now());

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,7 +29,12 @@ impl Socket {
     /// Listens, for root and `group` only; fails when another service does so already.
     pub fn listen(path: &Path, group: Option<u32>) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            fs::create_dir_all(folder)
+            // Whatever the umask: who may write there could put a socket of his own in our place.
+            let mut builder = fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o755)
+                .create(folder)
                 .with_context(|| format!("can't make the folder {}", folder.display()))?;
         }
         clear(path)?;

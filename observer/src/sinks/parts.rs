@@ -49,7 +49,7 @@ impl<'a> Parts<'a> {
                 parts.summary.clone_from(&incident.summary);
             }
             Body::Loss(loss) => {
-                let lost: u64 = loss.lost.values().sum();
+                let lost = loss.total();
                 parts.summary = format!("{lost} records lost: {}", loss.reason);
             }
             Body::Session(session) => {

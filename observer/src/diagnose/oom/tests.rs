@@ -183,3 +183,13 @@ fn under() {
     assert!(is_under(b"/x", b"/"));
     assert!(!is_under(b"/ab", b"/a"));
 }
+
+#[test]
+fn figures_beyond_belief_do_not_wrap() {
+    let mut oom = oom(20, 21);
+    oom.record.anon_rss = u64::MAX;
+    oom.record.file_rss = u64::MAX / PAGE;
+    let event = tell(&oom, false, &["out_of_memory"]);
+    assert_eq!(event.memory.anon_rss_bytes, u64::MAX);
+    assert!(event.summary.contains("15.9 EiB resident"), "{}", event.summary);
+}

@@ -25,7 +25,7 @@ pub(super) fn session(lines: &mut Lines<'_>, session: &SessionEvent, host: &str)
 }
 
 pub(super) fn loss(lines: &mut Lines<'_>, loss: &LossEvent) {
-    let total: u64 = loss.lost.values().sum();
+    let total = loss.total();
     let counts: Vec<String> =
         loss.lost.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let most = if loss.at_most { "at most " } else { "" };

@@ -97,7 +97,7 @@ fn record(case: &Case, say: &mut impl FnMut(String)) {
     for event in &case.losses {
         if let Body::Loss(loss) = &event.body {
             let most = if loss.at_most { "at most " } else { "" };
-            let total = human::count(loss.lost.values().sum(), "record");
+            let total = human::count(loss.total(), "record");
             let kinds: Vec<&str> = loss.lost.keys().map(String::as_str).collect();
             let kinds = kinds.join(", ");
             say(format!(

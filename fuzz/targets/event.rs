@@ -1,0 +1,15 @@
+//! Events in JSON, as they come over the socket and out of the record, in every format.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use observer::model::Event;
+use observer_fuzz::{show, tell};
+
+fuzz_target!(|bytes: &[u8]| {
+    let events: Vec<Event> = bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    events.iter().for_each(show);
+    tell(&events);
+});

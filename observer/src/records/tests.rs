@@ -1,0 +1,131 @@
+//! What a folder may hold by bad luck, or since somebody put it there.
+
+use std::{fs, path::Path};
+
+use jiff::Timestamp;
+
+use super::{
+    Folder, Segment,
+    chain::Hash,
+    open,
+    scan::{Go, Query},
+    seal::{Previous, Why},
+    segment::Current,
+    verify::{Report, verify},
+};
+use crate::filter::Filter;
+
+/// A closed segment of one record.
+fn segment(folder: &Folder, last: Option<&Segment>, previous: Option<Previous>) -> Current {
+    let segment = folder.next(last, Timestamp::UNIX_EPOCH);
+    let line = line(segment.number, "2026-11-22T14:32:15.000000000Z");
+    let mut current = Current::create(folder, segment, previous).expect("room");
+    current.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+    current.seal(folder, Why::Closed).expect("room");
+    current
+}
+
+fn line(seq: u64, time: &str) -> String {
+    format!(
+        "{{\"schema\":1,\"seq\":{seq},\"time\":\"{time}\",\"kind\":\"loss\",\"boot_id\":\"b\",\"host\":\"h\",\
+         \"lost\":{{\"exit\":18446744073709551615,\"oom\":1}},\"from\":\"{time}\",\"to\":\"{time}\",\"reason\":\"r\"}}\n"
+    )
+}
+
+fn three(dir: &Path) -> (Folder, Vec<Segment>) {
+    let folder = Folder::at(dir);
+    let (mut last, mut previous): (Option<Segment>, Option<Previous>) = (None, None);
+    for _ in 0..3 {
+        let current = segment(&folder, last.as_ref(), previous);
+        (last, previous) = (Some(current.segment.clone()), Some(current.previous()));
+    }
+    let segments = folder.segments().expect("readable");
+    assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
+    (folder, segments)
+}
+
+fn faults(report: &Report) -> Vec<String> {
+    report.faults.iter().map(|fault| fault.what.clone()).collect()
+}
+
+fn compress(segment: &Segment) -> std::path::PathBuf {
+    let plain = segment.events.clone().expect("events");
+    let packed = plain.with_extension("jsonl.zst");
+    fs::write(&packed, zstd::encode_all(&fs::read(&plain).expect("events")[..], 3).expect("zstd"))
+        .expect("room");
+    fs::remove_file(plain).expect("there");
+    packed
+}
+
+#[test]
+fn a_broken_compressed_segment_is_a_fault_and_the_others_are_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let packed = compress(&segments[1]);
+    assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
+    let mut bytes = fs::read(&packed).expect("there");
+    bytes.truncate(bytes.len() - 6);
+    fs::write(&packed, bytes).expect("room");
+    let report = verify(&folder).expect("a report");
+    assert_eq!((report.segments, report.faults.len()), (3, 1), "{:?}", report.faults);
+    assert!(report.faults[0].what.contains("can't be read on"), "{:?}", report.faults);
+}
+
+#[test]
+fn what_is_compressed_while_it_is_checked_is_found_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    compress(&segments[0]);
+    let found = super::opened::open(&folder, &segments[0]).expect("still there");
+    assert!(found.segment.compressed);
+    let [events, seals] = [segments[1].events.clone().expect("events"), segments[1].seals.clone()];
+    fs::remove_file(events).expect("there");
+    let found = super::opened::open(&folder, &segments[1]).expect("its seals are left");
+    assert!(found.pieces.is_none());
+    fs::remove_file(seals).expect("there");
+    assert!(super::opened::open(&folder, &segments[1]).is_none());
+}
+
+#[test]
+fn times_at_the_end_of_time_are_no_panic() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let late = "9999-12-30T22:00:00.900000000Z";
+    fs::write(dir.path().join("observer-000001-99991230T220000Z.jsonl"), line(1, late))
+        .expect("room");
+    fs::write(dir.path().join("observer-000002-99991230T220000Z.jsonl"), line(2, late))
+        .expect("room");
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let filter = Filter {
+        since: time("2026-11-22T14:32:15Z"),
+        until: time("9999-12-30T22:00:00Z"),
+        ..Filter::default()
+    };
+    let met = Query::new(&filter).run(&folder, |_| (), |_, _| Ok(Go::On), true).expect("readable");
+    assert_eq!((met.unreadable, met.lost), (0, 0));
+    let everything = Filter::default();
+    let met = Query::new(&everything).run(&folder, |_| (), |_, _| Ok(Go::On), true);
+    assert_eq!(met.expect("readable").lost, u64::MAX);
+}
+
+#[test]
+fn a_number_that_no_record_has_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let newest = segments[2].events.clone().expect("events");
+    fs::write(newest, line(u64::MAX, "2026-11-22T14:32:15.000000000Z")).expect("room");
+    let found = open::open(&folder).expect("readable");
+    assert_eq!(found.last.map(|last| last.seq), Some(2));
+}
+
+#[test]
+fn thousands_of_segments_are_listed_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for n in 0..5000 {
+        fs::write(dir.path().join(format!("observer-{n:06}-x.jsonl")), "").expect("room");
+        fs::write(dir.path().join(format!("observer-{n:06}-x.seals")), "").expect("room");
+    }
+    let segments = Folder::at(dir.path()).segments().expect("readable");
+    assert_eq!(segments.len(), 5000);
+    assert!(segments.is_sorted_by_key(|segment| segment.number));
+}
