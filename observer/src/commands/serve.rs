@@ -249,6 +249,8 @@ impl Service {
     }
 
     fn asked(&mut self, asked: Asked) -> Result<()> {
+        // On a quiet machine no event has told yet who went away.
+        self.clients.tidy();
         match asked {
             Asked::Tail(stream, _) if self.clients.len() >= MOST => {
                 let why = format!("{MOST} clients listen already");
@@ -347,6 +349,14 @@ impl Service {
         let last = self.live.finish().await?;
         self.tell(&last)?;
         self.clients.close();
+        // A gap that ended only just now.
+        self.recording.settle();
+        while let Ok(notice) = self.recording.notices.try_recv() {
+            self.gap(notice)?;
+        }
+        if let Some(why) = self.recording.state().stopped {
+            logging::say(&format!("observer: the last events are not in the record: {why}"));
+        }
         if !self.recording.finish() {
             logging::say("observer: the disk did not take the last records in time");
         }

@@ -48,6 +48,8 @@ enum Message {
     /// A new segment begins, with this first line.
     Rotate(Line),
     Settings(Settings),
+    /// Says when all before it is done.
+    Settle(SyncSender<()>),
 }
 
 /// What the thread tells: recording goes on after a gap.
@@ -125,7 +127,7 @@ impl Recorder {
             Ok(()) => self.overrun.take(),
             Err(TrySendError::Full(Message::Lines(lines))) => {
                 let gap = &mut self.overrun;
-                count(gap, &lines, || "the disk was slower than the events".to_owned());
+                count(gap, &lines, slow);
                 None
             }
             Err(_) => None,
@@ -133,9 +135,21 @@ impl Recorder {
     }
 
     /// Begins a new segment with this first line.
-    pub fn rotate(&self, first: Line) {
-        // A full queue is that of a disk that hangs: the thread must not be waited for, the next line asks again.
-        let _ = self.sender.try_send(Message::Rotate(first));
+    pub fn rotate(&mut self, first: Line) {
+        // A full queue is that of a disk that hangs: the thread must not be waited for.
+        if let Err(TrySendError::Full(Message::Rotate(first))) =
+            self.sender.try_send(Message::Rotate(first))
+        {
+            count(&mut self.overrun, &[first], slow);
+        }
+    }
+
+    /// Waits until the thread has done what it was told, but not for ever.
+    pub fn settle(&self, patience: Duration) {
+        let (sender, done) = sync_channel(1);
+        if self.sender.try_send(Message::Settle(sender)).is_ok() {
+            let _ = done.recv_timeout(patience);
+        }
     }
 
     /// Other limits from now on.
@@ -159,6 +173,10 @@ impl Recorder {
         }
         self.thread.is_finished() && self.thread.join().is_ok()
     }
+}
+
+fn slow() -> String {
+    "the disk was slower than the events".to_owned()
 }
 
 fn count(gap: &mut Option<Notice>, lines: &[Line], reason: impl FnOnce() -> String) {
@@ -210,6 +228,10 @@ impl Writer {
                 Ok(Message::Settings(settings)) => {
                     self.settings = settings;
                     self.keep();
+                }
+                Ok(Message::Settle(done)) => {
+                    self.show();
+                    let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => self.seal(Why::Due),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -271,7 +293,10 @@ impl Writer {
             drop(current);
             keeper::compress(&self.folder, vec![segment]);
         }
-        self.begin = Some(first);
+        if let Some(never) = self.begin.replace(first) {
+            // The disk took nothing since: its segment was never made.
+            count(&mut self.gap, &[never], || "its segment could not be made".to_owned());
+        }
         self.lines(&[]);
         self.keep();
     }

@@ -93,6 +93,11 @@ impl Recording {
         self.recorder.record(lines)
     }
 
+    /// Waits a little until what was handed over is written, or could not be.
+    pub fn settle(&self) {
+        self.recorder.settle(std::time::Duration::from_secs(1));
+    }
+
     /// Other limits from now on.
     pub fn reload(&mut self, files: &Files) {
         self.settings = files.settings();
