@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{ci, deb, ebpf, guests, lint, run, test};
+use crate::{ci, deb, ebpf, fuzz, guests, lint, run, test};
 
 /// Everything a person runs on this workspace.
 #[derive(Parser)]
@@ -39,6 +39,8 @@ enum Task {
     Guests(guests::Options),
     /// Build the Debian package and prove it: lintian, contents, modes
     Deb(deb::Options),
+    /// Fuzz every reader of outside bytes, for two minutes each
+    Fuzz(fuzz::Options),
     /// Check format, lints, file sizes, licences
     Lint,
     /// Run lint, ebpf --check, test, deb and guests, and sum up
@@ -55,6 +57,7 @@ impl Cli {
             Task::Test { args } => test::run(&args),
             Task::Guests(options) => guests::run(&options),
             Task::Deb(options) => deb::run(&options),
+            Task::Fuzz(options) => fuzz::run(&options),
             Task::Lint => Ok(lint::run()),
             Task::Ci => Ok(ci::run()),
         }
