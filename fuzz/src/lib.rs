@@ -20,7 +20,8 @@ pub fn show(event: &Event) {
         assert_eq!(sanitize(line), line, "not safe on a terminal");
     }
     if let Ok(line) = csv::event(event) {
-        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
+        let mut reader =
+            ::csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
         let rows: Vec<_> = reader.records().map(|row| row.expect("CSV").len()).collect();
         assert_eq!(rows, [15], "not one row: {line:?}");
         assert_eq!(line.lines().count(), 1, "not one line: {line:?}");

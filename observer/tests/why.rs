@@ -46,8 +46,8 @@ fn record() -> tempfile::TempDir {
         "{\"schema\":1,\"seq\n".to_owned(),
     ];
     let second = [event(3, 15, "exit", &exit), event(4, 46, "listen", &listen(&nginx, port(8081)))];
-    fs::write(folder.path().join("a.jsonl"), first.concat()).expect("written");
-    fs::write(folder.path().join("b.jsonl"), second.concat()).expect("written");
+    fs::write(folder.path().join("observer-000001-a.jsonl"), first.concat()).expect("written");
+    fs::write(folder.path().join("observer-000002-b.jsonl"), second.concat()).expect("written");
     fs::write(folder.path().join("c.txt"), "no record").expect("written");
     folder
 }

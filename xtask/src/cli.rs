@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, ci, deb, ebpf, guests, lint, run, test};
+use crate::{bench, ci, deb, ebpf, fuzz, guests, lint, run, test};
 
 /// Everything a person runs on this workspace.
 #[derive(Parser)]
@@ -41,6 +41,8 @@ enum Task {
     Deb(deb::Options),
     /// Measure what observer costs beside what people use instead
     Bench(bench::Options),
+    /// Fuzz every reader of outside bytes, for two minutes each
+    Fuzz(fuzz::Options),
     /// Check format, lints, file sizes, licences
     Lint,
     /// Run lint, ebpf --check, test, deb and guests, and sum up
@@ -58,6 +60,7 @@ impl Cli {
             Task::Guests(options) => guests::run(&options),
             Task::Deb(options) => deb::run(&options),
             Task::Bench(options) => bench::run(&options),
+            Task::Fuzz(options) => fuzz::run(&options),
             Task::Lint => Ok(lint::run()),
             Task::Ci => Ok(ci::run()),
         }

@@ -7,6 +7,7 @@ mod ci;
 mod cli;
 mod deb;
 mod ebpf;
+mod fuzz;
 mod guests;
 mod lint;
 mod process;

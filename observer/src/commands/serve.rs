@@ -255,6 +255,8 @@ impl Service {
     }
 
     fn asked(&mut self, asked: Asked) -> Result<()> {
+        // On a quiet machine no event has told yet who went away.
+        self.clients.tidy();
         match asked {
             Asked::Tail(stream, _) if self.clients.len() >= MOST => {
                 let why = format!("{MOST} clients listen already");
@@ -359,6 +361,9 @@ impl Service {
         // A gap that is over must be told while it can be.
         for notice in self.recording.settle() {
             self.gap(notice)?;
+        }
+        if let Some(why) = self.recording.state().stopped {
+            logging::say(&format!("observer: the last events are not in the record: {why}"));
         }
         self.clients.close().await;
         if !self.recording.finish() {

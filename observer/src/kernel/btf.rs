@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 const MAGIC: u16 = 0xeb9f;
 const TYPE: usize = 12;
-/// Anonymous structures lie in one another no deeper than this.
-const NESTED: u32 = 8;
+/// So many anonymous structures are looked through for a member: broken types may lie in themselves.
+const NESTED: u32 = 256;
 
 /// Kinds of types, `BTF_KIND_*`.
 const INT: u32 = 1;
@@ -161,7 +161,8 @@ impl Btf {
         let mut ty = self.find(structure, &[STRUCT, UNION])?;
         let mut bits = 0;
         for part in path.split('.') {
-            let (offset, id) = self.member(self.resolve(ty)?, self.name(part)?, NESTED)?;
+            let mut nested = NESTED;
+            let (offset, id) = self.member(self.resolve(ty)?, self.name(part)?, &mut nested)?;
             bits = u32::checked_add(bits, offset)?;
             ty = self.by_id(id)?;
         }
@@ -181,8 +182,8 @@ impl Btf {
         None
     }
 
-    /// (offset in bits, type id) of a member, which may lie in so many anonymous ones at most.
-    fn member(&self, ty: Type, name: u32, nested: u32) -> Option<(u32, u32)> {
+    /// (offset in bits, type id) of a member, looking through so many anonymous ones at most.
+    fn member(&self, ty: Type, name: u32, nested: &mut u32) -> Option<(u32, u32)> {
         for n in 0..ty.vlen {
             let at = ty.at + TYPE + n * 12;
             let (member, id) = (u32_at(&self.data, at).ok()?, u32_at(&self.data, at + 4).ok()?);
@@ -192,11 +193,12 @@ impl Btf {
                 return Some((offset, id));
             }
             if member == 0
-                && nested > 0
                 && let Some(inner) = self.by_id(id).and_then(|ty| self.resolve(ty))
-                && let Some((more, id)) = self.member(inner, name, nested - 1)
             {
-                return Some((offset.checked_add(more)?, id));
+                *nested = nested.checked_sub(1)?;
+                if let Some((more, id)) = self.member(inner, name, nested) {
+                    return Some((offset.checked_add(more)?, id));
+                }
             }
         }
         None

@@ -12,7 +12,6 @@ pub mod chain;
 pub mod folder;
 pub mod keeper;
 pub mod open;
-mod opened;
 pub mod reader;
 pub mod scan;
 pub mod seal;

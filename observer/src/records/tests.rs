@@ -76,14 +76,14 @@ fn what_is_compressed_while_it_is_checked_is_found_again() {
     let dir = tempfile::tempdir().expect("a folder");
     let (folder, segments) = three(dir.path());
     compress(&segments[0]);
-    let found = super::opened::open(&folder, &segments[0]).expect("still there");
+    let found = super::verify::files::open(&folder, &segments[0]).expect("still there");
     assert!(found.segment.compressed);
     let [events, seals] = [segments[1].events.clone().expect("events"), segments[1].seals.clone()];
     fs::remove_file(events).expect("there");
-    let found = super::opened::open(&folder, &segments[1]).expect("its seals are left");
+    let found = super::verify::files::open(&folder, &segments[1]).expect("its seals are left");
     assert!(found.pieces.is_none());
     fs::remove_file(seals).expect("there");
-    assert!(super::opened::open(&folder, &segments[1]).is_none());
+    assert!(super::verify::files::open(&folder, &segments[1]).is_none());
 }
 
 #[test]

@@ -236,6 +236,7 @@ impl Writer {
                     if self.gap.is_some() {
                         self.lines(&[]);
                     }
+                    self.show();
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => self.seal(Why::Due),

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Result;
 use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::{
     io::AsyncWriteExt,
     net::UnixStream,
@@ -29,6 +30,9 @@ const QUEUE_BYTES: usize = 8 << 20;
 const QUEUE: usize = 4096;
 /// How long a client may take to read the last of it when the service ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How often to look whether one is still there that has closed its own direction.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// All of them.
 #[derive(Default)]
@@ -222,10 +226,18 @@ fn loss(
     Ok(text)
 }
 
+/// Whether a client has closed both directions.
+fn is_gone(stream: &UnixStream) -> bool {
+    let mut poll = [PollFd::new(stream, PollFlags::empty())];
+    let polled = rustix::event::poll(&mut poll, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_err() || poll[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
 /// Writes to one client until it goes away or is let go.
 async fn write(mut stream: UnixStream, mut receiver: Receiver<Bytes>, queued: Arc<AtomicUsize>) {
     let (mut reader, mut writer) = stream.split();
     let mut rest = [0; 64];
+    let mut has_said_all = false;
     loop {
         tokio::select! {
             text = receiver.recv() => {
@@ -235,12 +247,50 @@ async fn write(mut stream: UnixStream, mut receiver: Receiver<Bytes>, queued: Ar
                 }
                 queued.fetch_sub(text.len(), Ordering::Relaxed);
             }
-            // A client has nothing to say any more: its end is all that can come.
-            read = tokio::io::AsyncReadExt::read(&mut reader, &mut rest) => {
-                if !matches!(read, Ok(n) if n > 0) {
+            // A client has nothing to say any more: its end is all that can come. One that says so may listen on.
+            read = tokio::io::AsyncReadExt::read(&mut reader, &mut rest), if !has_said_all => {
+                match read {
+                    Ok(0) if !is_gone(reader.as_ref()) => has_said_all = true,
+                    Ok(n) if n > 0 => {}
+                    _ => break,
+                }
+            }
+            () = tokio::time::sleep(LOOK), if has_said_all => {
+                if is_gone(reader.as_ref()) {
                     break;
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixStream,
+        sync::mpsc::channel,
+    };
+
+    #[test]
+    fn a_client_that_has_said_all_listens_on_and_one_that_goes_is_forgotten() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let (service, mut client) = UnixStream::pair().expect("a pair");
+            let (sender, receiver) = channel(4);
+            let task = tokio::spawn(super::write(service, receiver, Arc::default()));
+            client.shutdown().await.expect("half closed");
+            tokio::task::yield_now().await;
+            sender.send("one\n".into()).await.expect("there");
+            let mut text = [0; 4];
+            client.read_exact(&mut text).await.expect("an event");
+            assert_eq!(&text, b"one\n");
+            drop(client);
+            sender.send("two\n".into()).await.expect("there");
+            task.await.expect("its end");
+            assert!(sender.is_closed());
+        });
     }
 }

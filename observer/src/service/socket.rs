@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,13 +29,11 @@ impl Socket {
     /// Listens, for root and `group` only; fails when another service does so already.
     pub fn listen(path: &Path, group: Option<u32>) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            // Whatever the umask: who may write there could put a socket of his own in our place.
-            let mut builder = fs::DirBuilder::new();
-            builder
-                .recursive(true)
-                .mode(0o755)
-                .create(folder)
-                .with_context(|| format!("can't make the folder {}", folder.display()))?;
+            // Whatever the umask: the group must get there, and nobody else put a socket of his own in our place.
+            let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+            let made = fs::create_dir_all(folder);
+            rustix::process::umask(mask);
+            made.with_context(|| format!("can't make the folder {}", folder.display()))?;
         }
         clear(path)?;
         // Nobody may connect before the mode is right.

@@ -9,8 +9,16 @@ use crate::workspace;
 
 const LIMIT: usize = 400;
 const ENDINGS: [&str; 2] = ["rs", "sh"];
-const FOLDERS: [&str; 6] =
-    ["observer", "observer-common", "observer-ebpf", "packaging", "tests", "xtask"];
+const FOLDERS: [&str; 8] = [
+    "observer",
+    "observer-common",
+    "observer-ebpf",
+    "packaging",
+    "tests",
+    "fuzz/src",
+    "fuzz/targets",
+    "xtask",
+];
 /// Files that may be longer, each with its reason.
 const EXEMPT: [(&str, &str); 0] = [];
 

@@ -1,10 +1,10 @@
-//! Segments as they are checked: opened while a service may compress or remove them, record by record.
+//! The files of a segment that is checked, while a service may close and remove segments.
 
-use std::io;
+use std::{collections::VecDeque, io};
 
 use anyhow::{Context, Result};
 
-use super::{
+use crate::records::{
     Folder, Segment,
     chain::Hash,
     folder,
@@ -12,15 +12,15 @@ use super::{
 };
 
 /// A segment's files, as far as there are any.
-pub(super) struct Opened {
-    pub(super) segment: Segment,
+pub(in crate::records) struct Opened {
+    pub(in crate::records) segment: Segment,
     pub(super) seals: io::Result<Vec<u8>>,
-    pub(super) pieces: Option<Result<Pieces<Source>>>,
+    pub(in crate::records) pieces: Option<Result<Pieces<Source>>>,
 }
 
 /// Opens a segment's files. A service that runs compresses and removes segments meanwhile: then the folder is looked at
 /// again. `None`: nothing is left of it.
-pub(super) fn open(folder: &Folder, segment: &Segment) -> Option<Opened> {
+pub(in crate::records) fn open(folder: &Folder, segment: &Segment) -> Option<Opened> {
     let mut segment = segment.clone();
     loop {
         let seals = folder::read(&segment.seals);
@@ -43,21 +43,19 @@ pub(super) fn open(folder: &Folder, segment: &Segment) -> Option<Opened> {
     }
 }
 
-/// A record, as far as it is checked.
 pub(super) struct Record {
     pub(super) hash: Hash,
     pub(super) seq: Option<u64>,
 }
 
-/// The records of a segment, one after the other.
 pub(super) struct Records {
     pieces: Pieces<Source>,
-    waiting: std::collections::VecDeque<Record>,
+    waiting: VecDeque<Record>,
 }
 
 impl Records {
     pub(super) fn new(pieces: Pieces<Source>) -> Self {
-        Self { pieces, waiting: std::collections::VecDeque::new() }
+        Self { pieces, waiting: VecDeque::new() }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Record>> {
