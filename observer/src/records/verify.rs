@@ -138,9 +138,9 @@ impl Check<'_> {
         }
         // It may have been compressed since the folder was read.
         let opened = reader::open(segment).or_else(|error| {
-            let again = folder.segments().ok().into_iter().flatten();
-            let again = again.filter(|again| again.stem == segment.stem && again != segment);
-            again.last().map_or(Err(error), |again| reader::open(&again))
+            let mut again = folder.segments().ok().into_iter().flatten();
+            let again = again.find(|again| again.stem == segment.stem && again != segment);
+            again.map_or(Err(error), |again| reader::open(&again))
         });
         let pieces = match opened {
             Ok(pieces) => pieces,
