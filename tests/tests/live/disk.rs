@@ -171,9 +171,9 @@ fn full_at_the_start() {
         let service = place.serve(&[]);
         let (_storm, _) = run(["storm", "20", "1"]);
         if kill {
-            service.kill()
+            service.kill();
         } else {
-            drop(service.stop())
+            drop(service.stop());
         }
         disk.fill();
         let service = place.serve(&[]);

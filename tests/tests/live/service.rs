@@ -61,7 +61,7 @@ fn assert_first_goes_on(place: &Place, service: &mut observer_tests::Service) {
 fn two_on_one_socket() {
     let place = Place::new("");
     let mut service = place.serve(&[]);
-    let second = Place::new(&format!("socket = {:?}\n", place.socket()));
+    let second = Place::new(&format!("socket = '{}'\n", place.socket().display()));
     let mut command = observer::command(["serve"]);
     command.arg("--dir").arg(second.dir());
     command.arg("--config").arg(second.path().join("observer.toml"));
