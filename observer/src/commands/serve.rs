@@ -184,6 +184,10 @@ impl Service {
                 notice = self.recording.notices.recv() => if let Some(notice) = notice {
                     self.gap(notice)?;
                 },
+                () = self.clients.one_left() => {
+                    self.clients.tidy();
+                    self.mind_listeners()?;
+                }
                 () = tick(&mut watchdog) => notify(&[NotifyState::Watchdog]),
                 _ = signals.hang_up.recv() => self.reload(args, cli)?,
                 _ = signals.interrupt.recv() => return Ok(status::DONE),

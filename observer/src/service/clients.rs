@@ -135,6 +135,13 @@ impl Clients {
         self.all.retain(|client| !client.sender.is_closed());
     }
 
+    /// Waits until one has gone. Dropping the future loses nothing.
+    pub async fn one_left(&mut self) {
+        if self.writers.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Lets everybody go: what waits is written first, as far as it is read.
     pub async fn close(&mut self) {
         self.all.clear();
