@@ -17,12 +17,19 @@ pub struct Clock {
 /// A smaller change is the jitter of sampling two clocks one after the other.
 const STEP_NS: i128 = 1_000_000;
 
+/// Start times are told by an epoch of this grain: another run of observer samples the clocks some nanoseconds off, and a
+/// process's (pid, start time) must be the same to all of them. Rounded down: nothing ends before it began.
+const GRAIN_NS: i128 = 50_000;
+
+/// How often the clocks are read; the closest reading counts.
+const READINGS: usize = 5;
+
 impl Clock {
     /// Samples both clocks.
     #[must_use]
     pub fn new() -> Self {
         let offset = sample();
-        Self { first: offset, now: offset, fixed: false }
+        Self { first: offset - offset.rem_euclid(GRAIN_NS), now: offset, fixed: false }
     }
 
     /// A clock of a recording: `boot_ns` is the epoch's nanoseconds at boot.
@@ -77,8 +84,15 @@ pub fn boot_ns() -> u64 {
     u64::try_from(nanoseconds(ClockId::Boottime)).unwrap_or(0)
 }
 
+/// The time of day lies between two readings of the other clock: the closer they are, the better it is known.
 fn sample() -> i128 {
-    nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime)
+    let reading = |_| {
+        let before = nanoseconds(ClockId::Boottime);
+        let day = nanoseconds(ClockId::Realtime);
+        let after = nanoseconds(ClockId::Boottime);
+        (after - before, day - before.midpoint(after))
+    };
+    (0..READINGS).map(reading).min().map_or(0, |(_, offset)| offset)
 }
 
 fn nanoseconds(clock: ClockId) -> i128 {
