@@ -186,6 +186,9 @@ impl State {
     }
 }
 
+/// What comes in seconds: more was not written by a service. It is held in memory.
+const UNSEALED: u64 = 1 << 30;
+
 /// The segment, ready to be gone on with, and how many records were found unsealed; or why it is better left alone.
 fn resume(
     folder: &Folder,
@@ -201,6 +204,9 @@ fn resume(
     let len = file.metadata()?.len();
     if len < state.sealed {
         return Ok(Err("it is shorter than what was sealed".to_owned()));
+    }
+    if len - state.sealed > UNSEALED {
+        return Ok(Err("more of it is unsealed than a run could have left".to_owned()));
     }
     let mut rest = vec![0; usize::try_from(len - state.sealed)?];
     file.read_exact_at(&mut rest, state.sealed)?;

@@ -54,11 +54,14 @@ impl<R: Read> Pieces<R> {
         self.buffer.copy_within(self.given..self.used, 0);
         self.used -= self.given;
         self.given = 0;
+        // What is left of the piece before has no end in it.
+        let mut searched = self.used;
         loop {
-            if let Some(end) = memchr::memrchr(b'\n', &self.buffer[..self.used]) {
-                self.given = end + 1;
+            if let Some(end) = memchr::memrchr(b'\n', &self.buffer[searched..self.used]) {
+                self.given = searched + end + 1;
                 break;
             }
+            searched = self.used;
             if self.ended || self.used > LONGEST {
                 self.given = self.used;
                 break;

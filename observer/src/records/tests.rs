@@ -119,6 +119,19 @@ fn a_number_that_no_record_has_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_segment_that_swelled_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let new = folder.next(None, Timestamp::UNIX_EPOCH);
+    let events = new.events.clone().expect("events");
+    drop(Current::create(&folder, new, None).expect("room"));
+    let file = fs::OpenOptions::new().write(true).open(events).expect("there");
+    file.set_len((1 << 30) + 1).expect("sparse");
+    let found = open::open(&folder).expect("readable");
+    assert!(found.current.is_none() && found.left.is_some_and(|why| why.contains("unsealed")));
+}
+
+#[test]
 fn thousands_of_segments_are_listed_at_once() {
     let dir = tempfile::tempdir().expect("a folder");
     for n in 0..5000 {
