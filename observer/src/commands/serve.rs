@@ -69,6 +69,10 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
         passes: VecDeque::new(),
     };
     service.begin(past)?;
+    // Whoever waits for READY finds the record begun.
+    for notice in service.recording.settle() {
+        service.gap(notice)?;
+    }
     notify(&[NotifyState::Ready, NotifyState::Status("recording")]);
     let outcome = service.follow(&socket, requests, &mut signals, args, cli).await;
     notify(&[NotifyState::Stopping]);

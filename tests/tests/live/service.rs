@@ -178,8 +178,9 @@ fn a_reload_changes_the_rotation() {
     place.set("[files]\nsegment_bytes = 65536\n");
     service.signal(libc::SIGHUP);
     service.wait_said("settings read");
-    let (second, _) = run(["storm", "200", "1"]);
-    wait_until("the second one is", || seen(second.pid()) == 200);
+    // Far more than two segments of it, however long the events are.
+    let (second, _) = run(["storm", "600", "1"]);
+    wait_until("the second one is", || seen(second.pid()) == 600);
     place.wait_compressed(2);
     service.stop();
     place.verified();
