@@ -130,6 +130,12 @@ impl Pipeline {
         self.event(now_ns, Body::Session(Box::new(session)))
     }
 
+    /// The same for somebody who begins to listen: whoever sends it numbers it.
+    #[must_use]
+    pub fn session_unnumbered(&self, session: SessionEvent, now_ns: u64) -> Event {
+        self.unnumbered(now_ns, Body::Session(Box::new(session)))
+    }
+
     /// An event that tells of a loss.
     pub fn loss(&mut self, loss: &Loss) -> Event {
         let clock = &self.enricher.clock;

@@ -1,31 +1,15 @@
 //! `observer report` over a folder of records.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::{Command, Output},
-};
+mod common;
 
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Output};
+
+use common::event;
 use serde_json::{Value, json};
 
 fn report(dir: &Path, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_observer"))
-        .args(["--dir".as_ref(), dir.as_os_str()])
-        .args(["--socket", "/nonexistent/observer.sock", "report"])
-        .args(words)
-        .env("TZ", "UTC")
-        .env_remove("RUST_LOG")
-        .output()
-        .expect("observer runs")
-}
-
-fn event(seq: u64, second: u64, kind: &str, body: &Value) -> String {
-    let time = format!("2026-11-22T14:32:{second:02}.000000000Z");
-    let mut event = json!({"schema": 1, "seq": seq, "time": time, "boot_id": "b", "host": "shop", "kind": kind});
-    event.as_object_mut().expect("an object").extend(body.as_object().expect("one").clone());
-    event.to_string() + "\n"
+    common::observer(dir, &[&["report"], words].concat())
 }
 
 fn exit(seq: u64, second: u64, process: &Value, code: u32, released: &[Value]) -> String {

@@ -20,9 +20,9 @@ use self::{
     acts::{Keeper, play},
     cast::Cast,
     group::Group,
-    stage::{Cut, Stage, Stop},
+    stage::{Cut, Stage},
 };
-use super::{live::Live, show::Show};
+use super::{live::Live, show::Show, stop::Stop};
 use crate::{
     cli::{Format, ShowArgs},
     error::status,
@@ -47,7 +47,7 @@ pub fn run(args: &DemoArgs) -> Result<u8> {
 
 async fn demo(args: &DemoArgs) -> Result<u8> {
     // Before there is anything that would be left behind.
-    let stop = Stop::new()?;
+    let stop = Stop::new()?.with_hang_up()?;
     // Programs of its own, also beside a running service: it shows the same with and without, and what the service
     // leaves out or has been told to filter does not matter. The service sees the same deaths, as it should.
     let mut live = Live::start(Options { binds: true, ..Options::default() })?;

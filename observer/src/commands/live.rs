@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use observer_common::loss::{SLOTS, lost_kind};
 use tokio::task::JoinHandle;
 
-use super::record::Recorder;
+use super::{
+    pass::{Pass, Turn, Waiting},
+    record::Recorder,
+};
 use crate::{
     diagnose::story::Stories,
     enrich::{Enricher, Host, Symbols},
@@ -26,8 +29,8 @@ pub struct Live {
     losses: Losses,
     recorder: Option<Recorder>,
     look: Option<JoinHandle<Result<Looked>>>,
-    /// Somebody else reads a pass over all descriptors: there is only one at a time.
-    lent: bool,
+    /// Whose turn it is to read a pass over all descriptors: there is only one at a time.
+    turn: Turn,
     found: Option<Result<Looked>>,
     watched: HashSet<u32>,
     stories: Stories,
@@ -54,7 +57,7 @@ impl Live {
             losses,
             recorder: None,
             look: None,
-            lent: false,
+            turn: Turn::default(),
             found: None,
             watched: HashSet::new(),
             stories: Stories::default(),
@@ -95,12 +98,10 @@ impl Live {
         self.pipeline.session(session, clock::boot_ns())
     }
 
-    /// The session for somebody who begins to listen: it takes no number.
-    pub fn session_for_listener(&mut self) -> Event {
-        let seq = self.pipeline.seq();
-        let event = self.session_again();
-        self.pipeline.go_on_after(seq);
-        event
+    /// The session for somebody who begins to listen: it has no number.
+    #[must_use]
+    pub fn session_for_listener(&self) -> Event {
+        self.pipeline.session_unnumbered(self.session_info(), clock::boot_ns())
     }
 
     /// An event that tells of what was lost behind the pipeline.
@@ -162,19 +163,15 @@ impl Live {
         &self.kernel
     }
 
-    /// Opens a pass over all descriptors for somebody who asks; `None` while another one runs. [`Self::give_back`] ends it.
-    pub fn lend_pass(&mut self, ports: &[u16]) -> Result<Option<std::fs::File>> {
-        if self.look.is_some() || self.lent {
-            return Ok(None);
-        }
-        let pass = self.kernel.open_holders(ports)?;
-        self.lent = true;
-        Ok(Some(pass))
+    /// Opens a pass over all descriptors, for a look of our own or for somebody who asks; `None` while another one runs.
+    pub fn open_pass(&mut self, ports: &[u16]) -> Result<Option<Pass>> {
+        self.turn.take(|| self.kernel.open_holders(ports))
     }
 
-    /// The pass that was lent is over.
-    pub fn give_back(&mut self) {
-        self.lent = false;
+    /// Tells when no pass runs.
+    #[must_use]
+    pub fn turn(&self) -> Waiting {
+        self.turn.waiting()
     }
 
     fn session_info(&self) -> SessionEvent {
@@ -202,7 +199,12 @@ impl Live {
             let left = time.0.duration_since(jiff::Timestamp::now());
             clock::boot_ns() + u64::try_from(left.as_nanos()).unwrap_or(0)
         });
-        let deadline = self.pipeline.deadline_ns().into_iter().chain(story).min();
+        let lent = self.look.is_none() && !self.turn.is_free();
+        // A look that is due can't begin before the pass that somebody else reads is over.
+        let due = self.pipeline.deadline_ns();
+        let due = due.map(|due| if lent { due.max(clock::boot_ns() + LENT_NS) } else { due });
+        let deadline = due.into_iter().chain(story).min();
+        let mut turn = self.turn.waiting();
         tokio::select! {
             ready = self.rings.ready() => ready,
             () = until(deadline), if deadline.is_some() => Ok(()),
@@ -211,17 +213,20 @@ impl Live {
                 self.found = Some(found);
                 Ok(())
             }
+            // Whoever was refused meanwhile waits for a look of ours.
+            () = turn.free(), if lent => Ok(()),
         }
     }
 
     /// Starts a look when one is wanted, away from the thread that reads the rings.
     fn start_look(&mut self, now_ns: u64) -> Result<()> {
-        if self.look.is_some() || self.found.is_some() || self.lent {
+        if self.look.is_some() || self.found.is_some() || !self.turn.is_free() {
             return Ok(());
         }
         let Some(look) = self.pipeline.look_wanted(now_ns) else { return Ok(()) };
-        let iterator = self.kernel.open_holders(&look.ports)?;
-        self.look = Some(tokio::task::spawn_blocking(move || look.run(iterator)));
+        // Only this thread takes a turn, and it was free.
+        let pass = self.open_pass(&look.ports)?.context("two passes at a time")?;
+        self.look = Some(tokio::task::spawn_blocking(move || look.run(pass)));
         Ok(())
     }
 
@@ -267,9 +272,10 @@ impl Live {
             events.extend(self.looked(found));
         }
         // What was refused while that look ran.
+        self.turn.waiting().free().await;
         if let Some(look) = self.pipeline.look_wanted(0) {
-            let iterator = self.kernel.open_holders(&look.ports)?;
-            events.extend(self.looked(look.run(iterator)));
+            let pass = self.open_pass(&look.ports)?.context("two passes at a time")?;
+            events.extend(self.looked(look.run(pass)));
         }
         events.extend(self.pipeline.finish());
         let known = events.iter().filter(|event| event.seq > 0);
@@ -323,6 +329,9 @@ impl Live {
         Ok(())
     }
 }
+
+/// How long to leave a look alone that is due while somebody else has the turn.
+const LENT_NS: u64 = 10_000_000;
 
 /// What was already told.
 #[derive(Default)]

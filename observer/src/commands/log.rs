@@ -67,11 +67,12 @@ pub fn run(args: &LogArgs, dir: &std::path::Path) -> Result<u8> {
             "observer: the record lacks {lost} of that time, which were lost: --kind loss shows when"
         ));
     }
-    if met.unreadable > 0 {
-        let lines = human::count(met.unreadable, "line");
-        logging::say(&format!("observer: {lines} can't be read: `observer verify` says which"));
-    }
-    Ok(if shown == 0 { status::NO_MATCH } else { status::DONE })
+    met.say();
+    Ok(match (met.broken.is_empty(), shown) {
+        (false, _) => status::UNREACHABLE,
+        (true, 0) => status::NO_MATCH,
+        (true, _) => status::DONE,
+    })
 }
 
 fn write(out: &mut Lines, bytes: &[u8]) -> Result<Go> {

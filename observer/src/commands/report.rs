@@ -4,7 +4,7 @@ mod args;
 mod collect;
 mod file;
 
-use std::{os::unix::net::UnixStream, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::{Timestamp, tz::TimeZone};
@@ -12,7 +12,6 @@ use jiff::{Timestamp, tz::TimeZone};
 pub use args::ReportArgs;
 
 use crate::{
-    config::Config,
     error::status,
     logging,
     model::human,
@@ -21,15 +20,15 @@ use crate::{
 };
 
 /// Writes the page; exit status 1, and no file, when nothing matches.
-pub fn run(args: &ReportArgs, config: &Config) -> Result<u8> {
+pub fn run(args: &ReportArgs, dir: &Path) -> Result<u8> {
     args.filter.check()?;
     let place = match args.output.as_path() {
         path if path == Path::new("-") => None,
         path => Some(file::Place::at(path)?),
     };
-    let folder = Folder::at(config.dir());
-    // A service that is there writes the record right now; nobody else can say that nothing happened since.
-    let now = UnixStream::connect(config.socket()).is_ok().then(Timestamp::now);
+    let folder = Folder::at(dir);
+    // A service that writes this record says by its silence that nothing happened since.
+    let now = folder.is_written().then(Timestamp::now);
     let mut report = collect::collect(&folder, args, now, Clock::new(TimeZone::system()))?;
     let lost: u64 = report.lost.values().sum();
     if lost > 0 {

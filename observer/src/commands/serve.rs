@@ -1,16 +1,17 @@
 //! `observer serve`: loads once, records, and feeds whoever listens.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, io, time::Duration};
 
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
 use tokio::{
-    net::UnixStream,
+    net::{UnixStream, unix::SocketAddr},
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
 };
 
-use super::{live::Live, ports};
+use super::{live::Live, pass::Waiting, ports};
 use crate::{
     cli::{Cli, ServeArgs, Switch},
     config::{Config, Exits},
@@ -18,7 +19,7 @@ use crate::{
     error::status,
     kernel::{load::Options, preflight},
     logging,
-    model::{After, Event, LossEvent, Time},
+    model::{After, Event, LossEvent, Time, human},
     records::{Notice, folder::group_id},
     service::{
         clients::{Clients, MOST},
@@ -58,15 +59,16 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
     let recording = taken.start()?;
     let (sender, requests) = unbounded_channel();
     let mut service = Service {
+        turn: live.turn(),
         live,
         recording,
         clients: Clients::default(),
         exits_all,
         ordinary: false,
         counts: Counts::new(),
-        host: None,
         sender,
         passes: VecDeque::new(),
+        newcomers: JoinSet::new(),
     };
     service.begin(past)?;
     // Whoever waits for READY finds the record begun.
@@ -112,8 +114,6 @@ enum Asked {
     Tail(UnixStream, bool),
     Status(UnixStream),
     Ports(UnixStream, Vec<u16>),
-    /// A pass that was lent is over.
-    Passed,
 }
 
 struct Service {
@@ -124,11 +124,12 @@ struct Service {
     /// Ordinary deaths are reported, for those who listen.
     ordinary: bool,
     counts: Counts,
-    /// An event whose host and boot id are everybody's.
-    host: Option<Event>,
     sender: UnboundedSender<Asked>,
     /// Who waits for a pass over all descriptors.
     passes: VecDeque<(UnixStream, Vec<u16>)>,
+    turn: Waiting,
+    /// Who has not said yet what they want: not more than there may be clients, others wait at the door.
+    newcomers: JoinSet<()>,
 }
 
 impl Service {
@@ -145,14 +146,14 @@ impl Service {
         });
         self.clients = Clients::after(after.as_ref().map_or(0, |after| after.seq));
         let session = self.live.session_after(after)?;
-        self.host = Some(session.clone());
-        if self.recording.is_full() {
-            self.recording.begin(&session)?;
-            self.counts.add(std::slice::from_ref(&session));
-            self.clients.tell(std::slice::from_ref(&session), &session)
-        } else {
-            self.tell(&[session])
-        }
+        if self.recording.is_full() { self.begin_segment(&session) } else { self.tell(&[session]) }
+    }
+
+    /// A segment begins with its session, which everybody gets: it has a number.
+    fn begin_segment(&mut self, session: &Event) -> Result<()> {
+        self.recording.begin(session)?;
+        self.counts.add(std::slice::from_ref(session));
+        self.clients.tell(std::slice::from_ref(session))
     }
 
     async fn follow(
@@ -165,6 +166,7 @@ impl Service {
     ) -> Result<u8> {
         let mut watchdog =
             sd_notify::watchdog_enabled().map(|span| tokio::time::interval(span / 2));
+        let mut pause = false;
         loop {
             tokio::select! {
                 ready = self.live.ready() => {
@@ -174,20 +176,21 @@ impl Service {
                     self.clients.tidy();
                     self.mind_listeners()?;
                 }
-                accepted = socket.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.welcome(stream),
-                    Err(error) => {
-                        // Too many files: those that are open come to an end.
-                        tracing::warn!(%error, "a client could not be let in");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                accepted = next(socket, pause), if self.newcomers.len() < MOST => {
+                    pause = accepted.is_err();
+                    match accepted {
+                        Ok((stream, _)) => self.welcome(stream),
+                        Err(error) => tracing::warn!(%error, "a client could not be let in"),
                     }
                 },
+                _ = self.newcomers.join_next(), if !self.newcomers.is_empty() => (),
                 asked = requests.recv() => if let Some(asked) = asked {
                     self.asked(asked)?;
                 },
                 notice = self.recording.notices.recv() => if let Some(notice) = notice {
                     self.gap(notice)?;
                 },
+                () = self.turn.free(), if !self.passes.is_empty() => self.pass()?,
                 () = self.clients.one_left() => {
                     self.clients.tidy();
                     self.mind_listeners()?;
@@ -209,17 +212,13 @@ impl Service {
         let lines = recorded.map(line).collect::<Result<Vec<_>>>()?;
         self.counts.add(events);
         let gap = self.recording.record(lines);
-        if let Some(host) = &self.host {
-            self.clients.tell(events, host)?;
-        }
+        self.clients.tell(events)?;
         if let Some(gap) = gap {
             self.gap(gap)?;
         }
         if self.recording.is_full() {
             let session = self.live.session_again();
-            self.recording.begin(&session)?;
-            self.counts.add(std::slice::from_ref(&session));
-            self.clients.tell(std::slice::from_ref(&session), &session)?;
+            self.begin_segment(&session)?;
         }
         Ok(())
     }
@@ -244,12 +243,12 @@ impl Service {
         self.live.ordinary_for_listeners(wanted)
     }
 
-    fn welcome(&self, stream: UnixStream) {
+    fn welcome(&mut self, stream: UnixStream) {
         let sender = self.sender.clone();
         if let Ok(peer) = stream.peer_cred() {
             tracing::info!(uid = peer.uid(), pid = peer.pid(), "a client");
         }
-        tokio::spawn(async move {
+        self.newcomers.spawn(async move {
             let mut stream = stream;
             let asked = match request(&mut stream).await {
                 Ok(Request::Tail { all }) => Asked::Tail(stream, all),
@@ -284,11 +283,6 @@ impl Service {
             }
             Asked::Ports(stream, wanted) => {
                 self.passes.push_back((stream, wanted));
-                self.pass()?;
-            }
-            Asked::Passed => {
-                self.live.give_back();
-                self.pass()?;
             }
         }
         Ok(())
@@ -297,17 +291,9 @@ impl Service {
     /// Makes the next pass over all descriptors for a client, away from this thread.
     fn pass(&mut self) -> Result<()> {
         let Some((_, wanted)) = self.passes.front() else { return Ok(()) };
-        let Some(pass) = self.live.lend_pass(wanted)? else {
-            // A look of our own runs: it takes milliseconds.
-            let sender = self.sender.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                let _ = sender.send(Asked::Passed);
-            });
-            return Ok(());
-        };
+        // It may be taken again by now: this is asked for again when it is free.
+        let Some(pass) = self.live.open_pass(wanted)? else { return Ok(()) };
         let Some((mut stream, wanted)) = self.passes.pop_front() else { return Ok(()) };
-        let sender = self.sender.clone();
         tokio::spawn(async move {
             let made = tokio::task::spawn_blocking(move || -> Result<Vec<String>> {
                 let lines = ports::lines::lines(&Snapshot::read(pass)?, &wanted);
@@ -315,7 +301,6 @@ impl Service {
                 lines.iter().map(line).collect()
             });
             let made = made.await.context("the look at all descriptors");
-            let _ = sender.send(Asked::Passed);
             match made.and_then(|made| made) {
                 Ok(lines) => answer(&mut stream, lines.concat().as_bytes()).await,
                 Err(error) => refuse(stream, format!("{error:#}")).await,
@@ -352,7 +337,9 @@ impl Service {
         // What happened before is told by the old ones.
         let events = self.live.events()?;
         self.tell(&events)?;
-        self.recording.reload(&config.files);
+        if !self.recording.reload(&config.files) {
+            logging::say("observer: the disk hangs: the limits of the record stay as they were");
+        }
         self.exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
         self.live.record_ordinary(self.exits_all)?;
         self.ordinary = false;
@@ -370,8 +357,9 @@ impl Service {
         for notice in self.recording.settle() {
             self.gap(notice)?;
         }
-        if let Some(why) = self.recording.state().stopped {
-            logging::say(&format!("observer: the last events are not in the record: {why}"));
+        if let Some((lost, why)) = self.recording.unrecorded() {
+            let lost = human::count(lost, "event");
+            logging::say(&format!("observer: the last {lost} are not in the record: {why}"));
         }
         self.clients.close().await;
         if !self.recording.finish() {
@@ -379,6 +367,14 @@ impl Service {
         }
         Ok(status::DONE)
     }
+}
+
+/// The next client. `pause`: the last one could not be let in, most likely for want of descriptors; others may come free.
+async fn next(socket: &Socket, pause: bool) -> io::Result<(UnixStream, SocketAddr)> {
+    if pause {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    socket.listener.accept().await
 }
 
 async fn tick(watchdog: &mut Option<tokio::time::Interval>) {

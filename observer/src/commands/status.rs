@@ -55,7 +55,10 @@ fn text(status: &Status) -> String {
     let segments = count(record.segments as u64, "segment");
     row("record", &format!("{}: {segments}, {}{free}", record.dir, size(record.used_bytes)));
     match (&record.state.stopped, &record.state.segment) {
-        (Some(why), _) => row("", &format!("NOT RECORDING: {why}")),
+        (Some(why), _) => {
+            let lost = count(record.state.unrecorded, "event");
+            row("", &format!("NOT RECORDING, {lost} so far: {why}"));
+        }
         (None, Some(segment)) => row("", &format!("writes {segment}, up to seq {}", status.seq)),
         (None, None) => {}
     }

@@ -7,12 +7,9 @@ use std::{path::Path, pin::pin, time::Duration};
 use anyhow::{Context, Result};
 use aya_log::EbpfLogger;
 use jiff::tz::TimeZone;
-use tokio::{
-    io::unix::AsyncFd,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::io::unix::AsyncFd;
 
-use super::{live::Live, show::Show};
+use super::{live::Live, show::Show, stop::Stop};
 use crate::{
     cli::{EbpfLog, Switch, TailArgs},
     error::status,
@@ -32,26 +29,6 @@ pub fn run(args: &TailArgs, socket: &Path) -> Result<u8> {
     // A terminal that is stopped may hold a write for ever: don't wait for it.
     runtime.shutdown_background();
     done
-}
-
-/// Ctrl-C or SIGTERM.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => (),
-            _ = self.terminate.recv() => (),
-        }
-    }
 }
 
 /// What the service can't do for one client alone.
@@ -85,7 +62,7 @@ async fn standalone(args: &TailArgs, mut stop: Stop) -> Result<u8> {
     }
     let mut show = Show::new(&args.show, TimeZone::system());
     let outcome = {
-        let mut stop = pin!(stop.wait());
+        let mut stop = pin!(stop.asked());
         tokio::select! {
             outcome = follow(&mut live, &mut show) => outcome,
             () = &mut stop => Ok(Reader::There),

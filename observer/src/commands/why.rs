@@ -2,14 +2,13 @@
 
 mod source;
 
-use std::{os::unix::net::UnixStream, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use crate::{
     cli::{Format, WhyArgs},
-    config::Config,
     diagnose::story,
     error::{Failure, status},
     logging,
@@ -22,18 +21,18 @@ use crate::{
 use source::{Past, look_back};
 
 /// Tells the stories.
-pub fn run(args: &WhyArgs, config: &Config) -> Result<u8> {
+pub fn run(args: &WhyArgs, dir: &Path) -> Result<u8> {
     if let (Some(since), Some(until)) = (args.since, args.until)
         && since > until
     {
         let text = "--since lies after --until: nothing can happen in between";
         return Err(Failure::Usage(text.to_owned()).into());
     }
-    // A service that is there writes the record right now; nobody else can say that nothing happened since.
-    let lives = UnixStream::connect(config.socket()).is_ok();
-    let now = lives.then(jiff::Timestamp::now);
-    let folder = Folder::at(config.dir());
+    let folder = Folder::at(dir);
+    // A service that writes this record says by its silence that nothing happened since.
+    let now = folder.is_written().then(jiff::Timestamp::now);
     let past = look_back(&folder, now, args.last, |incident| is_wanted(args, incident))?;
+    past.met.say();
     if past.stories.is_empty() {
         return nothing(args, &past);
     }

@@ -127,6 +127,24 @@ pub enum Relation {
     Stranger,
 }
 
+impl Relation {
+    /// In words; a stranger's needs none.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Myself => "the same process",
+            Self::Parent => "its parent",
+            Self::Child => "its child",
+            Self::Sibling => "a child of the same parent",
+            Self::SameUnit => "of the same unit",
+            Self::Orphan => "an orphan whose parent is dead",
+            Self::SocketActivation => "for a socket unit",
+            Self::ContainerProxy => "for a container",
+            Self::Stranger => "",
+        }
+    }
+}
+
 /// A process began to serve a port, or did already at the start.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListenEvent {

@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use procfs::LockType;
 use rustix::fs::{FlockOperation, Gid, Mode, flock};
 
 /// Beginning of every segment's name.
@@ -88,6 +89,20 @@ impl Folder {
             ),
             Err(error) => Err(error).with_context(|| format!("can't lock {}", self.path.display())),
         }
+    }
+
+    /// Whether a service writes to this very folder now: the kernel tells who has locked it. Where it can't be seen, the
+    /// record ends with its last event.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        let (Ok(meta), Ok(locks)) = (fs::metadata(&self.path), procfs::locks()) else {
+            return false;
+        };
+        let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+        locks.iter().any(|lock| {
+            (lock.devmaj, lock.devmin, lock.inode) == (major, minor, meta.ino())
+                && matches!(lock.lock_type, LockType::FLock)
+        })
     }
 
     /// Segments that a service wrote, oldest first.

@@ -1,16 +1,17 @@
 //! Finds the events that a filter wants, without parsing the others.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use memchr::memmem::Finder;
 
 use super::{
     Folder, Segment,
-    reader::{self, lines},
+    reader::{self, Pieces, Source, lines},
 };
 use crate::{
     filter::Filter,
-    model::{Body, Event, Kind},
+    logging,
+    model::{Body, Event, Kind, human},
 };
 
 /// Events are written in the order in which they are told, which may differ from that of their times by so much.
@@ -25,7 +26,7 @@ pub struct Query<'a> {
 }
 
 /// What a scan has met.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Met {
     /// Bytes of records that were looked at.
     pub bytes: u64,
@@ -33,6 +34,21 @@ pub struct Met {
     pub lost: u64,
     /// Lines that are no events.
     pub unreadable: u64,
+    /// Segments that could not be read, or not to their end, and why.
+    pub broken: Vec<String>,
+}
+
+impl Met {
+    /// Says on standard error what could not be read.
+    pub fn say(&self) {
+        for broken in &self.broken {
+            logging::say(&format!("observer: {broken}: what else it has is not shown"));
+        }
+        if self.unreadable > 0 {
+            let lines = human::count(self.unreadable, "line");
+            logging::say(&format!("observer: {lines} can't be read: `observer verify` says which"));
+        }
+    }
 }
 
 /// What to do after an event.
@@ -67,23 +83,23 @@ impl<'a> Query<'a> {
             if segment.events.is_none() || self.lies_outside(segment, next) {
                 continue;
             }
-            let mut pieces = match reader::open(segment) {
-                // It was compressed or removed between the two.
-                Err(error) if reader::is_gone(&error) => {
-                    let again = folder.segments()?.into_iter().find(|s| s.stem == segment.stem);
-                    match again.filter(|again| again.events.is_some()) {
-                        Some(again) => reader::open(&again)?,
-                        None => continue,
-                    }
+            let mut pieces = match open(folder, segment) {
+                Ok(Some(pieces)) => pieces,
+                Ok(None) => continue,
+                Err(error) => {
+                    met.broken.push(format!("{error:#}"));
+                    continue;
                 }
-                opened => opened?,
             };
             loop {
-                let piece = pieces.next_piece();
-                let piece = piece.with_context(|| format!("{} can't be read on", segment.stem))?;
-                if piece.is_empty() {
-                    break;
-                }
+                let piece = match pieces.next_piece() {
+                    Ok([]) => break,
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        met.broken.push(format!("{} can't be read on: {error}", segment.stem));
+                        break;
+                    }
+                };
                 met.bytes += piece.len() as u64;
                 if self.piece(piece, &mut met, &mut each, parse)? == Go::Stop {
                     return Ok(met);
@@ -178,6 +194,18 @@ fn is_loss(line: &[u8]) -> bool {
     const KIND: &[u8] = b"\"kind\":\"loss\"";
     // It stands in the first few keys.
     memchr::memmem::find(&line[..line.len().min(256)], KIND).is_some()
+}
+
+/// Opens a segment; `None` when it was removed meanwhile.
+fn open(folder: &Folder, segment: &Segment) -> Result<Option<Pieces<Source>>> {
+    match reader::open(segment) {
+        // It was compressed or removed between the two.
+        Err(error) if reader::is_gone(&error) => {
+            let again = folder.segments()?.into_iter().find(|s| s.stem == segment.stem);
+            again.filter(|again| again.events.is_some()).map(|s| reader::open(&s)).transpose()
+        }
+        opened => opened.map(Some),
+    }
 }
 
 /// When a segment was begun, from its name.

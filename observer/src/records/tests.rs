@@ -142,3 +142,51 @@ fn thousands_of_segments_are_listed_at_once() {
     assert_eq!(segments.len(), 5000);
     assert!(segments.is_sorted_by_key(|segment| segment.number));
 }
+
+/// The others are shown, and what is missing is named.
+#[test]
+fn a_segment_that_cannot_be_read_hides_no_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    fs::write(compress(&segments[1]), b"no zstd").expect("room");
+    let mut seen = Vec::new();
+    let each = |_: &[u8], event: Option<crate::model::Event>| {
+        seen.extend(event.map(|event| event.seq));
+        Ok(Go::On)
+    };
+    let filter = Filter::default();
+    let met = Query::new(&filter).run(&folder, |_| (), each, true).expect("readable");
+    assert_eq!(seen, [1, 3]);
+    assert_eq!(met.broken.len(), 1, "{met:?}");
+    assert!(met.broken[0].contains(&segments[1].stem), "{met:?}");
+}
+
+/// A copy of a record is not written by whoever writes the original.
+#[test]
+fn a_record_that_had_a_seal_of_its_own_is_said_to_be_removed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let mut current =
+        Current::create(&folder, folder.next(None, Timestamp::UNIX_EPOCH), None).expect("room");
+    let lines = [1, 2, 3].map(|seq| line(seq, "2026-11-22T14:32:15.000000000Z"));
+    for line in &lines {
+        current.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+        current.seal(&folder, Why::Due).expect("room");
+    }
+    fs::write(current.segment.events.as_ref().expect("events"), lines[1..].concat()).expect("room");
+    let report = verify(&folder).expect("a report");
+    assert_eq!(faults(&report), ["1 record before it was removed"]);
+    assert_eq!((report.faults[0].record, report.faults[0].seq), (Some(1), Some(2)));
+}
+
+#[test]
+fn who_writes_a_folder_has_locked_it() {
+    let (dir, other) = (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("another"));
+    let (folder, copy) = (Folder::at(dir.path()), Folder::at(other.path()));
+    assert!(!folder.is_written());
+    let lock = folder.lock().expect("free");
+    assert!(folder.is_written() && !copy.is_written());
+    assert!(folder.lock().is_err());
+    drop(lock);
+    assert!(!folder.is_written());
+}

@@ -280,6 +280,9 @@ impl Check<'_> {
         open: bool,
         number: &mut u64,
     ) -> Result<()> {
+        // Of all seals: what was removed may have had one of its own.
+        let all: Vec<Short> = seals.iter().flat_map(|seal| seal.records.iter().copied()).collect();
+        let mut before = 0;
         for seal in seals {
             if seal.found {
                 let found = count_of(seal.records.len() as u64, "record");
@@ -304,7 +307,7 @@ impl Check<'_> {
                     return Ok(());
                 };
                 if record.hash.short() != *expected {
-                    let what = describe(&record, &seal.records[hashes.len()..], &mut records)?;
+                    let what = describe(&record, &all[before + hashes.len()..], &mut records)?;
                     self.fault(segment, Some((*number, record.seq)), what);
                     return Ok(());
                 }
@@ -316,6 +319,7 @@ impl Check<'_> {
                 return Ok(());
             }
             self.report.sealed += hashes.len() as u64;
+            before += hashes.len();
         }
         let mut unsealed = 0;
         while let Some(record) = records.next()? {

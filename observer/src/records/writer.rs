@@ -80,6 +80,21 @@ pub struct State {
     /// Why nothing is recorded at the moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// How many events could not be recorded since then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unrecorded: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Notice {
+    /// How many in all.
+    fn total(&self) -> u64 {
+        self.lost.values().fold(0, |sum, lost| sum.saturating_add(*lost))
+    }
 }
 
 /// Records events.
@@ -91,8 +106,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread. `first` begins a new segment, or follows the last record in the one that was found;
-    /// `notices` is called from the thread.
+    /// Starts the thread. It goes on with the segment that was found, or waits for [`Self::rotate`]; `notices` is called
+    /// from it.
     pub fn start(
         folder: Folder,
         settings: Settings,
@@ -104,7 +119,6 @@ impl Recorder {
         let writer = Writer {
             folder,
             settings,
-            number: found.newest.as_ref().map_or(0, |newest| newest.number),
             newest: found.newest,
             current: found.current,
             previous: found.previous,
@@ -148,9 +162,23 @@ impl Recorder {
         }
     }
 
-    /// Other limits from now on.
-    pub fn reload(&self, settings: Settings) {
-        let _ = self.sender.try_send(Message::Settings(settings));
+    /// Other limits from now on; false when the thread can't be told, since the disk hangs.
+    #[must_use]
+    pub fn reload(&self, settings: Settings) -> bool {
+        self.sender.try_send(Message::Settings(settings)).is_ok()
+    }
+
+    /// How many events could not be written and were not told as lost yet, and why.
+    #[must_use]
+    pub fn unrecorded(&self) -> Option<(u64, String)> {
+        let state = self.state();
+        let overrun = self.overrun.as_ref().map(|gap| (gap.total(), gap.reason.clone()));
+        let (lost, why) = (state.unrecorded, state.stopped);
+        let stopped = why.map(|why| (lost, why));
+        match (stopped, overrun) {
+            (Some((lost, why)), Some((more, _))) => Some((lost.saturating_add(more), why)),
+            (stopped, overrun) => stopped.or(overrun),
+        }
     }
 
     /// Waits until everything is written, or can't be; gives back a gap that was not told yet.
@@ -197,7 +225,6 @@ fn count(gap: &mut Option<Notice>, lines: &[Line], reason: impl FnOnce() -> Stri
 struct Writer {
     folder: Folder,
     settings: Settings,
-    number: u64,
     newest: Option<super::Segment>,
     current: Option<Current>,
     previous: Option<Previous>,
@@ -324,7 +351,6 @@ impl Writer {
             keeper::remove(&self.folder, std::slice::from_ref(&segment));
         })?;
         (self.begin, self.gone) = (None, None);
-        self.number = segment.number;
         self.newest = Some(segment);
         self.current = Some(current);
         Ok(())
@@ -341,7 +367,8 @@ impl Writer {
 
     /// Removes what is too old or too much.
     fn keep(&mut self) {
-        let removed = keeper::too_much(&self.folder, &self.settings, self.number);
+        let newest = self.newest.as_ref().map_or(0, |newest| newest.number);
+        let removed = keeper::too_much(&self.folder, &self.settings, newest);
         let Some(last) = removed.last() else { return };
         let retired = What::Retired { number: last.number };
         // First the note, then the deed: a segment that is missing without a note is somebody else's doing.
@@ -357,6 +384,7 @@ impl Writer {
             segment: self.current.as_ref().map(|current| current.segment.stem.clone()),
             chain: self.current.as_ref().map(|current| current.chain().to_string()),
             stopped: self.gap.as_ref().map(|gap| gap.reason.clone()),
+            unrecorded: self.gap.as_ref().map_or(0, Notice::total),
         };
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }

@@ -115,7 +115,8 @@ impl Clients {
     }
 
     /// Hands events to everybody who wants them, and forgets who went away.
-    pub fn tell(&mut self, events: &[Event], host: &Event) -> Result<()> {
+    pub fn tell(&mut self, events: &[Event]) -> Result<()> {
+        let Some(first) = events.first() else { return Ok(()) };
         // The numbers go on whether anybody listens or not.
         let any = |all: bool, clients: &[Client]| clients.iter().any(|client| client.all == all);
         let (ordinary, everything) = (any(false, &self.all), any(true, &self.all));
@@ -123,7 +124,7 @@ impl Clients {
         let everything = self.everything.lines(events, true, everything)?;
         for client in &mut self.all {
             let lines = if client.all { &everything } else { &ordinary };
-            self.missed += client.tell(lines, host)?;
+            self.missed += client.tell(lines, first)?;
         }
         self.all.retain(|client| !client.sender.is_closed());
         Ok(())
@@ -179,7 +180,7 @@ fn is_ordinary(event: &Event) -> bool {
 
 impl Client {
     /// How many it missed.
-    fn tell(&mut self, lines: &[Line], host: &Event) -> Result<u64> {
+    fn tell(&mut self, lines: &[Line], like: &Event) -> Result<u64> {
         if lines.is_empty() {
             return Ok(0);
         }
@@ -196,7 +197,7 @@ impl Client {
         let mut text = Vec::with_capacity(bytes);
         if let Some((from, to)) = self.span.take() {
             let seq = lines[0].seq - 1;
-            text = loss(host, seq, std::mem::take(&mut self.missed), (from, to))?;
+            text = loss(like, seq, std::mem::take(&mut self.missed), (from, to))?;
         }
         text.extend(lines.iter().flat_map(|line| line.text.iter().copied()));
         self.send(text.into());
@@ -215,7 +216,7 @@ impl Client {
 
 /// The `loss` event of a client that did not read: it has the number of the last event that was missed.
 fn loss(
-    host: &Event,
+    like: &Event,
     seq: u64,
     missed: BTreeMap<Kind, u64>,
     span: (Time, Time),
@@ -227,7 +228,7 @@ fn loss(
         reason: "this client did not read them in time".to_owned(),
         at_most: false,
     };
-    let event = Event { seq, time: span.1, body: Body::Loss(event), ..host.clone() };
+    let event = Event { seq, time: span.1, body: Body::Loss(event), ..like.clone() };
     let mut text = serde_json::to_vec(&event)?;
     text.push(b'\n');
     Ok(text)

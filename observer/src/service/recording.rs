@@ -117,10 +117,21 @@ impl Recording {
         overrun.into_iter().chain(told).collect()
     }
 
-    /// Other limits from now on.
-    pub fn reload(&mut self, files: &Files) {
-        self.settings = files.settings();
-        self.recorder.reload(self.settings);
+    /// Other limits from now on; false when a disk that hangs keeps the old ones.
+    #[must_use]
+    pub fn reload(&mut self, files: &Files) -> bool {
+        let settings = files.settings();
+        let taken = self.recorder.reload(settings);
+        if taken {
+            self.settings = settings;
+        }
+        taken
+    }
+
+    /// How many events are in no record and were not told as lost, and why.
+    #[must_use]
+    pub fn unrecorded(&self) -> Option<(u64, String)> {
+        self.recorder.unrecorded()
     }
 
     /// What it does at the moment.

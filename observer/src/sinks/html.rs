@@ -77,6 +77,8 @@ pub struct Report {
     pub losses: Rows,
     /// Lines that are no events.
     pub unreadable: u64,
+    /// Segments that could not be read, or not to their end, and why.
+    pub broken: Vec<String>,
     /// Whether the record is what was written; or why that can't be told.
     pub verified: Result<verify::Report, String>,
 }
@@ -106,6 +108,7 @@ impl Report {
             lost: BTreeMap::new(),
             losses: Rows::default(),
             unreadable: 0,
+            broken: Vec::new(),
             verified: Err("nobody asked".to_owned()),
         }
     }

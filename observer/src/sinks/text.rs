@@ -7,7 +7,6 @@ mod layout;
 mod oom;
 mod other;
 
-pub(super) use bind::relation;
 pub(super) use layout::{command, who};
 
 use std::os::fd::AsFd;

@@ -13,6 +13,7 @@ crate::tests![
     one_that_hangs_holds_up_nobody,
     ordinary_exits_are_for_who_asks,
     one_that_comes_late_has_the_same_numbers,
+    many_looks_at_a_time,
     garbage_harms_nobody,
     many_that_say_nothing_harm_nobody,
     too_many_are_told,
@@ -92,6 +93,43 @@ fn one_that_hangs_holds_up_nobody() {
             assert_eq!(story.exits_of_children(storm.pid()).count(), 2000);
         }
     }
+    place.verified();
+}
+
+/// One look over all descriptors at a time: those of clients and those for who is refused must not meet.
+fn many_looks_at_a_time() {
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let (port, pid) = (holder.value("port"), u64::from(holder.pid()));
+    let address = format!("127.0.0.1:{port}");
+    let mut tail = place.tail(&[]);
+    thread::scope(|scope| {
+        let looks: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let line: Value =
+                            serde_json::from_str(&place.text(&["ports", &port, "--json"]))
+                                .expect("one");
+                        assert_eq!(line["holders"][0]["process"]["pid"], pid, "{line:#}");
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            let (refused, _) = run(["bind", "1", "tcp", &address]);
+            let event = tail.wait_for("the refusal", |event| {
+                event["kind"] == "bind" && event["process"]["pid"] == refused.pid()
+            });
+            assert_eq!(event["holders"][0]["process"]["pid"], pid, "{event:#}");
+        }
+        for look in looks {
+            look.join().expect("every look named the holder");
+        }
+    });
+    assert_eq!(tail.stop().story.lost(), 0);
+    service.stop();
     place.verified();
 }
 

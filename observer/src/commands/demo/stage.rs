@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::cast::Cast;
 use crate::{
-    commands::{live::Live, show::Show},
+    commands::{live::Live, show::Show, stop::Stop},
     model::{Body, Event, Process},
     sinks::stdout::Reader,
 };
@@ -34,30 +31,6 @@ pub(super) enum Cut {
 impl From<anyhow::Error> for Cut {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-/// The requests to stop.
-#[derive(Debug)]
-pub(super) struct Stop([Signal; 3]);
-
-impl Stop {
-    /// From now on they end nothing by themselves.
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn asked(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
-            _ = hangup.recv() => (),
-        }
     }
 }
 

@@ -70,7 +70,9 @@ pub(super) fn collect(
     };
     let everything = Filter::default();
     let met = Query::new(&everything).run(folder, |_| (), each, true)?;
+    met.say();
     report.unreadable = met.unreadable;
+    report.broken = met.broken;
     if let Some(before) = before {
         report.push(&before);
     }

@@ -5,17 +5,21 @@ use std::pin::pin;
 use anyhow::{Context, Result, bail};
 use jiff::tz::TimeZone;
 
-use super::Stop;
 use crate::{
-    cli::TailArgs, commands::show::Show, error::status, logging, model::Event,
-    service::client::Answer, sinks::stdout::Reader,
+    cli::TailArgs,
+    commands::{show::Show, stop::Stop},
+    error::status,
+    logging,
+    model::Event,
+    service::client::Answer,
+    sinks::stdout::Reader,
 };
 
 /// Shows what comes until Ctrl-C, or until nobody reads any more.
 pub(super) async fn follow(mut answer: Answer, args: &TailArgs, mut stop: Stop) -> Result<u8> {
     let mut show = Show::new(&args.show, TimeZone::system());
     let outcome = {
-        let mut stop = pin!(stop.wait());
+        let mut stop = pin!(stop.asked());
         tokio::select! {
             outcome = show_all(&mut answer, &mut show) => outcome,
             () = &mut stop => Ok(true),

@@ -11,7 +11,7 @@ use crate::{
     model::{Body, Event, IncidentEvent},
     records::{
         Folder,
-        scan::{Go, Query},
+        scan::{Go, Met, Query},
     },
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Past {
     pub(super) stories: VecDeque<(IncidentEvent, Arc<str>, Arc<str>)>,
     /// Everything that says who serves what.
     pub(super) serving: Vec<Event>,
+    /// What of it could not be read.
+    pub(super) met: Met,
     /// Times of the first and the last event.
     pub(super) span: Option<(Timestamp, Timestamp)>,
 }
@@ -64,7 +66,8 @@ pub(super) fn look_back(
         }
         Ok(Go::On)
     };
-    Query::new(&filter).run(folder, |_| (), each, true)?;
+    let met = Query::new(&filter).run(folder, |_| (), each, true)?;
+    past.met = met;
     if let Some(now) = now {
         let told = stories.tick(crate::model::Time(now));
         keep(&mut past, told.into_iter().filter(|story| !story.open).collect(), &place);

@@ -70,6 +70,9 @@ fn warnings(report: &Report) -> Markup {
                 a href="#record" { "What is wrong with it" } "." }
             Err(error) => p.bad role="note" { "Whether the record holds is not known: " (cut(error)) }
         }
+        @for broken in &report.broken {
+            p.bad role="note" { (broken) ": what else it has is not shown." }
+        }
         @if report.unreadable > 0 {
             p.bad role="note" { (human::count(report.unreadable, "line")) " of the record can't be read." }
         }

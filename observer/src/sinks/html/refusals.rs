@@ -8,10 +8,7 @@ use super::{
     table::{more, section as part, when},
     words::{Clock, cut, place, process, socket, who, who_and_where},
 };
-use crate::{
-    model::{BindEvent, Call, Event, Holder, human},
-    sinks::text,
-};
+use crate::model::{BindEvent, Call, Event, Holder, human};
 
 /// Most holders of a row.
 const HOLDERS: usize = 8;
@@ -55,7 +52,7 @@ pub(super) fn refusal(clock: &Clock, event: &Event, bind: &BindEvent) -> Markup 
 }
 
 fn holder(clock: &Clock, holder: &Holder) -> Markup {
-    let relation = text::relation(holder.relation);
+    let relation = holder.relation.words();
     html! {
         p {
             b { (who_and_where(&holder.process)) }

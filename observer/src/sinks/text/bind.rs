@@ -5,7 +5,7 @@ use super::{
     layout::{Lines, command, who},
 };
 use crate::{
-    model::{BindEvent, Call, Confidence, Holder, ListenEvent, Relation, ReleaseEvent, human},
+    model::{BindEvent, Call, Confidence, Holder, ListenEvent, ReleaseEvent, human},
     sinks::style::Severity,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn bind(lines: &mut Lines<'_>, bind: &BindEvent) {
 fn holder(holder: &Holder, now: jiff::Timestamp) -> String {
     let process = &holder.process;
     let mut text = who(process);
-    let relation = relation(holder.relation);
+    let relation = holder.relation.words();
     if !relation.is_empty() {
         text.push_str(&format!(", {relation}"));
     }
@@ -60,21 +60,6 @@ fn holder(holder: &Holder, now: jiff::Timestamp) -> String {
         (None, None) => {}
     }
     text
-}
-
-/// A relation in words; a stranger's needs none.
-pub(in crate::sinks) fn relation(relation: Relation) -> &'static str {
-    match relation {
-        Relation::Myself => "the same process",
-        Relation::Parent => "its parent",
-        Relation::Child => "its child",
-        Relation::Sibling => "a child of the same parent",
-        Relation::SameUnit => "of the same unit",
-        Relation::Orphan => "an orphan whose parent is dead",
-        Relation::SocketActivation => "for a socket unit",
-        Relation::ContainerProxy => "for a container",
-        Relation::Stranger => "",
-    }
 }
 
 pub(super) fn listen(lines: &mut Lines<'_>, listen: &ListenEvent) {

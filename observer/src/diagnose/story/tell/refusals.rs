@@ -76,7 +76,7 @@ pub(super) fn in_the_way(bind: &BindEvent, origins: &[Origin], time: Time) -> St
     };
     let Some(holder) = bind.holders.first() else { return cause.summary.clone() };
     let mut text = who(&holder.process);
-    let mut relation = words::relation(holder.relation).to_owned();
+    let mut relation = holder.relation.words().to_owned();
     let left_by = origins.first().and_then(|origin| origin.left_by.as_ref());
     if let (Relation::Orphan, Some(Body::Exit(dead))) = (holder.relation, left_by.map(|e| &e.body))
     {

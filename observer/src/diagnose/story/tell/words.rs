@@ -2,7 +2,7 @@
 
 use crate::{
     diagnose::exit::who,
-    model::{Cause, Confidence, ExitEvent, Process, Relation, Socket, human},
+    model::{Cause, Confidence, ExitEvent, Process, Socket, human},
 };
 
 /// `node 2211 (shop.service) was killed by …`: a death in words.
@@ -50,21 +50,6 @@ pub(super) fn sure(cause: &Cause) -> &'static str {
         Confidence::Certain => "",
         Confidence::Likely => " (likely)",
         Confidence::Possible => " (one of several explanations)",
-    }
-}
-
-/// What a holder is to the process that was refused; empty for a stranger.
-pub(super) fn relation(relation: Relation) -> &'static str {
-    match relation {
-        Relation::Myself => "the same process",
-        Relation::Parent => "its parent",
-        Relation::Child => "its child",
-        Relation::Sibling => "a child of the same parent",
-        Relation::SameUnit => "of the same unit",
-        Relation::Orphan => "an orphan",
-        Relation::SocketActivation => "for a socket unit",
-        Relation::ContainerProxy => "for a container",
-        Relation::Stranger => "",
     }
 }
 
