@@ -225,9 +225,8 @@ impl Service {
 
     /// Recording goes on after a gap: the record must say so.
     fn gap(&mut self, notice: Notice) -> Result<()> {
-        let lost = notice.lost.into_iter().map(|(kind, n)| (kind.name().to_owned(), n)).collect();
         let (from, to) = (Time(notice.from), Time(notice.to));
-        let loss = LossEvent { lost, from, to, reason: notice.reason, at_most: false };
+        let loss = LossEvent { lost: notice.lost, from, to, reason: notice.reason, at_most: false };
         let event = self.live.lost(loss);
         notify(&[NotifyState::Status("recording")]);
         self.tell(&[event])

@@ -1,13 +1,15 @@
 //! Checks the record against its seals, and names the first record of each fault.
 
 pub(super) mod files;
+mod words;
 
 use std::{io, path::Path};
 
 use anyhow::Result;
 use serde::Serialize;
 
-use files::{Opened, Record, Records, open};
+use files::{Opened, Records, open};
+use words::{count, count_of, describe};
 
 use super::{
     Folder, Segment,
@@ -368,30 +370,6 @@ impl Check<'_> {
             }
         }
     }
-}
-
-/// What happened to a record that is not the one that was sealed: `expected` and those after it should follow.
-fn describe(found: &Record, expected: &[Short], after: &mut Records) -> Result<String> {
-    let next = after.next()?.map(|record| record.hash.short());
-    let at = expected.iter().position(|short| *short == found.hash.short());
-    Ok(match at {
-        Some(1) if next == Some(expected[0]) => "it and the next one were swapped".to_owned(),
-        Some(n) => format!(
-            "{} before it {} removed",
-            count_of(n as u64, "record"),
-            if n == 1 { "was" } else { "were" }
-        ),
-        None if next == Some(expected[0]) => "it was put in between".to_owned(),
-        None => "it was changed".to_owned(),
-    })
-}
-
-fn count(n: u64) -> String {
-    count_of(n, "segment")
-}
-
-fn count_of(n: u64, what: &str) -> String {
-    crate::model::human::count(n, what)
 }
 
 /// Whether a folder has anything to check.

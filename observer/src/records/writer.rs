@@ -32,6 +32,8 @@ pub struct Line {
     pub text: Bytes,
     /// Its kind, for counting what could not be written.
     pub kind: Kind,
+    /// What it says is lost: when it can't be written either, that must not be lost with it.
+    pub lost: BTreeMap<String, u64>,
     /// Its time.
     pub time: Timestamp,
 }
@@ -59,7 +61,7 @@ enum Message {
 #[derive(Clone, Debug)]
 pub struct Notice {
     /// How many events were not recorded, by kind.
-    pub lost: BTreeMap<Kind, u64>,
+    pub lost: BTreeMap<String, u64>,
     /// Nothing was lost before.
     pub from: Timestamp,
     /// Nor after.
@@ -216,7 +218,12 @@ fn count(gap: &mut Option<Notice>, lines: &[Line], reason: impl FnOnce() -> Stri
         reason: reason(),
     });
     for line in lines {
-        *gap.lost.entry(line.kind).or_default() += 1;
+        let itself = (line.kind.name(), 1);
+        let told = line.lost.iter().map(|(kind, lost)| (kind.as_str(), *lost));
+        for (kind, lost) in told.chain([itself]) {
+            let sum = gap.lost.entry(kind.to_owned()).or_default();
+            *sum = sum.saturating_add(lost);
+        }
         gap.to = gap.to.max(line.time);
         gap.from = gap.from.min(line.time);
     }
@@ -312,6 +319,9 @@ impl Writer {
         let Some(current) = &mut self.current else {
             return Err(io::Error::other("no segment was begun"));
         };
+        if lines.is_empty() {
+            return current.room();
+        }
         let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied()).collect();
         let hashes: Vec<Hash> = lines.iter().map(|line| Hash::of(&line.text)).collect();
         current.append(&text, &hashes)

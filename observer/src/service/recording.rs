@@ -1,6 +1,6 @@
 //! Events on their way into the record: lines, new segments, and gaps that become events.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{
     config::Files,
-    model::Event,
+    model::{Body, Event},
     records::{
         Folder, Line, Notice, Recorder, Settings, folder::group_id, keeper, open, writer::State,
     },
@@ -157,5 +157,9 @@ impl Recording {
 pub fn line(event: &Event) -> Result<Line> {
     let mut text = serde_json::to_vec(event)?;
     text.push(b'\n');
-    Ok(Line { text: Bytes::from(text), kind: event.body.kind(), time: event.time.0 })
+    let lost = match &event.body {
+        Body::Loss(loss) => loss.lost.clone(),
+        _ => BTreeMap::new(),
+    };
+    Ok(Line { text: Bytes::from(text), kind: event.body.kind(), lost, time: event.time.0 })
 }

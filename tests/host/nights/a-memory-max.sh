@@ -1,0 +1,26 @@
+# MemoryMax on a Node unit: OOM, 50x from nginx, and the replacement is refused, since a helper still holds the port.
+. ./lib.sh
+cat >/etc/nginx/sites-enabled/default <<'END'
+server {
+    listen 127.0.0.1:80;
+    location / { proxy_pass http://127.0.0.1:8080; proxy_read_timeout 3s; }
+}
+END
+systemctl restart nginx.service
+service shop.service User=www-data MemoryMax=256M MemorySwapMax=0 KillMode=process OOMPolicy=continue \
+    Restart=always RestartSec=1 WorkingDirectory=/host/shop 'ExecStart=/usr/bin/node dist/main.js'
+within 120 curl -sf http://127.0.0.1/health
+helper=$(curl -sf http://127.0.0.1/helper)
+first=$(main_pid shop.service)
+curl -sf http://127.0.0.1/eat
+recorded "$first" .cause.type oom_kill
+echo "nginx answers $(status_of http://127.0.0.1/health)"
+[[ $(status_of http://127.0.0.1/health) == 50? ]]
+tells :8080 "node $first (shop.service) was killed by the kernel's OOM killer: shop.service reached its memory limit of 256 MiB" \
+    'could not bind tcp 127.0.0.1:8080' "sleep $helper" 'holds it'
+observer ports 8080 | tee /dev/stderr | grep -q "$helper"
+# The one thing to do that the story names.
+kill "$helper"
+within 60 curl -sf http://127.0.0.1/health
+tells :8080 'serves tcp 127.0.0.1:8080 again'
+systemctl stop shop.service

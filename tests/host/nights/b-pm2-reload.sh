@@ -1,0 +1,22 @@
+# pm2 with eight workers on one socket that their master owns: a worker is SIGKILLed, then all are reloaded.
+. ./lib.sh
+export HOME=/root PM2_HOME=/run/pm2 PM2_DISCRETE_MODE=true
+pm2=/host/shop/node_modules/.bin/pm2
+cat >/run/web.js <<'END'
+require('http').createServer((_, reply) => reply.end('ok')).listen(3000, '127.0.0.1');
+END
+"$pm2" start /run/web.js -i 8 >/dev/null
+within 120 curl -sf http://127.0.0.1:3000
+master=$(cat /run/pm2/pm2.pid)
+worker=$("$pm2" pid web | head -1)
+observer ports 3000 | tee /dev/stderr | grep -q "$master"
+kill -KILL "$worker"
+recorded "$worker" .cause.type killed
+tells "pid:$worker" 'killed by SIGKILL from bash'
+before=$("$pm2" pid web | sort | tr '\n' ' ')
+"$pm2" reload web >/dev/null
+[[ $("$pm2" pid web | sort | tr '\n' ' ') != "$before" ]]
+# The master has held the port all the time.
+curl -sf http://127.0.0.1:3000
+! told :3000 'went dark'
+"$pm2" kill >/dev/null

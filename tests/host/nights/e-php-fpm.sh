@@ -1,0 +1,26 @@
+# A php-fpm child that its own master kills; then the master dies and leaves its socket file.
+. ./lib.sh
+fpm=$(systemctl list-unit-files --no-legend 'php*-fpm.service' | awk '{print $1; exit}')
+version=${fpm%-fpm.service}
+pool=$(echo /etc/php/*/fpm/pool.d/www.conf)
+printf 'request_terminate_timeout = 2\nlisten = /run/php/fpm.sock\n' >>"$pool"
+cat >/etc/nginx/sites-enabled/php <<'END'
+server {
+    listen 127.0.0.1:82;
+    location / { include fastcgi_params; fastcgi_param SCRIPT_FILENAME /run/slow.php; fastcgi_pass unix:/run/php/fpm.sock; }
+}
+END
+echo '<?php while (true) { usleep(100000); }' >/run/slow.php
+systemctl restart "$fpm" nginx.service
+master=$(main_pid "$fpm")
+[[ $(status_of http://127.0.0.1:82/) == 502 ]]
+observer log --unit "$fpm" --kind exit
+child=$(observer log --unit "$fpm" --kind exit --json | head -1 | node -p 'JSON.parse(require("fs").readFileSync(0)).process.pid')
+recorded "$child" .cause.sender.pid "$master"
+tells "pid:$child" "from php-fpm"
+# Master and children at once: nobody is left to remove the file.
+systemctl kill -s KILL "$fpm"
+recorded "$master" .cause.type killed
+tells /run/php/fpm.sock "$version"
+systemctl reset-failed "$fpm" || true
+systemctl stop "$fpm"
