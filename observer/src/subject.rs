@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::model::{IncidentEvent, Protocol, Socket};
+use crate::model::{Body, Event, IncidentEvent, Process, Protocol, Socket};
 
 /// A port, a process, a unit or a socket path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,28 @@ impl Subject {
             Self::Port(..) | Self::Path(_) => {
                 incident.sockets.iter().any(|socket| self.is_socket(socket))
             }
+        }
+    }
+
+    /// Whether that happened to it: its death, its refusal, its OOM kill.
+    #[must_use]
+    pub fn met(&self, event: &Event) -> bool {
+        match &event.body {
+            Body::Exit(exit) => {
+                self.is_process(&exit.process)
+                    || exit.released.iter().any(|socket| self.is_socket(socket))
+            }
+            Body::Oom(oom) => self.is_process(&oom.victim),
+            Body::Bind(bind) => self.is_process(&bind.process) || self.is_socket(&bind.socket),
+            _ => false,
+        }
+    }
+
+    fn is_process(&self, process: &Process) -> bool {
+        match self {
+            Self::Pid(pid) => process.pid == *pid,
+            Self::Unit(unit) => process.unit.as_ref() == Some(unit),
+            Self::Port(..) | Self::Path(_) => false,
         }
     }
 

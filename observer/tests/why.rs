@@ -86,6 +86,30 @@ fn nothing_happened_to_it() {
     }
 }
 
+/// A stop that was asked for is no incident, but who asks about it wants to know.
+#[test]
+fn no_story_but_events() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cause = json!({"type": "killed", "summary": "killed by SIGKILL from systemd 1, 2.0 s after SIGTERM",
+        "evidence": [], "confidence": "certain",
+        "prompted_by": {"signal": 15, "signal_name": "SIGTERM", "seconds": 2.0}});
+    let exit = json!({"process": {"pid": 77, "ppid": 1, "comm": "deaf", "unit": "deaf.service"},
+        "status": {"signal": 9, "signal_name": "SIGKILL", "shell_status": 137},
+        "lifetime_seconds": 5.0, "cause": cause});
+    let line = event(1, 1, "exit", &exit);
+    fs::write(folder.path().join("observer-000001-a.jsonl"), line).expect("written");
+    for subject in ["deaf.service", "pid:77"] {
+        let output = why(folder.path(), &[subject]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("SIGKILL from systemd 1, 2.0 s after SIGTERM"), "{text}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("only 1 event in the record"), "{said}");
+    }
+    let later = ["pid:77", "--since", "2026-11-22T15:00:00Z"];
+    assert_eq!(why(folder.path(), &later).status.code(), Some(1));
+}
+
 #[test]
 fn what_cannot_be_done_is_told_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -12,7 +12,7 @@ use crate::{
     diagnose::story,
     error::{Failure, status},
     logging,
-    model::{Body, Event, IncidentEvent, SCHEMA},
+    model::{Body, Event, IncidentEvent, SCHEMA, human},
     records::Folder,
     sinks::{sanitize::sanitize, stdout, style::Palette, text::TextFormat},
     subject::Subject,
@@ -31,7 +31,8 @@ pub fn run(args: &WhyArgs, dir: &Path) -> Result<u8> {
     let folder = Folder::at(dir);
     // A service that writes this record says by its silence that nothing happened since.
     let now = folder.is_written().then(jiff::Timestamp::now);
-    let past = look_back(&folder, now, args.last, |incident| is_wanted(args, incident))?;
+    let wanted = |incident: &_| is_wanted(args, incident);
+    let past = look_back(&folder, now, args.last, wanted, |event| met(args, event))?;
     past.met.say();
     if past.stories.is_empty() {
         return nothing(args, &past);
@@ -47,6 +48,12 @@ fn is_wanted(args: &WhyArgs, incident: &IncidentEvent) -> bool {
         && args.until.is_none_or(|until| incident.from.0 <= until)
 }
 
+fn met(args: &WhyArgs, event: &Event) -> bool {
+    args.subject.as_ref().is_some_and(|subject| subject.met(event))
+        && args.since.is_none_or(|since| event.time.0 >= since)
+        && args.until.is_none_or(|until| event.time.0 <= until)
+}
+
 /// The story as an event of its own; it is numbered as the newest event it tells of, for it is in no record itself.
 fn event((incident, boot_id, host): (IncidentEvent, Arc<str>, Arc<str>)) -> Event {
     Event {
@@ -59,9 +66,11 @@ fn event((incident, boot_id, host): (IncidentEvent, Arc<str>, Arc<str>)) -> Even
     }
 }
 
-/// No story: says so, and who serves a port that nothing happened to.
+/// No story: what happened all the same, such as a stop that was asked for, and who serves a port.
 fn nothing(args: &WhyArgs, past: &Past) -> Result<u8> {
     if let Some(subject) = &args.subject {
+        let events: Vec<Event> = past.events.iter().cloned().collect();
+        show(args, &events)?;
         let served: Vec<Event> = story::served(&past.serving)
             .into_iter()
             .filter(|event| serves(subject, event))
@@ -74,6 +83,10 @@ fn nothing(args: &WhyArgs, past: &Past) -> Result<u8> {
         time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
     };
     let what = match &args.subject {
+        Some(subject) if !past.events.is_empty() => {
+            let events = human::count(past.events.len() as u64, "event");
+            format!("no incident concerns {subject}, only {events} in the record")
+        }
         Some(subject) => format!("no incident concerns {subject} in the record"),
         None => "there is no incident in the record".to_owned(),
     };
@@ -82,7 +95,7 @@ fn nothing(args: &WhyArgs, past: &Past) -> Result<u8> {
         None => ", which is empty".to_owned(),
     };
     logging::say(&sanitize(&format!("observer: {what}{span}")));
-    Ok(status::NO_MATCH)
+    Ok(if past.events.is_empty() { status::NO_MATCH } else { status::DONE })
 }
 
 fn serves(subject: &Subject, event: &Event) -> bool {

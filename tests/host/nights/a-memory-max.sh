@@ -18,7 +18,7 @@ echo "nginx answers $(status_of http://127.0.0.1/health)"
 [[ $(status_of http://127.0.0.1/health) == 50? ]]
 tells :8080 "node $first (shop.service) was killed by the kernel's OOM killer: shop.service reached its memory limit of 256 MiB" \
     'could not bind tcp 127.0.0.1:8080' "sleep $helper" 'holds it'
-observer ports 8080 | tee /dev/stderr | grep -q "$helper"
+observer ports 8080 | tee -a /dev/stderr | grep -q "$helper"
 # The one thing to do that the story names.
 kill "$helper"
 within 60 curl -sf http://127.0.0.1/health

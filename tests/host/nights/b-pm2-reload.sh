@@ -9,7 +9,7 @@ END
 within 120 curl -sf http://127.0.0.1:3000
 master=$(cat /run/pm2/pm2.pid)
 worker=$("$pm2" pid web | head -1)
-observer ports 3000 | tee /dev/stderr | grep -q "$master"
+observer ports 3000 | tee -a /dev/stderr | grep -q "$master"
 kill -KILL "$worker"
 recorded "$worker" .cause.type killed
 tells "pid:$worker" 'killed by SIGKILL from bash'

@@ -21,6 +21,6 @@ recorded "$wrapper" .cause.type killed
 curl -sf http://127.0.0.1:8081/health
 supervisorctl start shop || true
 tells :8081 'could not bind tcp 127.0.0.1:8081' "node $child" 'holds it'
-observer log --kind exit --pid "$wrapper" | tee /dev/stderr | grep -q 'from supervisord'
+observer log --kind exit --pid "$wrapper" | tee -a /dev/stderr | grep -q 'from supervisord'
 kill "$child"
 systemctl stop supervisor.service

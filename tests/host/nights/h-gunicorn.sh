@@ -21,7 +21,7 @@ observer log --unit api.service --kind exit
 worker=$(observer log --unit api.service --kind exit --json | head -1 | node -p 'JSON.parse(require("fs").readFileSync(0)).process.pid')
 recorded "$worker" .cause.sender.pid "$master"
 tells "pid:$worker" "from gunicorn $master"
-observer ports 8087 | tee /dev/stderr | grep -q "$master"
+observer ports 8087 | tee -a /dev/stderr | grep -q "$master"
 within 30 curl -sf http://127.0.0.1:8087/
 ! told :8087 'went dark'
 systemctl stop api.service

@@ -25,5 +25,5 @@ within 30 sh -c 'observer log --unit inside.service --kind exit | grep -q "SIGKI
 observer log --unit inside.service --kind exit
 # Both are listed, each in its namespace.
 curl -sf http://127.0.0.1:8088/ >/dev/null
-observer ports 8088 | tee /dev/stderr | grep -q "$outside"
+observer ports 8088 | tee -a /dev/stderr | grep -q "$outside"
 systemctl stop inside.service outside.service

@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Past {
     /// The newest stories that are wanted, with the boot and the host they are of.
     pub(super) stories: VecDeque<(IncidentEvent, Arc<str>, Arc<str>)>,
+    /// The newest events that are wanted, whether a story tells of them or not.
+    pub(super) events: VecDeque<Event>,
     /// Everything that says who serves what.
     pub(super) serving: Vec<Event>,
     /// What of it could not be read.
@@ -34,6 +36,7 @@ pub(super) fn look_back(
     now: Option<Timestamp>,
     most: usize,
     is_wanted: impl Fn(&IncidentEvent) -> bool,
+    is_met: impl Fn(&Event) -> bool,
 ) -> Result<Past> {
     if folder.segments()?.is_empty() {
         let path = folder.path().display();
@@ -61,6 +64,12 @@ pub(super) fn look_back(
         let told = stories.push(&event).into_iter().filter(|story| !story.open).collect();
         keep(&mut past, told, &place);
         place = Some((Arc::clone(&event.boot_id), Arc::clone(&event.host)));
+        if is_met(&event) {
+            past.events.push_back(event.clone());
+            if past.events.len() > most {
+                past.events.pop_front();
+            }
+        }
         if says_who_serves(&event.body) {
             past.serving.push(event);
         }
