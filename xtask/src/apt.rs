@@ -132,7 +132,7 @@ fn source_line(mirror: &str, suite: &str) -> String {
 }
 
 /// The mirror that this machine itself uses, or the public one.
-fn mirror() -> String {
+pub(crate) fn mirror() -> String {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(dir) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(dir.flatten().map(|entry| entry.path()));

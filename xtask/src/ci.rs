@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{apt, deb, ebpf, guests, lint, talk, test};
+use crate::{apt, deb, ebpf, guests, host, lint, talk, test};
 
 /// Real servers that live tests look at.
 const SERVERS: [&str; 2] = ["nginx-light", "nodejs"];
@@ -15,11 +15,12 @@ type Part = (&'static str, fn() -> Result<ExitCode>);
 
 /// Runs all parts, also after one has failed, and sums up.
 pub(crate) fn run() -> ExitCode {
-    let parts: [Part; 5] = [
+    let parts: [Part; 6] = [
         ("lint", || Ok(lint::run())),
         ("ebpf --check", ebpf::check),
         ("test", || test::run(&[])),
         ("deb", || deb::run(&deb::Options::every_check())),
+        ("host", || host::run(&host::Options::the_first_night())),
         ("guests", || guests::run(&guests::Options::every_kernel_loads())),
     ];
     // Without them those tests would only be skipped, aloud.

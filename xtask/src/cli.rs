@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, ci, deb, ebpf, fuzz, guests, lint, run, test};
+use crate::{bench, ci, deb, ebpf, fuzz, guests, host, lint, run, test};
 
 /// Everything a person runs on this workspace.
 #[derive(Parser)]
@@ -37,6 +37,8 @@ enum Task {
     },
     /// Run the live tests on other kernels, in emulated machines
     Guests(guests::Options),
+    /// Boot a whole Debian with systemd, install the package, and live through the nights of tests/host
+    Host(host::Options),
     /// Build the Debian package and prove it: lintian, contents, modes
     Deb(deb::Options),
     /// Measure what observer costs beside what people use instead
@@ -45,7 +47,7 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Check format, lints, file sizes, licences
     Lint,
-    /// Run lint, ebpf --check, test, deb and guests, and sum up
+    /// Run lint, ebpf --check, test, deb, host and guests, and sum up
     Ci,
 }
 
@@ -58,6 +60,7 @@ impl Cli {
             Task::Run { args } => run::run(&args),
             Task::Test { args } => test::run(&args),
             Task::Guests(options) => guests::run(&options),
+            Task::Host(options) => host::run(&options),
             Task::Deb(options) => deb::run(&options),
             Task::Bench(options) => bench::run(&options),
             Task::Fuzz(options) => fuzz::run(&options),

@@ -9,6 +9,7 @@ mod deb;
 mod ebpf;
 mod fuzz;
 mod guests;
+mod host;
 mod lint;
 mod process;
 mod provenance;

@@ -40,6 +40,25 @@ impl Options {
 
 /// Builds the package and checks it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let package = put(&package()?, options.output.as_deref())?;
+    let work = workspace::target().join("deb");
+
+    talk::step("lintian");
+    check::lintian(&package)?;
+    talk::step("contents, modes, owners");
+    check::contents(&package, &work.join("unpacked"))?;
+    talk::step("hardening of the unit");
+    check::hardening(&work.join("unpacked"))?;
+    if options.install {
+        talk::step("installing it, using it, purging it");
+        install::round_trip(&package)?;
+    }
+    talk::note(&format!("{} ({} bytes)", package.display(), fs::metadata(&package)?.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the package; gives the file.
+pub(crate) fn package() -> Result<PathBuf> {
     apt::install(&TOOLS)?;
     talk::step("building the static binary");
     let binary = build::observer(Build::StaticRelease)?;
@@ -58,20 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
     // debhelper puts it beside the folder it was made in.
     let name = format!("observer_{VERSION}_amd64.deb");
-    let package = put(&work.join(&name), options.output.as_deref())?;
-
-    talk::step("lintian");
-    check::lintian(&package)?;
-    talk::step("contents, modes, owners");
-    check::contents(&package, &work.join("unpacked"))?;
-    talk::step("hardening of the unit");
-    check::hardening(&work.join("unpacked"))?;
-    if options.install {
-        talk::step("installing it, using it, purging it");
-        install::round_trip(&package)?;
-    }
-    talk::note(&format!("{} ({} bytes)", package.display(), fs::metadata(&package)?.len()));
-    Ok(ExitCode::SUCCESS)
+    Ok(work.join(name))
 }
 
 /// Moves the package to where it is wanted; a copy, since that may be another file system.

@@ -19,7 +19,7 @@ pub(super) fn run(guests: &[Guest], jobs: usize) -> Result<Vec<Ended>> {
     let worker = || -> Result<Vec<(usize, Ended)>> {
         let mut done = Vec::new();
         while let Some(index) = next() {
-            done.push((index, boot(&guests[index], jobs > 1)?));
+            done.push((index, boot_named(&guests[index], jobs > 1)?));
         }
         Ok(done)
     };
@@ -35,8 +35,13 @@ pub(super) fn run(guests: &[Guest], jobs: usize) -> Result<Vec<Ended>> {
     Ok(ended.into_iter().map(|(_, ended)| ended).collect())
 }
 
+/// Boots one guest alone.
+pub(crate) fn boot(guest: &Guest) -> Result<Ended> {
+    boot_named(guest, false)
+}
+
 /// Boots again if the guest itself broke, which says nothing about us; and never hides that it did.
-fn boot(guest: &Guest, named: bool) -> Result<Ended> {
+fn boot_named(guest: &Guest, named: bool) -> Result<Ended> {
     let version = &guest.kernel.version;
     let mut attempt = 1;
     loop {

@@ -8,21 +8,21 @@ use anyhow::{Context as _, Result};
 use crate::apt::PrivateApt;
 
 /// The span of Ubuntu 20.04 HWE to 26.04: the oldest that has all we need, and the newest there is.
-pub(super) const DEFAULT: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+pub(crate) const DEFAULT: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 
 /// A kernel that is at hand.
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     /// As asked for, such as `6.1`.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// The package it came from, which names the release.
-    pub(super) package: String,
+    pub(crate) package: String,
     /// The image to boot.
-    pub(super) image: PathBuf,
+    pub(crate) image: PathBuf,
 }
 
 /// Takes a kernel from the cache, or from the mirror by way of the folder `scratch`; the inner error says
 /// why there is none.
-pub(super) fn get(version: &str, scratch: &Path) -> Result<Result<Kernel, String>> {
+pub(crate) fn get(version: &str, scratch: &Path) -> Result<Result<Kernel, String>> {
     let dir = super::cache().join("kernels").join(version);
     let (image, name) = (dir.join("vmlinuz"), dir.join("package"));
     if !(image.exists() && name.exists()) {

@@ -5,9 +5,11 @@
 
 mod fleet;
 mod initramfs;
-mod kernels;
-mod qemu;
-mod report;
+pub(crate) mod kernels;
+pub(crate) mod qemu;
+pub(crate) mod report;
+
+pub(crate) use fleet::boot;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,6 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             initrd: initrd.clone(),
             console: run_dir.clone(),
             limit: options.timeout.map_or(LIMIT, Duration::from_secs),
+            memory_mib: 1024,
         })
         .collect();
     let ended = fleet::run(&guests, options.jobs.unwrap_or(1))?;
@@ -125,9 +128,8 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
 
 /// Everything that goes into the guest, built static.
 fn prepare(options: &Options) -> Result<Contents> {
-    for (program, package) in
-        [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("cpio", "cpio")]
-    {
+    install_qemu()?;
+    for (program, package) in [("busybox", "busybox-static"), ("cpio", "cpio")] {
         if process::find(program).is_none() {
             apt::install(&[package])?;
         }
@@ -151,6 +153,14 @@ fn prepare(options: &Options) -> Result<Contents> {
         programs.push((name, path.clone()));
     }
     Ok(Contents { programs })
+}
+
+/// The emulator.
+pub(crate) fn install_qemu() -> Result<()> {
+    match process::find("qemu-system-x86_64") {
+        Some(_) => Ok(()),
+        None => apt::install(&["qemu-system-x86"]),
+    }
 }
 
 /// Where kernels are kept from one run to the next.

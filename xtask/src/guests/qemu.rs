@@ -21,16 +21,18 @@ const BROKEN: [&str; 4] = ["Kernel panic", "Oops", "BUG: ", "general protection 
 const STRUCK: [i32; 3] = [132, 135, 139];
 
 /// A machine to be switched on.
-pub(super) struct Guest {
-    pub(super) kernel: Kernel,
-    pub(super) initrd: PathBuf,
+pub(crate) struct Guest {
+    pub(crate) kernel: Kernel,
+    pub(crate) initrd: PathBuf,
     /// Where the kernel's own messages go.
-    pub(super) console: PathBuf,
-    pub(super) limit: Duration,
+    pub(crate) console: PathBuf,
+    pub(crate) limit: Duration,
+    /// How much memory it has.
+    pub(crate) memory_mib: u32,
 }
 
 /// How it went.
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// The script ran to its end.
     Finished {
         /// Its exit status.
@@ -53,7 +55,7 @@ pub(super) enum Ended {
 impl Guest {
     /// Boots, shows what the script prints as it comes, and waits for the end. Lines bear the kernel's name if
     /// `named`.
-    pub(super) fn run(&self, named: bool) -> Result<Ended> {
+    pub(crate) fn run(&self, named: bool) -> Result<Ended> {
         let mut qemu = self.command(&format!("file:{}", self.console().display()), "stdio");
         let mut child = qemu
             .stdin(Stdio::null())
@@ -82,13 +84,14 @@ impl Guest {
     }
 
     /// The same machine with its console on the terminal.
-    pub(super) fn by_hand(&self) -> Command {
+    pub(crate) fn by_hand(&self) -> Command {
         self.command("stdio", "null")
     }
 
     fn command(&self, console: &str, output: &str) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]);
+        qemu.args(["-m", &self.memory_mib.to_string()]);
         qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-monitor", "none"]);
         qemu.args(["-serial", console, "-serial", output]);
         qemu.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(&self.initrd);

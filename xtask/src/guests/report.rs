@@ -16,7 +16,7 @@ enum Outcome {
 }
 
 /// One kernel's column.
-pub(super) struct KernelReport {
+pub(crate) struct KernelReport {
     version: String,
     tests: Vec<(String, Outcome)>,
     /// The script's exit status, if it came to its end.
@@ -25,12 +25,12 @@ pub(super) struct KernelReport {
 
 /// The table.
 #[derive(Default)]
-pub(super) struct Report {
-    pub(super) kernels: Vec<KernelReport>,
+pub(crate) struct Report {
+    pub(crate) kernels: Vec<KernelReport>,
 }
 
 /// Prints a line of a guest's output, with the guest's name where several run at once.
-pub(super) fn show(name: Option<&str>, line: &str) {
+pub(crate) fn show(name: Option<&str>, line: &str) {
     match name {
         Some(name) => println!("[{name}] {line}"),
         None => println!("{line}"),
@@ -39,7 +39,7 @@ pub(super) fn show(name: Option<&str>, line: &str) {
 
 impl KernelReport {
     /// Reads the outcomes out of what the guest printed.
-    pub(super) fn new(kernel: &Kernel, ended: Ended) -> Self {
+    pub(crate) fn new(kernel: &Kernel, ended: Ended) -> Self {
         let version = kernel.version.clone();
         let (mut tests, status, trouble) = match ended {
             Ended::Finished { status, output } => (outcomes(&output), Some(status), None),
@@ -62,7 +62,7 @@ impl KernelReport {
     }
 
     /// A kernel that is not to be had.
-    pub(super) fn absent(version: &str, reason: &str, asked_for: bool) -> Self {
+    pub(crate) fn absent(version: &str, reason: &str, asked_for: bool) -> Self {
         let (name, outcome) = if asked_for {
             (format!("({reason})"), Outcome::Failed)
         } else {
@@ -74,7 +74,7 @@ impl KernelReport {
 
 impl Report {
     /// Prints the table, the reasons, and the closing line.
-    pub(super) fn print(&self) -> ExitCode {
+    pub(crate) fn print(&self) -> ExitCode {
         let names: BTreeSet<&str> = self
             .kernels
             .iter()
@@ -114,7 +114,7 @@ impl Report {
     }
 
     /// For a command instead of the tests: success if it succeeded everywhere.
-    pub(super) fn exec_status(&self) -> ExitCode {
+    pub(crate) fn exec_status(&self) -> ExitCode {
         if self.kernels.iter().all(|kernel| kernel.status == Some(0)) {
             return ExitCode::SUCCESS;
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     diagnose::exit::who,
-    model::{ExitEvent, Socket, Time, human},
+    model::{Body, ExitEvent, Socket, Time, human},
 };
 
 /// The port, the path, the unit or the process.
@@ -25,6 +25,7 @@ pub(super) fn subject(case: &Case, socket: Option<&Socket>) -> String {
 pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String {
     let mut parts = Vec::new();
     let outage = main_outage(case);
+    parts.extend(outage.into_iter().flat_map(|outage| prelude(case, outage)));
     if let (Some(outage), Some(socket)) = (outage, socket) {
         parts.push(dark(case, outage, socket, now));
     } else if let Some(exit) = worst_death(case) {
@@ -49,6 +50,24 @@ pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String
     }
     let parts = once(case, parts);
     if parts.is_empty() { "nothing is known of it".to_owned() } else { parts.join("; ") }
+}
+
+/// Who was in the way before it went dark, and whose death left it there: that is where the trouble began.
+fn prelude(case: &Case, outage: &Outage) -> Vec<String> {
+    let Some(last) = outage.last.as_ref().map(Ident::of) else { return Vec::new() };
+    let before = refusals::all(case).into_iter().find_map(|(refusal, bind)| {
+        let earlier = refusal.event.time < outage.began && same_port(&bind.socket, &outage.socket);
+        let at = bind.holders.iter().position(|holder| Ident::of(&holder.process).is(last))?;
+        let left_by = refusal.origins.get(at)?.left_by.as_ref()?;
+        earlier.then_some((refusal, bind, left_by))
+    });
+    let Some((refusal, bind, left_by)) = before else { return Vec::new() };
+    let death = match &left_by.body {
+        Body::Exit(exit) => Some(words::death(exit)),
+        _ => None,
+    };
+    let refused = refusals::refused(case, bind, &refusal.origins, refusal.event.time);
+    death.into_iter().chain([refused]).collect()
 }
 
 /// A unit that the first part names is not named again.

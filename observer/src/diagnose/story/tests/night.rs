@@ -112,3 +112,26 @@ fn a_shared_socket_never_goes_dark() {
     assert_eq!(stories[0].from, at(0.0));
     insta::assert_snapshot!(text(stories[0].clone()));
 }
+
+/// Whoever holds what a dead server left is killed in turn, and the port is dark until the next start.
+#[test]
+fn a_helper_that_was_left_behind_goes_last() {
+    let server = node(2211, 1, UNIT);
+    let mut helper = node(2230, 1, UNIT);
+    helper["comm"] = json!("sleep");
+    let holders = [holder(&helper, &tcp(8080), Some(-60.0), "orphan")];
+    let history = [
+        listen(2, -60.0, &server, &tcp(8080)),
+        oom(3, 0.0, &server, "/system.slice/nodejs-fpm.service"),
+        oom_killed(4, 0.01, &server, 3, &[]),
+        refused(5, 1.0, &node(2290, 1, UNIT), &tcp(8080), &holders),
+        ended(6, 1.1, &node(2290, 1, UNIT), 1, &[]),
+        release(7, 5.0, &helper, &tcp(8080)),
+        stopped(8, 5.0, &helper, &[tcp(8080)]),
+        listen(9, 7.0, &node(2300, 1, UNIT), &tcp(8080)),
+    ];
+    let stories = stories(&history);
+    assert_eq!(stories.len(), 1);
+    assert_eq!(stories[0].outage_seconds, Some(2.0));
+    insta::assert_snapshot!(text(stories[0].clone()));
+}
