@@ -20,7 +20,7 @@ tells() {
     local subject=$1 word
     shift
     for word in "$@"; do
-        if ! within 30 told "$subject" "$word"; then
+        if ! within 90 told "$subject" "$word"; then
             echo "the story of $subject lacks \"$word\":"
             observer why "$subject" || true
             return 1
@@ -36,7 +36,7 @@ told() {
 
 # The recorded events of a process have this: `recorded PID .cause.type killed`.
 recorded() {
-    within 30 has_event "$@" || {
+    within 90 has_event "$@" || {
         observer log --pid "$1" --json
         return 1
     }

@@ -9,7 +9,7 @@ END
 systemctl restart nginx.service
 service shop.service User=www-data MemoryMax=256M MemorySwapMax=0 KillMode=process OOMPolicy=continue \
     Restart=always RestartSec=1 WorkingDirectory=/host/shop 'ExecStart=/usr/bin/node dist/main.js'
-within 120 curl -sf http://127.0.0.1/health
+within 240 curl -sf http://127.0.0.1/health
 helper=$(curl -sf http://127.0.0.1/helper)
 first=$(main_pid shop.service)
 curl -sf http://127.0.0.1/eat

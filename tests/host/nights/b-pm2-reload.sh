@@ -6,7 +6,7 @@ cat >/run/web.js <<'END'
 require('http').createServer((_, reply) => reply.end('ok')).listen(3000, '127.0.0.1');
 END
 "$pm2" start /run/web.js -i 8 >/dev/null
-within 120 curl -sf http://127.0.0.1:3000
+within 240 curl -sf http://127.0.0.1:3000
 master=$(cat /run/pm2/pm2.pid)
 worker=$("$pm2" pid web | head -1)
 observer ports 3000 | tee -a /dev/stderr | grep -q "$master"

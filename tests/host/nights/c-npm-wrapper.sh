@@ -13,7 +13,7 @@ startsecs=5
 autorestart=false
 END
 systemctl restart supervisor.service
-within 120 curl -sf http://127.0.0.1:8081/health
+within 240 curl -sf http://127.0.0.1:8081/health
 wrapper=$(supervisorctl pid shop)
 child=$(observer ports 8081 --json | node -p 'JSON.parse(require("fs").readFileSync(0)).holders[0].process.pid')
 supervisorctl stop shop

@@ -14,7 +14,7 @@ ExecStart=/usr/bin/python3 -m http.server 8085 --bind 127.0.0.1
 END
 systemctl daemon-reload
 systemctl start late.service
-within 120 systemctl is-failed --quiet late.service
+within 240 systemctl is-failed --quiet late.service
 within 60 sh -c 'systemctl show -p Result --value late.service | grep -qE "start-limit-hit|exit-code"'
 tells :8085 "python3 $squatter (squatter.service)" 'holds it' '5 '
 tells late.service 'could not bind tcp 127.0.0.1:8085'

@@ -13,7 +13,7 @@ def app(environ, start_response):
 END
 service api.service WorkingDirectory=/run \
     'ExecStart=/usr/bin/gunicorn --workers 2 --timeout 6 --bind 127.0.0.1:8087 slow_app:app'
-within 120 curl -sf http://127.0.0.1:8087/
+within 240 curl -sf http://127.0.0.1:8087/
 master=$(main_pid api.service)
 curl -s -m 30 http://127.0.0.1:8087/hang || true
 within 30 sh -c "observer log --unit api.service --kind exit | grep -q ."

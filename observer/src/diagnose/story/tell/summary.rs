@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     diagnose::exit::who,
-    model::{Body, ExitEvent, Socket, Time, human},
+    model::{Body, CauseType, ExitEvent, Socket, Time, human},
 };
 
 /// The port, the path, the unit or the process.
@@ -29,7 +29,10 @@ pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String
     if let (Some(outage), Some(socket)) = (outage, socket) {
         parts.push(dark(case, outage, socket, now));
     } else if let Some(exit) = worst_death(case) {
-        parts.push(words::death(exit));
+        // Whoever was refused ended for that: the refusal says it better.
+        if !ended_refused(case, exit) {
+            parts.push(words::death(exit));
+        }
     } else if let Some((_, oom)) = deaths::unseen_ooms(case).into_iter().next() {
         parts.push(oom.summary.clone());
     }
@@ -107,6 +110,12 @@ fn dark(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
         (None, Some(last)) => format!("{what}: {} gave it up", who(last)),
         (None, None) => what,
     }
+}
+
+fn ended_refused(case: &Case, exit: &ExitEvent) -> bool {
+    let last = refusals::all(case).into_iter().next_back();
+    exit.cause.cause_type == CauseType::ExitCode
+        && last.is_some_and(|(_, bind)| Ident::of(&bind.process).is(Ident::of(&exit.process)))
 }
 
 /// The first of the heaviest deaths.
