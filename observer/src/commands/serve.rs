@@ -1,16 +1,24 @@
 //! `observer serve`: loads once, records, and feeds whoever listens.
 
-use std::{collections::VecDeque, io, time::Duration};
+mod health;
+mod scrape;
+mod signals;
+
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
 use tokio::{
     net::{UnixStream, unix::SocketAddr},
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        Mutex,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     task::JoinSet,
 };
 
+use self::signals::Signals;
 use super::{live::Live, pass::Waiting, ports};
 use crate::{
     cli::{Cli, ServeArgs, Switch},
@@ -23,11 +31,11 @@ use crate::{
     records::{Notice, folder::group_id},
     service::{
         clients::{Clients, MOST},
-        privilege,
+        http, privilege,
         protocol::Request,
         recording::{Past, Recording, Taken, line},
         socket::{Socket, answer, refuse, request},
-        status::{Counts, Listeners, Own, Record, Status},
+        status::{Counts, Status},
     },
 };
 
@@ -51,6 +59,7 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
     let taken = Taken::open(config.dir(), &config.files)?;
     let past = taken.past;
     let socket = Socket::listen(config.socket(), group)?;
+    let metrics = scrape::listen(args.metrics.or(config.metrics)).await?;
     let exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
     let binds = args.binds.or(config.binds).unwrap_or(Switch::On) == Switch::On;
     let live = Live::start(Options { exits_all, binds, ..Options::default() })?;
@@ -69,11 +78,19 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
         sender,
         passes: VecDeque::new(),
         newcomers: JoinSet::new(),
+        disk: Arc::default(),
     };
     service.begin(past)?;
     // Whoever waits for READY finds the record begun.
     for notice in service.recording.settle() {
         service.gap(notice)?;
+    }
+    if let Some(listener) = metrics {
+        let sender = service.sender.clone();
+        // Ends with the runtime. Nobody takes it when the service ends: the scraper is told.
+        tokio::spawn(http::serve(listener, move |wanted| {
+            drop(sender.send(Asked::Metrics(wanted)))
+        }));
     }
     notify(&[NotifyState::Ready, NotifyState::Status("recording")]);
     let outcome = service.follow(&socket, requests, &mut signals, args, cli).await;
@@ -90,29 +107,11 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    /// Never waited for: with a handler, a file that is as long as it may be is an error, not our end.
-    _too_long: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            _too_long: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
-        })
-    }
-}
-
 /// What comes from the tasks that speak with clients.
 enum Asked {
     Tail(UnixStream, bool),
     Status(UnixStream),
+    Metrics(oneshot::Sender<Status>),
     Ports(UnixStream, Vec<u16>),
 }
 
@@ -130,6 +129,8 @@ struct Service {
     turn: Waiting,
     /// Who has not said yet what they want: not more than there may be clients, others wait at the door.
     newcomers: JoinSet<()>,
+    /// Held by whoever looks into the folder of the record: one at a time, should the disk hang.
+    disk: Arc<Mutex<()>>,
 }
 
 impl Service {
@@ -275,8 +276,18 @@ impl Service {
                 self.mind_listeners()?;
             }
             Asked::Status(mut stream) => {
-                let text = serde_json::to_string(&self.status())? + "\n";
-                tokio::spawn(async move { answer(&mut stream, text.as_bytes()).await });
+                let status = self.status();
+                tokio::spawn(async move {
+                    match serde_json::to_string(&status.await) {
+                        Ok(text) => answer(&mut stream, (text + "\n").as_bytes()).await,
+                        Err(error) => refuse(stream, error.to_string()).await,
+                    }
+                });
+            }
+            Asked::Metrics(wanted) => {
+                let status = self.status();
+                // It may have gone meanwhile.
+                tokio::spawn(async move { drop(wanted.send(status.await)) });
             }
             Asked::Ports(stream, _) if self.passes.len() >= MOST => {
                 tokio::spawn(refuse(stream, format!("{MOST} clients wait already")));
@@ -309,22 +320,6 @@ impl Service {
         Ok(())
     }
 
-    fn status(&self) -> Status {
-        let kernel = self.live.kernel();
-        let (now, missed) = (self.clients.len(), self.clients.missed);
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            seq: self.live.seq(),
-            clients: Listeners { now, missed },
-            record: Record::of(self.recording.folder(), self.recording.state()),
-            own: Own::now(),
-            programs: kernel.costs(),
-            refused: self.live.refused(),
-            counts: self.counts.clone(),
-        }
-    }
-
     /// Reads the settings again; broken ones change nothing.
     fn reload(&mut self, args: &ServeArgs, cli: &Cli) -> Result<()> {
         let config = match Config::of(cli) {
@@ -345,7 +340,7 @@ impl Service {
         self.ordinary = false;
         self.mind_listeners()?;
         logging::say(
-            "observer: settings read; dir, socket, binds and group count from the next start on",
+            "observer: settings read; dir, socket, metrics, binds and group count from the next start on",
         );
         Ok(())
     }
