@@ -271,8 +271,7 @@ impl Service {
                 tokio::spawn(refuse(stream, why));
             }
             Asked::Tail(stream, all) => {
-                let session = self.live.session_for_listener();
-                self.clients.join(stream, all, session)?;
+                self.clients.join(stream, all, self.live.for_listener())?;
                 self.mind_listeners()?;
             }
             Asked::Status(mut stream) => {
