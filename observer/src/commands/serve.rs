@@ -57,7 +57,7 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
     privilege::survive_oom();
     let group = group_id(&config.files.group);
     let taken = Taken::open(config.dir(), &config.files)?;
-    let past = taken.past;
+    let past = taken.past.clone();
     let socket = Socket::listen(config.socket(), group)?;
     let metrics = scrape::listen(args.metrics.or(config.metrics)).await?;
     let exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
@@ -135,7 +135,7 @@ struct Service {
 
 impl Service {
     /// The session, first of all.
-    fn begin(&mut self, past: Past) -> Result<()> {
+    fn begin(&mut self, mut past: Past) -> Result<()> {
         if !self.exits_all {
             self.live.ordinary_for_listeners(false)?;
         }
@@ -147,7 +147,12 @@ impl Service {
         });
         self.clients = Clients::after(after.as_ref().map_or(0, |after| after.seq));
         let session = self.live.session_after(after)?;
-        if self.recording.is_full() { self.begin_segment(&session) } else { self.tell(&[session]) }
+        if self.recording.is_full() {
+            self.begin_segment(&session)?;
+        } else {
+            self.tell(&[session])?;
+        }
+        past.unrecorded.take().map_or(Ok(()), |unrecorded| self.gap(unrecorded))
     }
 
     /// A segment begins with its session, which everybody gets: it has a number.
