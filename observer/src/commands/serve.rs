@@ -89,7 +89,7 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
         let sender = service.sender.clone();
         // Ends with the runtime. Nobody takes it when the service ends: the scraper is told.
         tokio::spawn(http::serve(listener, move |wanted| {
-            drop(sender.send(Asked::Metrics(wanted)))
+            drop(sender.send(Asked::Metrics(wanted)));
         }));
     }
     notify(&[NotifyState::Ready, NotifyState::Status("recording")]);
@@ -352,9 +352,15 @@ impl Service {
     async fn end(mut self) -> Result<u8> {
         let last = self.live.finish().await?;
         self.tell(&last)?;
-        // A gap that is over must be told while it can be.
-        for notice in self.recording.settle() {
-            self.gap(notice)?;
+        // A gap that is over must be told while it can be: what tells of it may meet a full disk again.
+        for _ in 0..3 {
+            let over = self.recording.settle();
+            if over.is_empty() {
+                break;
+            }
+            for notice in over {
+                self.gap(notice)?;
+            }
         }
         if let Some((lost, why)) = self.recording.unrecorded() {
             let lost = human::count(lost, "event");

@@ -299,6 +299,10 @@ impl Writer {
         let Some(current) = &mut self.current else {
             return Err(io::Error::other("no segment was begun"));
         };
+        if lines.is_empty() {
+            // Nothing can always be written.
+            return current.probe();
+        }
         let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied()).collect();
         let hashes: Vec<Hash> = lines.iter().map(|line| Hash::of(&line.text)).collect();
         current.append(&text, &hashes)

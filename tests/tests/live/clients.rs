@@ -211,7 +211,7 @@ fn one_that_comes_late_knows_who_serves() {
     let place = Place::new(ABNORMAL);
     let hold = || {
         let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
-        let port = holder.value("port");
+        let port = holder.number("port");
         (holder, port)
     };
     let mut all = vec![hold()];
@@ -219,8 +219,8 @@ fn one_that_comes_late_knows_who_serves() {
     let mut first = place.tail(&[]);
     all.push(hold());
     let mut gone = hold();
-    let about = |event: &Value, kind: &str, (_, port): &(Workload, String)| {
-        event["kind"] == kind && event["socket"]["port"].to_string() == *port
+    let about = |event: &Value, kind: &str, (_, port): &(Workload, u64)| {
+        event["kind"] == kind && event["socket"]["port"].as_u64() == Some(*port)
     };
     // The look at the start and the kernel's own word have both come.
     first.wait_for("the last one", |event| about(event, "listen", &gone));
