@@ -11,7 +11,7 @@ use crate::{
         demo::{DemoArgs, PartArgs},
         report::ReportArgs,
     },
-    config::Exits,
+    config::{Exits, MetricsAddress},
     filter::{Filter, parse_time},
     model::{Process, Protocol},
     subject::Subject,
@@ -154,14 +154,31 @@ pub struct ServeArgs {
     /// [default: on]
     #[arg(long, value_enum, value_name = "SWITCH")]
     pub binds: Option<Switch>,
+    /// Offer metrics to Prometheus over HTTP on this address; a port alone means 127.0.0.1 [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// Arguments of `observer status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// One JSON object instead of text
-    #[arg(long)]
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = StatusFormat::Text, value_name = "FORMAT")]
+    pub format: StatusFormat,
+    /// The same as --format json: one JSON object
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+}
+
+/// How `observer status` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people
+    Text,
+    /// For programs: one JSON object
+    Json,
+    /// For node_exporter's textfile collector: the metrics that `serve --metrics` offers
+    Prometheus,
 }
 
 /// Arguments of `observer log`.

@@ -3,8 +3,10 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
@@ -47,8 +49,39 @@ pub struct Config {
     pub exits: Exits,
     /// Watch binds and listens.
     pub binds: Option<Switch>,
+    /// Where metrics are offered over HTTP; nowhere when it is absent.
+    pub metrics: Option<MetricsAddress>,
     /// The files of the record.
     pub files: Files,
+}
+
+/// An address for metrics; only a port of this machine's own when it is a port alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MetricsAddress(pub SocketAddr);
+
+impl FromStr for MetricsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = match text.parse() {
+            Ok(port) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            Err(_) => text.parse().ok(),
+        };
+        // Nobody would find out which port the kernel has chosen for 0.
+        match address.filter(|address| address.port() > 0) {
+            Some(address) => Ok(Self(address)),
+            None => Err(format!("{text:?} is no address with a port, such as 127.0.0.1:9464")),
+        }
+    }
+}
+
+impl TryFrom<String> for MetricsAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// Limits of the record.
@@ -204,6 +237,24 @@ mod tests {
         let some = Config::parse("exits = \"all\"\n[files]\nkeep_days = 7\n").expect("settings");
         assert_eq!(some.exits, Exits::All);
         assert_eq!(some.files, Files { keep_days: 7, ..Files::default() });
+    }
+
+    #[test]
+    fn metrics_are_offered_where_it_says_and_a_port_alone_is_for_this_machine() {
+        assert_eq!(Config::default().metrics, None);
+        for (text, address) in [
+            ("9464", "127.0.0.1:9464"),
+            ("127.0.0.1:9464", "127.0.0.1:9464"),
+            ("[::1]:9464", "[::1]:9464"),
+            ("0.0.0.0:9464", "0.0.0.0:9464"),
+        ] {
+            let config = Config::parse(&format!("metrics = {text:?}\n")).expect("an address");
+            assert_eq!(config.metrics.map(|m| m.0.to_string()).as_deref(), Some(address));
+        }
+        for wrong in ["\"\"", "\"host\"", "\"127.0.0.1\"", "\"0\"", "\"70000\"", "9464"] {
+            let error = Config::parse(&format!("metrics = {wrong}\n")).expect_err(wrong);
+            assert!(error.to_string().starts_with("line 1, column 11"), "{error}");
+        }
     }
 
     #[test]

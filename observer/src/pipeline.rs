@@ -130,10 +130,13 @@ impl Pipeline {
         self.event(now_ns, Body::Session(Box::new(session)))
     }
 
-    /// The same for somebody who begins to listen: whoever sends it numbers it.
+    /// The same for somebody who begins to listen, and who serves what by now: whoever sends them numbers them.
     #[must_use]
-    pub fn session_unnumbered(&self, session: SessionEvent, now_ns: u64) -> Event {
-        self.unnumbered(now_ns, Body::Session(Box::new(session)))
+    pub fn for_listener(&self, session: SessionEvent, now_ns: u64) -> Vec<Event> {
+        let serving = self.ports.as_ref().map(Ports::serving).unwrap_or_default();
+        let serving = serving.into_iter().map(|listen| Body::Listen(Box::new(listen)));
+        let bodies = std::iter::once(Body::Session(Box::new(session))).chain(serving);
+        bodies.map(|body| self.unnumbered(now_ns, body)).collect()
     }
 
     /// An event that tells of a loss.

@@ -25,6 +25,8 @@ pub enum Need {
     Nginx,
     /// Node.js.
     Node,
+    /// A file system in a file, and the tool that makes it.
+    LoopDisk,
 }
 
 /// Why no live test can run here at all.
@@ -56,6 +58,8 @@ impl Need {
             Self::Mptcp => missing("/proc/sys/net/mptcp/enabled", "this kernel has no MPTCP"),
             Self::Nginx => not_installed("nginx", "nginx-light"),
             Self::Node => not_installed("node", "nodejs"),
+            Self::LoopDisk => missing("/dev/loop-control", "this kernel has no loop devices")
+                .or_else(|| not_installed("mkfs.ext4", "e2fsprogs")),
         }
     }
 }

@@ -114,7 +114,11 @@ impl Observer {
     fn take(&mut self, event: Value) {
         let ours = ours::concerns(&event);
         self.faults.extend(schema::faults(&event, ours));
-        self.seqs.extend(event["seq"].as_u64());
+        let seq = event["seq"].as_u64();
+        // How things were when it joined has the number of its session.
+        if event["initial"] != true || self.seqs.last().copied() != seq {
+            self.seqs.extend(seq);
+        }
         if self.read == 1 && event["kind"] != "session" {
             self.faults.push(format!("the first event is no session but {}", event["kind"]));
         }

@@ -154,13 +154,18 @@ impl Place {
 
     /// Starts a service.
     pub fn start(&self, more: &[&str]) -> Service {
+        self.start_with(more, &[])
+    }
+
+    /// Starts a service with more in its environment.
+    pub fn start_with(&self, more: &[&str], environment: &[(&str, &str)]) -> Service {
         let path = self.path().join("notify");
         let _ = fs::remove_file(&path);
         let notify = UnixDatagram::bind(&path).expect("room for a socket");
         let tick = Some(Duration::from_millis(50));
         notify.set_read_timeout(tick).expect("a span that is not zero");
         let mut command = self.command(&[&["serve"], more].concat());
-        command.env("NOTIFY_SOCKET", &path);
+        command.env("NOTIFY_SOCKET", &path).envs(environment.iter().copied());
         Service { process: Process::start(command), notify }
     }
 }
@@ -182,7 +187,8 @@ impl Service {
         self.wait_notified("READY=1");
     }
 
-    fn wait_notified(&mut self, what: &str) {
+    /// Waits until it tells systemd that.
+    pub fn wait_notified(&mut self, what: &str) {
         let deadline = Instant::now() + patience::limit();
         let mut text = [0; 4096];
         loop {
@@ -283,10 +289,14 @@ impl Record {
         let ours = ours::concerns(&event);
         let seq = event["seq"].as_u64().expect("each event has a number");
         let kind = event["kind"].as_str().expect("each event has a kind").to_owned();
+        // How things were when a client joined has the number of its session.
+        let joined = event["initial"] == true && self.all.last().is_some_and(|last| last.0 == seq);
         if kind == "loss" {
             self.losses.push((seq, Story { events: vec![event.clone()] }.lost()));
         }
-        self.all.push((seq, kind));
+        if !joined {
+            self.all.push((seq, kind));
+        }
         if ours {
             // Of a hundred thousand alike, a few are enough to be held to the schema.
             if self.story.events.len() < 1000 {

@@ -98,10 +98,10 @@ impl Live {
         self.pipeline.session(session, clock::boot_ns())
     }
 
-    /// The session for somebody who begins to listen: it has no number.
+    /// For somebody who begins to listen, without numbers: the session, and who serves what by now.
     #[must_use]
-    pub fn session_for_listener(&self) -> Event {
-        self.pipeline.session_unnumbered(self.session_info(), clock::boot_ns())
+    pub fn for_listener(&self) -> Vec<Event> {
+        self.pipeline.for_listener(self.session_info(), clock::boot_ns())
     }
 
     /// An event that tells of what was lost behind the pipeline.

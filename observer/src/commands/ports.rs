@@ -23,9 +23,9 @@ pub fn run(args: &PortsArgs, socket: &Path) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut found = match runtime.block_on(from_service(args, socket)) {
         Ok(Some(found)) => found,
-        Ok(None) => own(args)?,
+        Ok(None) => own(&args.ports)?,
         // A service that is in trouble must not keep root from an answer.
-        Err(error) => own(args).map_err(|_own| error)?,
+        Err(error) => own(&args.ports).map_err(|_own| error)?,
     };
     found.retain(|line| wanted(args, line));
     stdout::print(&if args.json { json(&found)? } else { table::table(&found) })?;
@@ -43,11 +43,12 @@ async fn from_service(args: &PortsArgs, socket: &Path) -> Result<Option<Vec<Line
     Ok(Some(found))
 }
 
-fn own(args: &PortsArgs) -> Result<Vec<Line>> {
+/// Makes a pass with programs of our own.
+pub(super) fn own(ports: &[u16]) -> Result<Vec<Line>> {
     let mut kernel = Kernel::load(Options { holders_only: true, ..Options::default() })?;
-    let snapshot = Snapshot::read(kernel.open_holders(&args.ports)?)?;
+    let snapshot = Snapshot::read(kernel.open_holders(ports)?)?;
     drop(kernel);
-    Ok(lines(&snapshot, &args.ports))
+    Ok(lines(&snapshot, ports))
 }
 
 fn wanted(args: &PortsArgs, line: &Line) -> bool {

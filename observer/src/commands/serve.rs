@@ -1,16 +1,24 @@
 //! `observer serve`: loads once, records, and feeds whoever listens.
 
-use std::{collections::VecDeque, io, time::Duration};
+mod health;
+mod scrape;
+mod signals;
+
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
 use tokio::{
     net::{UnixStream, unix::SocketAddr},
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        Mutex,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
     task::JoinSet,
 };
 
+use self::signals::Signals;
 use super::{live::Live, pass::Waiting, ports};
 use crate::{
     cli::{Cli, ServeArgs, Switch},
@@ -23,11 +31,11 @@ use crate::{
     records::{Notice, folder::group_id},
     service::{
         clients::{Clients, MOST},
-        privilege,
+        http, privilege,
         protocol::Request,
         recording::{Past, Recording, Taken, line},
         socket::{Socket, answer, refuse, request},
-        status::{Counts, Listeners, Own, Record, Status},
+        status::{Counts, Status},
     },
 };
 
@@ -49,8 +57,9 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
     privilege::survive_oom();
     let group = group_id(&config.files.group);
     let taken = Taken::open(config.dir(), &config.files)?;
-    let past = taken.past;
+    let past = taken.past.clone();
     let socket = Socket::listen(config.socket(), group)?;
+    let metrics = scrape::listen(args.metrics.or(config.metrics)).await?;
     let exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
     let binds = args.binds.or(config.binds).unwrap_or(Switch::On) == Switch::On;
     let live = Live::start(Options { exits_all, binds, ..Options::default() })?;
@@ -69,11 +78,19 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
         sender,
         passes: VecDeque::new(),
         newcomers: JoinSet::new(),
+        disk: Arc::default(),
     };
     service.begin(past)?;
     // Whoever waits for READY finds the record begun.
     for notice in service.recording.settle() {
         service.gap(notice)?;
+    }
+    if let Some(listener) = metrics {
+        let sender = service.sender.clone();
+        // Ends with the runtime. Nobody takes it when the service ends: the scraper is told.
+        tokio::spawn(http::serve(listener, move |wanted| {
+            drop(sender.send(Asked::Metrics(wanted)));
+        }));
     }
     notify(&[NotifyState::Ready, NotifyState::Status("recording")]);
     let outcome = service.follow(&socket, requests, &mut signals, args, cli).await;
@@ -90,29 +107,11 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    /// Never waited for: with a handler, a file that is as long as it may be is an error, not our end.
-    _too_long: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            _too_long: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
-        })
-    }
-}
-
 /// What comes from the tasks that speak with clients.
 enum Asked {
     Tail(UnixStream, bool),
     Status(UnixStream),
+    Metrics(oneshot::Sender<Status>),
     Ports(UnixStream, Vec<u16>),
 }
 
@@ -130,11 +129,13 @@ struct Service {
     turn: Waiting,
     /// Who has not said yet what they want: not more than there may be clients, others wait at the door.
     newcomers: JoinSet<()>,
+    /// Held by whoever looks into the folder of the record: one at a time, should the disk hang.
+    disk: Arc<Mutex<()>>,
 }
 
 impl Service {
     /// The session, first of all.
-    fn begin(&mut self, past: Past) -> Result<()> {
+    fn begin(&mut self, mut past: Past) -> Result<()> {
         if !self.exits_all {
             self.live.ordinary_for_listeners(false)?;
         }
@@ -146,7 +147,12 @@ impl Service {
         });
         self.clients = Clients::after(after.as_ref().map_or(0, |after| after.seq));
         let session = self.live.session_after(after)?;
-        if self.recording.is_full() { self.begin_segment(&session) } else { self.tell(&[session]) }
+        if self.recording.is_full() {
+            self.begin_segment(&session)?;
+        } else {
+            self.tell(&[session])?;
+        }
+        past.unrecorded.take().map_or(Ok(()), |unrecorded| self.gap(unrecorded))
     }
 
     /// A segment begins with its session, which everybody gets: it has a number.
@@ -269,13 +275,22 @@ impl Service {
                 tokio::spawn(refuse(stream, why));
             }
             Asked::Tail(stream, all) => {
-                let session = self.live.session_for_listener();
-                self.clients.join(stream, all, session)?;
+                self.clients.join(stream, all, self.live.for_listener())?;
                 self.mind_listeners()?;
             }
             Asked::Status(mut stream) => {
-                let text = serde_json::to_string(&self.status())? + "\n";
-                tokio::spawn(async move { answer(&mut stream, text.as_bytes()).await });
+                let status = self.status();
+                tokio::spawn(async move {
+                    match serde_json::to_string(&status.await) {
+                        Ok(text) => answer(&mut stream, (text + "\n").as_bytes()).await,
+                        Err(error) => refuse(stream, error.to_string()).await,
+                    }
+                });
+            }
+            Asked::Metrics(wanted) => {
+                let status = self.status();
+                // It may have gone meanwhile.
+                tokio::spawn(async move { drop(wanted.send(status.await)) });
             }
             Asked::Ports(stream, _) if self.passes.len() >= MOST => {
                 tokio::spawn(refuse(stream, format!("{MOST} clients wait already")));
@@ -308,22 +323,6 @@ impl Service {
         Ok(())
     }
 
-    fn status(&self) -> Status {
-        let kernel = self.live.kernel();
-        let (now, missed) = (self.clients.len(), self.clients.missed);
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            seq: self.live.seq(),
-            clients: Listeners { now, missed },
-            record: Record::of(self.recording.folder(), self.recording.state()),
-            own: Own::now(),
-            programs: kernel.costs(),
-            refused: self.live.refused(),
-            counts: self.counts.clone(),
-        }
-    }
-
     /// Reads the settings again; broken ones change nothing.
     fn reload(&mut self, args: &ServeArgs, cli: &Cli) -> Result<()> {
         let config = match Config::of(cli) {
@@ -344,7 +343,7 @@ impl Service {
         self.ordinary = false;
         self.mind_listeners()?;
         logging::say(
-            "observer: settings read; dir, socket, binds and group count from the next start on",
+            "observer: settings read; dir, socket, metrics, binds and group count from the next start on",
         );
         Ok(())
     }
@@ -352,9 +351,15 @@ impl Service {
     async fn end(mut self) -> Result<u8> {
         let last = self.live.finish().await?;
         self.tell(&last)?;
-        // A gap that is over must be told while it can be.
-        for notice in self.recording.settle() {
-            self.gap(notice)?;
+        // A gap that is over must be told while it can be: what tells of it may meet a full disk again.
+        for _ in 0..3 {
+            let over = self.recording.settle();
+            if over.is_empty() {
+                break;
+            }
+            for notice in over {
+                self.gap(notice)?;
+            }
         }
         if let Some((lost, why)) = self.recording.unrecorded() {
             let lost = human::count(lost, "event");

@@ -5,10 +5,10 @@ use std::{fmt::Write as _, path::Path};
 use anyhow::{Result, bail};
 
 use crate::{
-    cli::StatusArgs,
+    cli::{StatusArgs, StatusFormat},
     error::status,
     model::human::{count, size, span},
-    service::{client, protocol::Request, status::Status},
+    service::{client, metrics, protocol::Request, status::Status},
     sinks::{sanitize::sanitize, stdout},
 };
 
@@ -25,7 +25,12 @@ pub fn run(args: &StatusArgs, socket: &Path) -> Result<u8> {
         }
     })?;
     let status: Status = serde_json::from_str(&line)?;
-    stdout::print(&if args.json { line + "\n" } else { text(&status) })?;
+    let format = if args.json { StatusFormat::Json } else { args.format };
+    stdout::print(&match format {
+        StatusFormat::Text => text(&status),
+        StatusFormat::Json => line + "\n",
+        StatusFormat::Prometheus => metrics::text(&status)?,
+    })?;
     Ok(status::DONE)
 }
 
@@ -52,8 +57,13 @@ fn text(status: &Status) -> String {
     row("clients", &format!("{} now{missed}", status.clients.now));
     let record = &status.record;
     let free = record.free_bytes.map(|free| format!(", {} free", size(free))).unwrap_or_default();
-    let segments = count(record.segments as u64, "segment");
-    row("record", &format!("{}: {segments}, {}{free}", record.dir, size(record.used_bytes)));
+    let disk = match (record.segments, record.used_bytes) {
+        (Some(segments), Some(used)) => {
+            format!("{}, {}{free}", count(segments as u64, "segment"), size(used))
+        }
+        _ => "the disk does not answer".to_owned(),
+    };
+    row("record", &format!("{}: {disk}", record.dir));
     match (&record.state.stopped, &record.state.segment) {
         (Some(why), _) => {
             let lost = count(record.state.unrecorded, "event");

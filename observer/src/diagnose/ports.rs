@@ -187,6 +187,12 @@ impl PortTable {
         ReleaseEvent { socket, process: Some(process), served_seconds, late_seconds: None, missing }
     }
 
+    /// Who serves what, for somebody who has not seen it begin.
+    pub fn serving(&self) -> impl Iterator<Item = ListenEvent> {
+        let served = self.served.values().filter(|served| !served.gone);
+        served.map(|served| event(&served.socket, served.process.clone(), true))
+    }
+
     /// A served socket.
     #[must_use]
     pub fn get(&self, sk: u64) -> Option<&Served> {

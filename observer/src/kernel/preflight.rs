@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::Failure;
 
@@ -32,7 +33,27 @@ pub fn check() -> Result<()> {
         ))
         .into());
     }
-    Ok(())
+    descriptors()
+}
+
+/// An idle service has 44; looks, clients and the record take more.
+const DESCRIPTORS: u64 = 128;
+
+/// The kernel's own word for too few of them sounds as if it could not load programs.
+fn descriptors() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= DESCRIPTORS);
+    // Up to the hard limit everybody may raise their own.
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if enough(limit.current)
+        || (enough(limit.maximum) && setrlimit(Resource::Nofile, raised).is_ok())
+    {
+        return Ok(());
+    }
+    bail!(
+        "the limit on open files is {}, and observer needs {DESCRIPTORS}: `ulimit -n 1024`, or LimitNOFILE=1024 in the unit",
+        limit.current.unwrap_or_default()
+    );
 }
 
 /// capabilities(7): loading tracing programs takes both, or the old all-embracing one.

@@ -80,6 +80,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Exit,
+        Self::Oom,
+        Self::Bind,
+        Self::Listen,
+        Self::Release,
+        Self::Incident,
+        Self::Loss,
+        Self::Session,
+    ];
+
     /// Its name in JSON and in filters.
     #[must_use]
     pub fn name(self) -> &'static str {

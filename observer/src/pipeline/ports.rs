@@ -24,7 +24,7 @@ use crate::{
         snapshot::{Held, Snapshot},
     },
     kernel::clock,
-    model::{Body, Process, Socket},
+    model::{Body, ListenEvent, Process, Socket},
 };
 
 /// How long an answer serves refusals that come after it, in nanoseconds.
@@ -354,6 +354,16 @@ impl Ports {
         out.extend(
             std::mem::take(&mut self.dying).into_iter().map(|d| Told::Death(d.exit, Vec::new())),
         );
+    }
+
+    /// Who serves what, as far as it was told. What the first look finds is still to come, for everybody.
+    pub(super) fn serving(&self) -> Vec<ListenEvent> {
+        let mut serving: Vec<ListenEvent> = self.table.serving().collect();
+        serving.sort_by_cached_key(|listen| {
+            let socket = &listen.socket;
+            (socket.protocol, socket.port, socket.netns, socket.name())
+        });
+        serving
     }
 
     /// When to look although nothing came.

@@ -9,10 +9,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use procfs::LockType;
 use rustix::fs::{FlockOperation, Gid, Mode, flock};
 
+use crate::error::Failure;
+
+/// When a segment was begun, in UTC: the end of its name.
+const BEGUN: &str = "%Y%m%dT%H%M%SZ";
 /// Beginning of every segment's name.
 const PREFIX: &str = "observer-";
 /// A segment as it is written.
@@ -47,6 +51,16 @@ pub struct Segment {
     pub compressed: bool,
     /// The file with the seals, whether it is there or not.
     pub seals: PathBuf,
+}
+
+impl Segment {
+    /// When it was begun, by its name.
+    #[must_use]
+    pub fn begun(&self) -> Option<Timestamp> {
+        let (_, at) = self.stem.rsplit_once('-')?;
+        let at = jiff::civil::DateTime::strptime(BEGUN, at).ok()?;
+        Some(at.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    }
 }
 
 impl Folder {
@@ -114,9 +128,19 @@ impl Folder {
 
     /// All segments, oldest first; before them files of events from elsewhere, by name. One that is there both plain and compressed was compressed completely.
     pub fn segments(&self) -> Result<Vec<Segment>> {
-        let names = fs::read_dir(&self.path).with_context(|| {
+        let names = fs::read_dir(&self.path);
+        if let Err(error) = &names
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
             let path = self.path.display();
-            format!("can't read the records in {path}: is the service running, and are you root or in its group? --dir names another folder")
+            let text = format!(
+                "not permitted to read the records in {path}: use sudo, or join the group of that folder (adm)"
+            );
+            return Err(Failure::Unsupported(text).into());
+        }
+        let names = names.with_context(|| {
+            let path = self.path.display();
+            format!("can't read the records in {path}: is the service running? --dir names another folder")
         })?;
         let mut segments: BTreeMap<(u64, String), Segment> = BTreeMap::new();
         for entry in names {
@@ -142,7 +166,7 @@ impl Folder {
     #[must_use]
     pub fn next(&self, last: Option<&Segment>, now: Timestamp) -> Segment {
         let number = last.map_or(1, |last| last.number + 1);
-        let stem = format!("{PREFIX}{number:06}-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+        let stem = format!("{PREFIX}{number:06}-{}", now.strftime(BEGUN));
         let mut segment = self.segment(number, &stem);
         segment.events = Some(self.path.join(format!("{stem}.{PLAIN}")));
         segment

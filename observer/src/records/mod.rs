@@ -6,10 +6,12 @@
 //! observer-000002-20261123T080000Z.jsonl
 //! observer-000002-20261123T080000Z.seals
 //! observer.head                                  the last seal
+//! observer.gap                                   what a run could not record and not tell
 //! ```
 
 pub mod chain;
 pub mod folder;
+pub mod gap;
 pub mod keeper;
 pub mod open;
 pub mod reader;
@@ -23,5 +25,6 @@ pub mod writer;
 mod tests;
 
 pub use folder::{Folder, Segment};
+pub use gap::Notice;
 pub use segment::Settings;
-pub use writer::{Line, Notice, Recorder};
+pub use writer::{Line, Recorder};

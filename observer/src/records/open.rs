@@ -1,6 +1,6 @@
 //! What a service finds when it begins: goes on where the last one ended, however that came.
 
-use std::{fs::File, os::unix::fs::FileExt, path::Path};
+use std::{io, os::unix::fs::FileExt, path::Path};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -9,7 +9,9 @@ use serde::Deserialize;
 use super::{
     Folder, Segment,
     chain::Hash,
-    folder, keeper,
+    folder,
+    gap::is_full,
+    keeper,
     reader::{self, lines},
     seal::{self, Head, Previous, Seals, What, Why},
     segment::Current,
@@ -32,6 +34,8 @@ pub struct Found {
     pub gone: Option<String>,
     /// Bytes of a torn record that were set aside.
     pub torn: u64,
+    /// These bytes, as long as there is no room to set them aside.
+    pub aside: Option<Vec<u8>>,
     /// Why the newest segment is left as it is.
     pub left: Option<String>,
 }
@@ -54,7 +58,7 @@ pub fn open(folder: &Folder) -> Result<Found> {
     let mut found = Found { newest: segments.last().cloned(), ..Found::default() };
     found.last = segments.iter().rev().find_map(|segment| last_record(segment).ok().flatten());
     let head = read_head(folder);
-    let Some(newest) = &found.newest else {
+    let Some(newest) = &found.newest.clone() else {
         found.gone = head.map(|head| head.segment);
         return Ok(found);
     };
@@ -66,7 +70,7 @@ pub fn open(folder: &Folder) -> Result<Found> {
     }
     match &newest.events {
         Some(path) if !newest.compressed && state.end != End::Closed => {
-            let resumed = resume(folder, newest, path, &state, &mut found.torn);
+            let resumed = resume(folder, newest, path, &state, &mut found);
             match resumed.with_context(|| format!("can't go on with {}", path.display()))? {
                 Ok(mut current) => {
                     if let Some(segment) = found.gone.take()
@@ -195,7 +199,7 @@ fn resume(
     segment: &Segment,
     path: &Path,
     state: &State,
-    torn: &mut u64,
+    found: &mut Found,
 ) -> Result<Result<(Current, usize), String>> {
     if !state.begun || !state.whole {
         return Ok(Err("its seals do not hold".to_owned()));
@@ -217,10 +221,12 @@ fn resume(
     let seals = Seals::resume(seals_file, state.len, state.chain);
     let mut current = Current::resume(segment.clone(), file, state.sealed, seals);
     if !aside.is_empty() {
-        *torn = aside.len() as u64;
-        set_aside(folder, segment, aside)?;
-        current.say(What::Torn { at: state.sealed + whole as u64, bytes: *torn })?;
-        current.cut(state.sealed + whole as u64)?;
+        found.torn = aside.len() as u64;
+        match set_aside(folder, &mut current, aside, state.sealed + whole as u64) {
+            // Done when there is room, and nothing is written before.
+            Err(error) if is_full(&error) => found.aside = Some(aside.to_vec()),
+            done => done?,
+        }
     }
     if state.end == End::Stopped
         && let Err(error) = current.say(What::Resumed)
@@ -247,18 +253,27 @@ fn whole_records(text: &[u8]) -> usize {
     lines(text).take_while(is_record).map(<[u8]>::len).sum()
 }
 
-fn set_aside(folder: &Folder, segment: &Segment, bytes: &[u8]) -> Result<()> {
-    let path = folder.path().join(format!("{}.torn", segment.stem));
-    let file: File = folder.open(&path)?;
+/// Moves the end of a segment, from `at` on, to a file for what is torn; done in part, it is done again.
+pub(super) fn set_aside(
+    folder: &Folder,
+    current: &mut Current,
+    bytes: &[u8],
+    at: u64,
+) -> io::Result<()> {
+    let file = folder.open(&folder.path().join(format!("{}.torn", current.segment.stem)))?;
     let end = file.metadata()?.len();
-    file.write_all_at(bytes, end)?;
-    Ok(file.sync_data()?)
+    let written = file.write_all_at(bytes, end).and_then(|()| file.sync_data());
+    let said = written
+        .and_then(|()| current.say(What::Torn { at, bytes: bytes.len() as u64 }))
+        .inspect_err(|_error| drop(file.set_len(end)));
+    said.and_then(|()| current.cut(at))
 }
 
 /// The last whole record of a segment.
 fn last_record(segment: &Segment) -> Result<Option<Last>> {
-    if segment.events.is_none() {
-        return Ok(None);
+    let Some(path) = &segment.events else { return Ok(None) };
+    if !segment.compressed {
+        return Ok(last_of_plain(path, State::read(&segment.seals).sealed)?);
     }
     let mut pieces = reader::open(segment)?;
     let mut last = None;
@@ -267,12 +282,38 @@ fn last_record(segment: &Segment) -> Result<Option<Last>> {
         if piece.is_empty() {
             return Ok(last);
         }
-        let lines: Vec<&[u8]> = lines(piece).collect();
-        let found = lines.iter().rev().find_map(|line| {
-            let last: Option<Last> = serde_json::from_slice(line).ok();
-            // Numbers go on after it: one that no record could have is none.
-            last.filter(|last| last.seq < 1 << 53)
-        });
-        last = found.or(last);
+        last = last_of(piece).or(last);
     }
+}
+
+/// Of the end of a plain segment so much is searched, and then so much: no record is longer.
+const TAILS: [u64; 2] = [1 << 20, 32 << 20];
+
+/// The last whole record of a plain segment: at its end, or, when somebody made it longer, where its seals end.
+fn last_of_plain(path: &Path, sealed: u64) -> io::Result<Option<Last>> {
+    let file = folder::open_to_read(path)?;
+    let len = file.metadata()?.len();
+    for end in [len, sealed.min(len)] {
+        for tail in TAILS {
+            let from = end.saturating_sub(tail);
+            let mut text = vec![0; usize::try_from(end - from).unwrap_or(0)];
+            file.read_exact_at(&mut text, from)?;
+            // The first line may have begun before.
+            let cut = memchr::memchr(b'\n', &text).map_or(text.len(), |at| at + 1);
+            let last = last_of(&text[if from == 0 { 0 } else { cut }..]);
+            if last.is_some() {
+                return Ok(last);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn last_of(text: &[u8]) -> Option<Last> {
+    let lines: Vec<&[u8]> = lines(text).collect();
+    lines.iter().rev().find_map(|line| {
+        let last: Option<Last> = serde_json::from_slice(line).ok();
+        // Numbers go on after it: one that no record could have is none.
+        last.filter(|last| last.seq < 1 << 53)
+    })
 }

@@ -31,6 +31,9 @@ pub struct Settings {
 /// At most so many records have one seal.
 const SEALED_AT_ONCE: usize = 1024;
 
+/// So much room as a record takes seldom.
+const PROBE: u64 = 4096;
+
 /// An open segment.
 #[derive(Debug)]
 pub struct Current {
@@ -91,10 +94,14 @@ impl Current {
         Ok(())
     }
 
-    /// Whether the disk takes anything: nothing of it stays.
-    pub fn room(&mut self) -> io::Result<()> {
-        self.file.write_all_at(b"\n", self.len)?;
-        self.file.set_len(self.len)
+    /// Whether the disk would take something now.
+    pub fn probe(&self) -> io::Result<()> {
+        use rustix::{fs::FallocateFlags, io::Errno};
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.len, PROBE) {
+            // It can't be asked: the next record tells.
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            answer => Ok(answer?),
+        }
     }
 
     /// Takes in records that stand in the file already.

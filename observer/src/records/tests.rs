@@ -190,3 +190,32 @@ fn who_writes_a_folder_has_locked_it() {
     drop(lock);
     assert!(!folder.is_written());
 }
+
+/// Only its end is read: a file may be made larger than any disk in no time.
+#[test]
+fn a_huge_hole_at_the_end_takes_no_time() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let newest = segments[2].events.clone().expect("events");
+    let file = fs::OpenOptions::new().write(true).open(newest).expect("there");
+    file.set_len(1 << 40).expect("sparse");
+    let began = std::time::Instant::now();
+    let found = open::open(&folder).expect("readable");
+    assert_eq!(found.last.map(|last| last.seq), Some(3), "the last one with a seal");
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_last_record_is_found_behind_many_and_behind_a_long_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let newest = segments[2].events.clone().expect("events");
+    let time = "2026-11-22T14:32:15.000000000Z";
+    let many: String = (10..20_000).map(|seq| line(seq, time)).collect();
+    let long = line(20_000, time).replace("\"r\"", &format!("{:?}", "r".repeat(3 << 20)));
+    for (text, last) in [(many.clone(), 19_999), (many + &long, 20_000)] {
+        fs::write(&newest, text).expect("room");
+        let found = open::open(&folder).expect("readable");
+        assert_eq!(found.last.map(|last| last.seq), Some(last));
+    }
+}

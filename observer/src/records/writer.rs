@@ -16,10 +16,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    Folder, Settings,
+    Folder, Notice, Settings,
     chain::Hash,
+    gap::{Note, count},
     keeper,
-    open::Found,
+    open::{self, Found},
     seal::{Previous, What, Why},
     segment::Current,
 };
@@ -30,6 +31,8 @@ use crate::model::Kind;
 pub struct Line {
     /// Its JSON with a line end.
     pub text: Bytes,
+    /// Its number.
+    pub seq: u64,
     /// Its kind, for counting what could not be written.
     pub kind: Kind,
     /// What it says is lost: when it can't be written either, that must not be lost with it.
@@ -57,19 +60,6 @@ enum Message {
     Settle(SyncSender<()>),
 }
 
-/// What the thread tells: recording goes on after a gap.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// How many events were not recorded, by kind.
-    pub lost: BTreeMap<String, u64>,
-    /// Nothing was lost before.
-    pub from: Timestamp,
-    /// Nor after.
-    pub to: Timestamp,
-    /// Why.
-    pub reason: String,
-}
-
 /// State that `status` shows.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct State {
@@ -92,13 +82,6 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-impl Notice {
-    /// How many in all.
-    fn total(&self) -> u64 {
-        self.lost.values().fold(0, |sum, lost| sum.saturating_add(*lost))
-    }
-}
-
 /// Records events.
 pub struct Recorder {
     sender: SyncSender<Message>,
@@ -114,6 +97,7 @@ impl Recorder {
         folder: Folder,
         settings: Settings,
         found: Found,
+        note: Note,
         notices: impl Fn(Notice) + Send + 'static,
     ) -> Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
@@ -126,7 +110,9 @@ impl Recorder {
             previous: found.previous,
             begin: None,
             gone: found.gone,
+            aside: found.aside,
             gap: None,
+            note,
             tried: None,
             state: Arc::clone(&state),
             notices: Box::new(notices),
@@ -209,26 +195,6 @@ impl Recorder {
     }
 }
 
-fn count(gap: &mut Option<Notice>, lines: &[Line], reason: impl FnOnce() -> String) {
-    let Some(first) = lines.first() else { return };
-    let gap = gap.get_or_insert_with(|| Notice {
-        lost: BTreeMap::new(),
-        from: first.time,
-        to: first.time,
-        reason: reason(),
-    });
-    for line in lines {
-        let itself = (line.kind.name(), 1);
-        let told = line.lost.iter().map(|(kind, lost)| (kind.as_str(), *lost));
-        for (kind, lost) in told.chain([itself]) {
-            let sum = gap.lost.entry(kind.to_owned()).or_default();
-            *sum = sum.saturating_add(lost);
-        }
-        gap.to = gap.to.max(line.time);
-        gap.from = gap.from.min(line.time);
-    }
-}
-
 struct Writer {
     folder: Folder,
     settings: Settings,
@@ -239,7 +205,10 @@ struct Writer {
     begin: Option<Line>,
     /// What the next segment has to say of the one before.
     gone: Option<String>,
+    /// A torn record that could not be set aside yet: nothing is written over it.
+    aside: Option<Vec<u8>>,
     gap: Option<Notice>,
+    note: Note,
     tried: Option<Instant>,
     state: Arc<Mutex<State>>,
     notices: Box<dyn Fn(Notice) + Send>,
@@ -286,20 +255,29 @@ impl Writer {
             self.show();
         }
         self.seal(Why::Stopped);
+        if let Some(first) = self.begin.take() {
+            count(&mut self.gap, &[first], || "their segment could not be made".to_owned());
+        }
+        // For the next run: nobody is told any more.
+        self.note.write(self.gap.as_ref());
     }
 
     fn lines(&mut self, lines: &[Line]) {
         let again = self.tried.is_some_and(|at| at.elapsed() < AGAIN);
         if self.gap.is_some() && again {
             count(&mut self.gap, lines, String::new);
+            self.note.failed(lines, self.gap.as_ref());
             return;
         }
         match self.write(lines) {
             Ok(()) => {
                 self.tried = None;
+                self.note.written(lines);
                 if let Some(gap) = self.gap.take() {
                     tracing::info!("recording goes on");
-                    (self.notices)(gap);
+                    // There is room again: it may be gone before the next gap.
+                    let _ = self.note.take_room();
+                    (self.notices)(self.note.hand_on(gap));
                 }
             }
             Err(error) => {
@@ -310,17 +288,23 @@ impl Writer {
                 count(&mut self.gap, lines, || {
                     format!("they could not be written to the record: {error}")
                 });
+                self.note.failed(lines, self.gap.as_ref());
             }
         }
     }
 
     fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        if let (Some(aside), Some(current)) = (&self.aside, &mut self.current) {
+            open::set_aside(&self.folder, current, aside, current.len)?;
+        }
+        self.aside = None;
         self.make_segment()?;
         let Some(current) = &mut self.current else {
             return Err(io::Error::other("no segment was begun"));
         };
         if lines.is_empty() {
-            return current.room();
+            // Nothing can always be written.
+            return current.probe();
         }
         let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied()).collect();
         let hashes: Vec<Hash> = lines.iter().map(|line| Hash::of(&line.text)).collect();

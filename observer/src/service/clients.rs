@@ -93,12 +93,13 @@ impl Clients {
         self.all.iter().any(|client| client.all)
     }
 
-    /// Takes one in: `session` is its first event, with the number of the last one that the others got.
-    pub fn join(&mut self, stream: UnixStream, all: bool, mut session: Event) -> Result<()> {
+    /// Takes one in: `state` is how things are, its `session` first. All of it has the number of the last event that the
+    /// others got, so that the next one follows.
+    pub fn join(&mut self, stream: UnixStream, all: bool, state: Vec<Event>) -> Result<()> {
         let (sender, receiver) = channel(QUEUE);
         let queued = Arc::new(AtomicUsize::new(0));
         let numbering = if all { &self.everything } else { &self.ordinary };
-        session.seq = numbering.numbering.last();
+        let seq = numbering.numbering.last();
         let mut client = Client {
             all,
             sender,
@@ -106,8 +107,11 @@ impl Clients {
             missed: BTreeMap::new(),
             span: None,
         };
-        let mut text = serde_json::to_vec(&session)?;
-        text.push(b'\n');
+        let mut text = Vec::new();
+        for event in state {
+            serde_json::to_writer(&mut text, &Event { seq, ..event })?;
+            text.push(b'\n');
+        }
         client.send(Bytes::from(text));
         self.all.push(client);
         self.writers.spawn(write(stream, receiver, queued));

@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod clients;
+pub mod http;
+pub mod metrics;
 pub mod numbering;
 pub mod privilege;
 pub mod protocol;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::load::Cost,
-    model::{Body, Event, HookInfo, Kind, Time},
+    model::{Body, CauseType, Event, HookInfo, Kind, Time},
     records::{Folder, writer},
 };
 
@@ -44,14 +44,16 @@ pub struct Listeners {
 }
 
 /// The record on disk.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
     /// The folder.
     pub dir: String,
-    /// How many segments it has.
-    pub segments: usize,
+    /// How many segments it has; absent when the disk does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<usize>,
     /// What they and their seals take.
-    pub used_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<u64>,
     /// What the file system has left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
@@ -72,7 +74,7 @@ pub struct Own {
 }
 
 impl Record {
-    /// Looks into the folder.
+    /// Looks into the folder, which a disk may keep from coming back.
     #[must_use]
     pub fn of(folder: &Folder, state: writer::State) -> Self {
         let segments = folder.segments().unwrap_or_default();
@@ -81,11 +83,17 @@ impl Record {
         let free = rustix::fs::statvfs(folder.path()).ok();
         Self {
             dir: folder.path().display().to_string(),
-            segments: segments.len(),
-            used_bytes: sizes.sum(),
+            segments: Some(segments.len()),
+            used_bytes: Some(sizes.sum()),
             free_bytes: free.map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize)),
             state,
         }
+    }
+
+    /// Without a look into the folder.
+    #[must_use]
+    pub fn unseen(folder: &Folder, state: writer::State) -> Self {
+        Self { dir: folder.path().display().to_string(), state, ..Self::default() }
     }
 }
 
@@ -112,8 +120,14 @@ impl Own {
 pub struct Counts {
     /// When it began.
     pub since: Time,
-    /// How many, by kind.
+    /// How many, by kind. A story that still grows is none yet.
     pub events: BTreeMap<Kind, u64>,
+    /// Deaths, by type of cause.
+    #[serde(default)]
+    pub exits: BTreeMap<CauseType, u64>,
+    /// Refused binds and listens, by type of cause.
+    #[serde(default)]
+    pub binds: BTreeMap<CauseType, u64>,
     /// Records lost, by kind.
     pub lost: BTreeMap<String, u64>,
 }
@@ -123,17 +137,26 @@ impl Counts {
     #[must_use]
     pub fn new() -> Self {
         let since = Time(jiff::Timestamp::now());
-        Self { since, events: BTreeMap::new(), lost: BTreeMap::new() }
+        let (exits, binds) = (BTreeMap::new(), BTreeMap::new());
+        Self { since, events: BTreeMap::new(), exits, binds, lost: BTreeMap::new() }
     }
 
     /// Counts events.
     pub fn add(&mut self, events: &[Event]) {
         for event in events {
+            if event.seq == 0 && event.body.kind() == Kind::Incident {
+                continue;
+            }
             *self.events.entry(event.body.kind()).or_default() += 1;
-            if let Body::Loss(loss) = &event.body {
-                for (kind, count) in &loss.lost {
-                    *self.lost.entry(kind.clone()).or_default() += count;
+            match &event.body {
+                Body::Exit(exit) => *self.exits.entry(exit.cause.cause_type).or_default() += 1,
+                Body::Bind(bind) => *self.binds.entry(bind.cause.cause_type).or_default() += 1,
+                Body::Loss(loss) => {
+                    for (kind, count) in &loss.lost {
+                        *self.lost.entry(kind.clone()).or_default() += count;
+                    }
                 }
+                _ => {}
             }
         }
     }

@@ -13,6 +13,7 @@ crate::tests![
     one_that_hangs_holds_up_nobody,
     ordinary_exits_are_for_who_asks,
     one_that_comes_late_has_the_same_numbers,
+    one_that_comes_late_knows_who_serves,
     many_looks_at_a_time,
     garbage_harms_nobody,
     many_that_say_nothing_harm_nobody,
@@ -203,6 +204,47 @@ fn one_that_comes_late_has_the_same_numbers() {
     assert_eq!(recorded.len(), 30);
     assert_eq!(numbers(&first.finish_left()), recorded);
     assert_eq!(numbers(&second.finish_left()), recorded);
+}
+
+/// As who watches alone does: what was served when they came, whether that began before the service or after.
+fn one_that_comes_late_knows_who_serves() {
+    let place = Place::new(ABNORMAL);
+    let hold = || {
+        let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+        let port = holder.number("port");
+        (holder, port)
+    };
+    let mut all = vec![hold()];
+    let service = place.serve(&[]);
+    let mut first = place.tail(&[]);
+    all.push(hold());
+    let mut gone = hold();
+    let about = |event: &Value, kind: &str, (_, port): &(Workload, u64)| {
+        event["kind"] == kind && event["socket"]["port"].as_u64() == Some(*port)
+    };
+    // The look at the start and the kernel's own word have both come.
+    first.wait_for("the last one", |event| about(event, "listen", &gone));
+    first.wait_for("the first one", |event| about(event, "listen", &all[0]));
+    gone.0.signal(libc::SIGKILL);
+    gone.0.wait();
+    first.wait_for("its end", |event| about(event, "release", &gone));
+    let mut second = place.tail(&[]);
+    for holder in &all {
+        let listen = second.wait_for("who serves", |event| about(event, "listen", holder));
+        assert_eq!(listen["initial"], true, "{listen:#}");
+        assert_eq!(listen["process"]["pid"], holder.0.pid(), "{listen:#}");
+    }
+    let late = hold();
+    let listen = second.wait_for("the late one", |event| about(event, "listen", &late));
+    assert_ne!(listen["initial"], true, "{listen:#}");
+    let told = second.stop();
+    assert_unbroken(&told.seqs);
+    let listens = told.story.of_kind("listen");
+    assert!(!listens.into_iter().any(|event| about(event, "listen", &gone)), "it is gone");
+    first.stop();
+    service.stop();
+    place.record().assert_unbroken();
+    place.verified();
 }
 
 /// What the service answers before it hangs up.

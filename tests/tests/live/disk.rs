@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use observer_tests::{Observer, Place, Record, Service, Workload, patience, run};
@@ -15,7 +16,11 @@ crate::tests![
     full_while_segments_are_closed,
     full_at_the_start,
     full_until_the_stop,
+    still_full_at_the_stop,
+    still_full_at_a_kill,
+    torn_and_full_at_the_start,
     read_only_at_the_start,
+    read_only_while_it_runs needs LoopDisk,
 ];
 
 /// A small file system in memory, of this test alone. Unmounted on drop.
@@ -63,10 +68,23 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let path = c_string(self.path());
-        // SAFETY: the path is a string that outlives the call.
-        unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+        unmount(self.path());
     }
+}
+
+/// A file system that is unmounted on drop.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        unmount(&self.0);
+    }
+}
+
+fn unmount(path: &Path) {
+    let path = c_string(path);
+    // SAFETY: the path is a string that outlives the call.
+    unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
 }
 
 fn c_string(path: &Path) -> CString {
@@ -204,6 +222,123 @@ fn full_until_the_stop() {
     service.stop();
     let record = assert_nothing_unsaid(&place, &[&before, &lost], 250);
     assert_eq!(record.story.lost(), tail.finish_left().lost(), "the record, and the live tail");
+}
+
+/// Nothing can be written at the end: the next run knows what is missing all the same, and gives no number twice.
+fn still_full(end: fn(Service)) {
+    let disk = Disk::new();
+    let place = place(&disk, 1 << 30);
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let before = deaths(&mut tail, 50);
+    disk.fill();
+    let lost = deaths(&mut tail, 200);
+    assert!(place.text(&["status"]).contains("NOT RECORDING"));
+    end(service);
+    tail.finish_left();
+    // Full still: what is missing goes on to be known.
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let more = deaths(&mut tail, 20);
+    end(service);
+    tail.finish_left();
+    disk.empty();
+    let service = place.serve(&[]);
+    let after = deaths(&mut place.tail(&[]), 30);
+    service.stop();
+    let record = assert_nothing_unsaid(&place, &[&before, &lost, &more, &after], 300);
+    assert_eq!(record.story.exits_of_children(after.pid()).count(), 30);
+    // It is told once.
+    place.serve(&[]).stop();
+    assert_eq!(place.record().story.lost(), record.story.lost());
+}
+
+fn still_full_at_the_stop() {
+    still_full(|service| drop(service.stop()));
+}
+
+fn still_full_at_a_kill() {
+    still_full(Service::kill);
+}
+
+/// What was torn stays where it is until there is room to set it aside; nothing is written over it.
+fn torn_and_full_at_the_start() {
+    let disk = Disk::new();
+    let place = place(&disk, 1 << 30);
+    let service = place.serve(&[]);
+    deaths(&mut place.tail(&[]), 20);
+    service.kill();
+    let name = place.names().into_iter().find(|name| name.ends_with(".jsonl")).expect("a segment");
+    let path = place.dir().join(name);
+    let torn = "{\"schema\":1,\"seq\":99999,\"ti".repeat(1000);
+    let mut file = File::options().append(true).open(&path).expect("it is there");
+    file.write_all(torn.as_bytes()).expect("room");
+    disk.fill();
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let lost = deaths(&mut tail, 30);
+    assert!(place.text(&["status"]).contains("NOT RECORDING"));
+    assert!(fs::read(&path).expect("readable").ends_with(torn.as_bytes()), "it is written over");
+    disk.empty();
+    until_the_gap_is_told(&mut tail);
+    let after = deaths(&mut tail, 30);
+    service.stop();
+    assert_eq!(fs::read(path.with_extension("torn")).expect("it is kept"), torn.as_bytes());
+    place.verified();
+    let record = place.record();
+    assert_eq!(record.missing(), record.story.lost());
+    assert_eq!(record.story.exits_of_children(lost.pid()).count(), 0);
+    assert_eq!(record.story.exits_of_children(after.pid()).count(), 30);
+}
+
+/// As ext4 does after an error of its disk: whoever has files open can't write to them any more. The live side goes on,
+/// and the next run with what is on the disk.
+fn read_only_while_it_runs() {
+    let disk = tempfile::tempdir().expect("a folder");
+    let (image, at) = (disk.path().join("image"), disk.path().join("mounted"));
+    File::create(&image).and_then(|file| file.set_len(16 << 20)).expect("room");
+    command("mkfs.ext4", &["-q"], &[&image]);
+    fs::create_dir(&at).expect("room");
+    command("mount", &["-o", "loop,errors=remount-ro"], &[&image, &at]);
+    let mounted = Mounted(at.clone());
+    let place = Place::new("[files]\nseal_seconds = 1\n").with_records_in(&at.join("records"));
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let before = deaths(&mut tail, 20);
+    wait_sealed(&place);
+    command("mount", &["-o", "remount,abort"], &[&at]);
+    deaths(&mut tail, 20);
+    let status = place.text(&["status"]);
+    assert!(status.contains("NOT RECORDING") && status.contains("Read-only"), "{status}");
+    let said = service.stop();
+    assert!(said.iter().any(|line| line.contains("are not in the record")), "{said:?}");
+    tail.finish_left();
+    drop(mounted);
+    command("mount", &["-o", "loop"], &[&image, &at]);
+    let _mounted = Mounted(at);
+    place.serve(&[]).stop();
+    place.verified();
+    let record = place.record();
+    record.assert_unbroken();
+    assert_eq!(record.story.exits_of_children(before.pid()).count(), 20);
+    let sessions: Vec<_> = record.story.of_kind("session").collect();
+    assert_eq!(sessions.last().expect("some")["after"]["stopped"], false);
+}
+
+fn wait_sealed(place: &Place) {
+    let unsealed = || place.verified()["unsealed"] != 0;
+    let deadline = Instant::now() + patience::limit();
+    while unsealed() {
+        assert!(Instant::now() < deadline, "it is never sealed");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+fn command(program: &str, words: &[&str], paths: &[&Path]) {
+    let output = Command::new(program).args(words).args(paths).output();
+    let output = output.unwrap_or_else(|why| panic!("{program}: {why}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {words:?}: {stderr}");
 }
 
 /// One line that says so; with room to write, the next start goes on.

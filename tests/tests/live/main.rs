@@ -16,6 +16,7 @@ mod doctor;
 mod enrich;
 mod exit;
 mod log;
+mod metrics;
 mod oom;
 mod ports;
 mod record;
@@ -51,7 +52,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 20] = [
+const FAMILIES: [(&str, &[Test]); 21] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -72,6 +73,7 @@ const FAMILIES: [(&str, &[Test]); 20] = [
     ("clients", clients::TESTS),
     ("service", service::TESTS),
     ("log", log::TESTS),
+    ("metrics", metrics::TESTS),
 ];
 
 fn main() -> ExitCode {

@@ -16,6 +16,7 @@ crate::tests![
     a_torn_line_is_set_aside,
     a_hundred_thousand_deaths,
     old_segments_are_retired,
+    segments_that_are_too_old_are_retired,
     files_are_for_root_and_a_group,
 ];
 
@@ -60,7 +61,9 @@ fn killed_at_random_moments() {
     assert!(known > 1000, "only {known} events: nothing is proven");
     place.serve(&[]).stop();
     let record = place.record();
-    let last = sessions(&record).last().map(|session| (**session).clone()).expect("a session");
+    // A file that was full already is followed by another one of the same run.
+    let mut runs = sessions(&record).into_iter().filter(|session| !session["after"].is_null());
+    let last = runs.next_back().expect("a session").clone();
     record.assert_unbroken();
     assert_eq!(last["after"]["stopped"], false, "{last:#}");
     assert_eq!(last["after"]["seq"], last["seq"].as_u64().expect("a number") - 1, "{last:#}");
@@ -226,4 +229,37 @@ fn group(name: &str) -> u32 {
     let line = text.lines().find(|line| line.starts_with(&format!("{name}:")));
     let id = line.and_then(|line| line.split(':').nth(2)).and_then(|id| id.parse().ok());
     id.unwrap_or_else(|| panic!("no group {name}"))
+}
+
+/// Whatever they take: a file that is older than `keep_days` goes, with a note that it did.
+fn segments_that_are_too_old_are_retired() {
+    let place = Place::new("[files]\nsegment_bytes = 16384\nseal_seconds = 1\nkeep_days = 7\n");
+    let service = place.serve(&[]);
+    let deadline = Instant::now() + patience::limit();
+    while place.compressed() < 3 {
+        assert!(Instant::now() < deadline, "nothing is compressed");
+        let (_storm, _) = run(["storm", "50", "1"]);
+    }
+    place.wait_compressed(3);
+    service.stop();
+    let segments = |place: &Place| -> Vec<String> {
+        place.names().into_iter().filter(|name| name.ends_with(".jsonl.zst")).collect()
+    };
+    let before = segments(&place);
+    for (name, days) in before.iter().zip([9, 8, 6]) {
+        let file = fs::File::options().write(true).open(place.dir().join(name)).expect("there");
+        let age = Duration::from_secs(days * 24 * 3600);
+        file.set_modified(SystemTime::now() - age).expect("it is ours");
+    }
+    let service = place.serve(&[]);
+    let deadline = Instant::now() + patience::limit();
+    while place.dir().join(&before[1]).exists() {
+        assert!(Instant::now() < deadline, "it is kept: {:?}", place.names());
+        thread::sleep(Duration::from_millis(20));
+    }
+    service.stop();
+    let after = segments(&place);
+    assert!(!after.contains(&before[0]) && after.contains(&before[2]), "{before:?}: {after:?}");
+    let report = place.verified();
+    assert!(report["retired"].as_u64().is_some_and(|number| number >= 2), "{report:#}");
 }

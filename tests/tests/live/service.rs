@@ -27,6 +27,9 @@ crate::tests![
     ports_of_the_service,
     who_is_in_no_group_is_not_permitted,
     who_is_in_the_group_is,
+    a_watchdog_is_fed,
+    too_few_descriptors_are_said,
+    no_place_for_files,
 ];
 
 fn refused(output: &Output, code: i32, word: &str) {
@@ -285,8 +288,10 @@ fn who_is_in_no_group_is_not_permitted() {
         refused(&as_user(&place, 65534, words), 3, "not permitted");
     }
     let log = as_user(&place, 65534, &["log"]);
-    refused(&log, 4, "can't read the records");
-    refused(&as_user(&place, 65534, &["verify"]), 4, "can't read the records");
+    refused(&log, 3, "not permitted to read the records");
+    for words in [&["verify"][..], &["why"]] {
+        refused(&as_user(&place, 65534, words), 3, "sudo");
+    }
     service.stop();
 }
 
@@ -312,4 +317,37 @@ fn who_is_in_the_group_is() {
     assert_eq!(as_user(&place, group, &["verify"]).status.code(), Some(0));
     // To read is all that they may.
     refused(&as_user(&place, group, &["serve"]), 3, "root");
+}
+
+/// Under systemd with a watchdog it says often enough that it lives, whether anything happens or not.
+fn a_watchdog_is_fed() {
+    let place = Place::new("");
+    let mut service = place.start_with(&[], &[("WATCHDOG_USEC", "1000000")]);
+    service.wait_ready();
+    let began = Instant::now();
+    for _ in 0..4 {
+        service.wait_notified("WATCHDOG=1");
+    }
+    // At once, and every half of the span.
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    service.stop();
+}
+
+/// The kernel is not to blame.
+fn too_few_descriptors_are_said() {
+    let place = Place::new("");
+    let mut command = Command::new("sh");
+    let flags = place.flags();
+    command.args(["-c", "ulimit -n 32 && exec \"$@\"", "sh"]).arg(binaries::observer());
+    command.arg("serve").args(flags).env("NO_COLOR", "1").env_remove("RUST_LOG");
+    let output = command.stdin(Stdio::null()).output().expect("it runs");
+    refused(&output, 4, "the limit on open files is 32");
+}
+
+fn no_place_for_files() {
+    for folder in ["/proc", "/sys"] {
+        let place = Place::new("").with_records_in(std::path::Path::new(folder));
+        refused(&place.output(&["serve"]), 4, &format!("can't make files in {folder}"));
+        assert!(!place.socket().exists(), "it listens");
+    }
 }

@@ -108,6 +108,8 @@ fn length(outage: &Outage, now: Time) -> Option<f64> {
     match &outage.ended {
         Some(back) if back.initial => None,
         Some(back) => Some(seconds(outage.began, back.time)),
+        // The record ends where it began, or a moment after.
+        None if now <= outage.began => None,
         None => Some(seconds(outage.began, now)),
     }
 }

@@ -122,8 +122,8 @@ pub(super) fn still_dark(case: &Case, now: Time) -> Vec<Line> {
     let dark = case.outages.iter().filter(|outage| outage.ended.is_none());
     dark.map(|outage| {
         let name = outage.socket.name();
-        let so_far = human::span(length(outage, now).unwrap_or(0.0));
-        let text = format!("nobody has begun to serve {name} since, {so_far} so far");
+        let so_far = length(outage, now).map(|span| format!(", {} so far", human::span(span)));
+        let text = format!("nobody has begun to serve {name} since{}", so_far.unwrap_or_default());
         let gist = format!("still {name}");
         Line::new(gist, text, outage.began, outage.events.iter().map(|(_, seq)| *seq))
     })

@@ -1,0 +1,119 @@
+//! Metrics over HTTP. Whoever asks for them may be anybody on this machine: few at a time, each short, none heard for long.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CONTENT_TYPE},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, Semaphore, oneshot},
+};
+
+use super::{metrics, socket::PATIENCE, status::Status};
+
+/// So many are heard at a time; others wait at the door.
+const MOST: usize = 16;
+/// Whoever asks again within this span gets the same answer: asking often costs the service nothing.
+const FRESH: Duration = Duration::from_secs(1);
+/// A request of a scraper is a few hundred bytes; hyper takes no smaller limit.
+const LONGEST: usize = 8192;
+
+/// Answers scrapers until it is dropped. `ask` has somebody make a status.
+pub async fn serve<A>(listener: TcpListener, ask: A)
+where
+    A: Fn(oneshot::Sender<Status>) + Send + Sync + 'static,
+{
+    let source = Arc::new(Source { ask, last: Mutex::default() });
+    let room = Arc::new(Semaphore::new(MOST));
+    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let source = Arc::clone(&source);
+                tokio::spawn(async move {
+                    // Not finished by then: it is cut off, in the middle of whatever it does.
+                    let _ = tokio::time::timeout(PATIENCE, answer(stream, &source)).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a scraper could not be let in");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+struct Source<A> {
+    ask: A,
+    /// The last answer, and when it was made. Held while the next one is made: one is made at a time.
+    last: Mutex<Option<(Instant, String)>>,
+}
+
+impl<A: Fn(oneshot::Sender<Status>)> Source<A> {
+    /// `None`: the service ends.
+    async fn text(&self) -> Option<String> {
+        let mut last = self.last.lock().await;
+        if let Some((_, text)) = last.as_ref().filter(|(made, _)| made.elapsed() < FRESH) {
+            return Some(text.clone());
+        }
+        let (sender, made) = oneshot::channel();
+        (self.ask)(sender);
+        let text = metrics::text(&made.await.ok()?).ok()?;
+        *last = Some((Instant::now(), text.clone()));
+        Some(text)
+    }
+}
+
+async fn answer<A: Fn(oneshot::Sender<Status>)>(stream: TcpStream, source: &Source<A>) {
+    let service =
+        service_fn(|request| async move { Ok::<_, Infallible>(respond(&request, source).await) });
+    let done = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(LONGEST)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = done {
+        tracing::debug!(%error, "a scraper went away, or spoke no HTTP");
+    }
+}
+
+async fn respond<A: Fn(oneshot::Sender<Status>)>(
+    request: &Request<Incoming>,
+    source: &Source<A>,
+) -> Response<String> {
+    let plain = |status, text: &str| {
+        let mut response = Response::new(text.to_owned());
+        *response.status_mut() = status;
+        response
+    };
+    if request.uri().path() != "/metrics" {
+        return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
+    }
+    // hyper leaves the body out of the answer to HEAD.
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "metrics are read with GET\n");
+        response
+            .headers_mut()
+            .insert(ALLOW, const { hyper::header::HeaderValue::from_static("GET, HEAD") });
+        return response;
+    }
+    let Some(text) = source.text().await else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "the service ends\n");
+    };
+    let mut response = Response::new(text);
+    let kind = hyper::header::HeaderValue::from_static(metrics::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

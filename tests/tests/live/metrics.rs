@@ -1,0 +1,215 @@
+//! Metrics: offered where it was asked for, true, and no way to hold the service up.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use observer_tests::{Observer, Place, Service, Workload, patience, run};
+
+crate::tests![
+    values_grow,
+    nothing_is_opened_unasked,
+    a_taken_port_is_said,
+    other_requests_are_answered,
+    garbage_and_silence_hold_up_nobody,
+    the_same_as_a_text,
+];
+
+/// A port that was free a moment ago.
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound")
+}
+
+fn serve(place: &Place, address: SocketAddr) -> Service {
+    place.serve(&["--metrics", &address.to_string()])
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(patience::limit())).expect("a span that is not zero");
+    stream
+}
+
+/// What it answers before it hangs up.
+fn answer(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = connect(address);
+    stream.write_all(request).expect("it is taken");
+    let mut bytes = Vec::new();
+    // It may hang up with bytes of ours unread, which is an error for us, after its answer.
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// The values, by name with labels.
+fn values(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let value = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    lines.map(value).collect()
+}
+
+fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
+    let answer = answer(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let (head, text) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
+    values(text)
+}
+
+fn deaths(tail: &mut Observer, number: usize) -> Workload {
+    let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
+    let pid = storm.pid();
+    tail.wait_until("all of them", |story| {
+        (story.exits_of_children(pid).count() >= number).then_some(())
+    });
+    storm
+}
+
+fn values_grow() {
+    let (place, address) = (Place::new(""), free());
+    place.set(&format!("metrics = \"{address}\"\n"));
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let before = scrape(address);
+    assert!(before["observer_recording"] >= 1.0);
+    assert!(before["observer_clients"] >= 1.0, "{before:?}");
+    assert!(before["observer_record_free_bytes"] > 0.0);
+    assert!(before["observer_process_resident_memory_bytes"] > 1e6);
+    let build = format!("observer_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert!(before.contains_key(&build), "{before:?}");
+    deaths(&mut tail, 20);
+    let exits = "observer_events_total{kind=\"exit\"}";
+    let by_cause = "observer_exits_total{cause=\"exit_code\"}";
+    let deadline = Instant::now() + patience::limit();
+    let after = loop {
+        let after = scrape(address);
+        if after[exits] >= before[exits] + 20.0 {
+            break after;
+        }
+        assert!(Instant::now() < deadline, "{after:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let known = before.get(by_cause).copied().unwrap_or_default();
+    assert!(after[by_cause] >= known + 20.0, "{after:?}");
+    assert!(after["observer_last_seq"] >= before["observer_last_seq"] + 20.0);
+    assert!(after["observer_record_bytes"] > before["observer_record_bytes"]);
+    tail.stop();
+    service.stop();
+    TcpStream::connect(address).expect_err("it still listens");
+}
+
+/// A tool about contested ports contests none.
+fn nothing_is_opened_unasked() {
+    let place = Place::new("");
+    let service = place.serve(&[]);
+    let fds = fs::read_dir(format!("/proc/{}/fd", service.pid())).expect("it lives");
+    let links = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    let inode = |link: std::path::PathBuf| {
+        let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        inode.parse::<u64>().ok()
+    };
+    let own: Vec<u64> = links.filter_map(inode).collect();
+    assert!(!own.is_empty(), "it has no socket at all");
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let table = fs::read_to_string(format!("/proc/{}/net/{table}", service.pid()));
+        for row in table.unwrap_or_default().lines().skip(1) {
+            let inode = row.split_whitespace().nth(9).and_then(|inode| inode.parse().ok());
+            assert!(!inode.is_some_and(|inode| own.contains(&inode)), "{row}");
+        }
+    }
+    service.stop();
+}
+
+/// One line that names the setting and who is in the way; nothing was begun.
+fn a_taken_port_is_said() {
+    let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let address = format!("127.0.0.1:{}", holder.value("port"));
+    let place = Place::new(&format!("metrics = \"{address}\"\n"));
+    let output = place.output(&["serve"]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let who = format!("held by workload (pid {})", holder.pid());
+    for word in ["`metrics`", &address, &who] {
+        assert!(stderr.contains(word), "{word}: {stderr}");
+    }
+    assert!(!place.socket().exists(), "it listens");
+    holder.signal(libc::SIGKILL);
+    holder.wait();
+    place.serve(&[]).stop();
+    place.verified();
+}
+
+fn other_requests_are_answered() {
+    let (place, address) = (Place::new(""), free());
+    let service = serve(&place, address);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+        ("GET /metrics/../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+        ("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "405"),
+        ("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "200"),
+        ("GET /metrics?x=y HTTP/1.0\r\n\r\n", "200"),
+    ] {
+        let answer = answer(address, request.as_bytes());
+        let head = answer.lines().next().unwrap_or_default();
+        assert!(head.contains(&format!(" {status} ")), "{request:?}: {answer:?}");
+        if request.starts_with("HEAD") {
+            assert!(answer.ends_with("\r\n\r\n"), "{answer:?}");
+        }
+    }
+    service.stop();
+}
+
+fn garbage_and_silence_hold_up_nobody() {
+    let (place, address) = (Place::new("[files]\nseal_seconds = 1\n"), free());
+    let service = serve(&place, address);
+    let mut tail = place.tail(&[]);
+    let (before, _) = service.memory();
+    let binary: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let long = [b"GET /".as_slice(), &vec![b'x'; 1 << 20]].concat();
+    for garbage in [&binary[..], b"\r\n\r\n", b"{\"request\":\"status\"}\n\n", &long] {
+        let mut stream = connect(address);
+        let _ = stream.write_all(garbage);
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        assert!(!String::from_utf8_lossy(&bytes).contains("observer_"), "{garbage:?}");
+    }
+    // More than it hears at a time: some say nothing, some half of it, some never read the answer.
+    let began = Instant::now();
+    let requests = [&b""[..], b"GET /met", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"];
+    let hanging: Vec<TcpStream> = (0..60)
+        .map(|n| {
+            let mut stream = connect(address);
+            stream.write_all(requests[n % requests.len()]).expect("it is taken");
+            stream
+        })
+        .collect();
+    let live = Instant::now();
+    deaths(&mut tail, 50);
+    assert!(live.elapsed() < Duration::from_secs(5), "the live side waits for scrapers");
+    // The next one gets its turn all the same.
+    assert!(scrape(address)["observer_recording"] >= 1.0);
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    drop(hanging);
+    let (after, _) = service.memory();
+    assert!(after < before + (16 << 20), "from {before} to {after} bytes");
+    tail.stop();
+    service.stop();
+    place.verified();
+}
+
+/// For node_exporter's textfile collector, with no port opened.
+fn the_same_as_a_text() {
+    let (place, address) = (Place::new(""), free());
+    let service = serve(&place, address);
+    let names = |values: BTreeMap<String, f64>| values.into_keys().collect::<Vec<_>>();
+    let text = place.text(&["status", "--format", "prometheus"]);
+    assert_eq!(names(values(&text)), names(scrape(address)));
+    assert!(text.contains("# TYPE observer_events_total counter\n"), "{text}");
+    service.stop();
+}
