@@ -3,6 +3,7 @@
 //! The machines are emulated (QEMU's TCG), so this needs neither root nor KVM, and a test may run the
 //! machine out of memory. Times measured in there mean nothing.
 
+mod compatibility;
 mod fleet;
 mod initramfs;
 pub(crate) mod kernels;
@@ -29,6 +30,9 @@ use report::{KernelReport, Report};
 /// How long a guest may take unless told otherwise: many times what it does take.
 const LIMIT: Duration = Duration::from_mins(30);
 
+/// Tells what a kernel has.
+const DOCTOR: &str = "/bin/observer doctor";
+
 /// Options of `cargo xtask guests`.
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -38,6 +42,9 @@ pub(crate) struct Options {
     /// Run this shell command in each guest instead of the tests, and print what it prints
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
+    /// Write docs/compatibility.md from what `observer doctor` says in each guest
+    #[arg(long, conflicts_with = "exec")]
+    compatibility: bool,
     /// Put this file into the guest's /bin as well
     #[arg(long, value_name = "FILE")]
     add: Vec<PathBuf>,
@@ -59,15 +66,16 @@ impl Options {
     /// Every kernel loads and attaches the programs. The tests' own time-outs are no match yet for emulation on a busy
     /// machine, where they pass on one run and not on the next: those are for `cargo xtask guests`, by hand.
     pub(crate) fn every_kernel_loads() -> Self {
-        Self { exec: Some("/bin/observer doctor".to_owned()), jobs: Some(2), ..Self::default() }
+        Self { exec: Some(DOCTOR.to_owned()), jobs: Some(2), ..Self::default() }
     }
 }
 
 /// Boots each kernel and tells how it went.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let contents = prepare(options)?;
-    let script = match &options.exec {
-        Some(command) => command.clone(),
+    let exec = options.exec.as_deref().or(options.compatibility.then_some(DOCTOR));
+    let contents = prepare(options, exec.is_some())?;
+    let script = match exec {
+        Some(command) => command.to_owned(),
         None => initramfs::test_script(&options.args),
     };
     let run_dir = cache().join(format!("run-{}", std::process::id()));
@@ -91,7 +99,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             talk::note(&format!("by hand: {}", process::line(&guest.by_hand())));
         }
     }
-    let status = if options.exec.is_some() { report.exec_status() } else { report.print() };
+    if options.compatibility {
+        compatibility::write(&report.kernels)?;
+    }
+    let status = if exec.is_some() { report.exec_status() } else { report.print() };
     if options.keep {
         return Ok(status);
     }
@@ -127,7 +138,7 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
 }
 
 /// Everything that goes into the guest, built static.
-fn prepare(options: &Options) -> Result<Contents> {
+fn prepare(options: &Options, only_a_command: bool) -> Result<Contents> {
     install_qemu()?;
     for (program, package) in [("busybox", "busybox-static"), ("cpio", "cpio")] {
         if process::find(program).is_none() {
@@ -144,7 +155,7 @@ fn prepare(options: &Options) -> Result<Contents> {
         match build(Build::StaticDebug) {
             Ok(path) => programs.push((name.to_owned(), path)),
             // A command can be tried in a guest while the tests do not compile.
-            Err(error) if options.exec.is_some() => talk::note(&format!("without {name}: {error}")),
+            Err(error) if only_a_command => talk::note(&format!("without {name}: {error}")),
             Err(error) => return Err(error),
         }
     }

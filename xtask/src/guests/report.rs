@@ -17,8 +17,10 @@ enum Outcome {
 
 /// One kernel's column.
 pub(crate) struct KernelReport {
-    version: String,
+    pub(crate) version: String,
     tests: Vec<(String, Outcome)>,
+    /// Everything it printed.
+    pub(crate) output: Vec<String>,
     /// The script's exit status, if it came to its end.
     status: Option<i32>,
 }
@@ -41,13 +43,12 @@ impl KernelReport {
     /// Reads the outcomes out of what the guest printed.
     pub(crate) fn new(kernel: &Kernel, ended: Ended) -> Self {
         let version = kernel.version.clone();
-        let (mut tests, status, trouble) = match ended {
-            Ended::Finished { status, output } => (outcomes(&output), Some(status), None),
+        let (output, status, trouble) = match ended {
+            Ended::Finished { status, output } => (output, Some(status), None),
             Ended::Crashed { why } => (Vec::new(), None, Some(format!("guest broke down: {why}"))),
-            Ended::TimedOut { output } => {
-                (outcomes(&output), None, Some("no end within the time".to_owned()))
-            }
+            Ended::TimedOut { output } => (output, None, Some("no end within the time".to_owned())),
         };
+        let mut tests = outcomes(&output);
         let failed = tests.iter().any(|(_, outcome)| *outcome == Outcome::Failed);
         // An exit status that no test accounts for, or no test at all, must not pass for success.
         let trouble = trouble.or_else(|| match status {
@@ -58,7 +59,7 @@ impl KernelReport {
         if let Some(trouble) = trouble {
             tests.push((format!("({trouble})"), Outcome::Failed));
         }
-        Self { version, tests, status }
+        Self { version, tests, output, status }
     }
 
     /// A kernel that is not to be had.
@@ -68,7 +69,12 @@ impl KernelReport {
         } else {
             ("(boot)".to_owned(), Outcome::Skipped(reason.to_owned()))
         };
-        Self { version: version.to_owned(), tests: vec![(name, outcome)], status: None }
+        Self {
+            version: version.to_owned(),
+            tests: vec![(name, outcome)],
+            output: Vec::new(),
+            status: None,
+        }
     }
 }
 
