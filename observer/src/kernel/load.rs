@@ -94,9 +94,9 @@ impl Kernel {
         let has_task_pt_regs = types.has_function("bpf_task_pt_regs");
         drop(types);
 
-        let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE);
+        // It has parsed the kernel's types for relocations, which the object has none of: 20 MiB that would lie beside ours.
+        loader.btf(None).verifier_log_level(VerifierLogLevel::DISABLE);
         for (name, value) in offsets.iter() {
             loader.override_global(name, value, true);
         }
@@ -106,7 +106,13 @@ impl Kernel {
                 loader.map_max_entries(ring, 4096);
             }
         }
+        if options.log_level == 0 {
+            loader.map_max_entries("AYA_LOGS", 4096);
+        }
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
+        drop(loader);
+        give_memory_back();
+        let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
 
         let mut settings: Array<_, u32> =
             Array::try_from(take(&mut ebpf, "SETTINGS")?).context("SETTINGS")?;
