@@ -345,8 +345,9 @@ fn number(info: &str, name: &str) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
-/// The kernel's types took 20 MiB to parse: the allocator would keep them for ever.
-fn give_memory_back() {
+/// The kernel's types took 20 MiB to parse, and what gathered while the reader stood still takes as much: the allocator
+/// would keep it for ever.
+pub fn give_memory_back() {
     // SAFETY: malloc_trim has no preconditions.
     unsafe { libc::malloc_trim(0) };
 }

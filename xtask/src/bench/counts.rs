@@ -117,7 +117,8 @@ fn lines(folder: &Path) -> usize {
     texts.map(|text| text.split(|byte| *byte == b'\n').count() - 1).sum()
 }
 
-fn status(pid: u32, key: &str) -> u64 {
+/// A number of `/proc/PID/status`.
+pub(crate) fn status(pid: u32, key: &str) -> u64 {
     value(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), key)
 }
 

@@ -10,6 +10,7 @@ mod machine;
 mod overhead;
 mod pairs;
 mod programs;
+mod soak;
 mod sys;
 mod targets;
 mod tool;
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// Only this load
     #[arg(long)]
     load: Option<String>,
+    /// Instead: storms against the service for so many minutes, with all that has to hold in the end
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["what", "load", "peers"])]
+    soak: Option<u64>,
     /// Install what observer is compared with, where it is missing
     #[arg(long)]
     peers: bool,
@@ -77,12 +81,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ..Results::default()
     };
     talk::step(&results.machine);
+    if let Some(minutes) = options.soak {
+        soak::run(&binaries()?, minutes)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if wanted(Bench::Overhead) || wanted(Bench::Counts) {
-        if !process::is_root() {
-            bail!("tools that load eBPF programs take root");
-        }
-        let observer = build::observer(Build::Release)?;
-        let binaries = Binaries { observer, workload: build::workload(Build::Release)? };
+        let binaries = binaries()?;
         results.load.0 = machine::load();
         if wanted(Bench::Counts) {
             results.frozen = Some(counts::frozen(&binaries)?);
@@ -108,4 +112,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         document::write(&results)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn binaries() -> Result<Binaries> {
+    if !process::is_root() {
+        bail!("tools that load eBPF programs take root");
+    }
+    let observer = build::observer(Build::Release)?;
+    Ok(Binaries { observer, workload: build::workload(Build::Release)? })
 }

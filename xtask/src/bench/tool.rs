@@ -146,7 +146,8 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn read(path: &Path) -> Result<Self> {
+    /// Counts the lines of a file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let ours = format!(r#""comm":"{}"#, load::mark());
         let mut said = Self::default();
         for line in BufReader::new(File::open(path)?).split(b'\n') {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is measured here but time: what somebody else makes of the load is the bench's business.
 
+mod bomb;
 mod connector;
 mod deaths;
 mod hook;
@@ -14,8 +15,12 @@ use std::time::Instant;
 use crate::args::Args;
 use crate::{Command, Outcome, sys};
 
-pub(crate) const COMMANDS: &[Command] =
-    &[("bench", bench), ("bench-hook", hook::hook), ("bench-connector", connector::connector)];
+pub(crate) const COMMANDS: &[Command] = &[
+    ("bench", bench),
+    ("bench-bomb", bomb::bomb),
+    ("bench-hook", hook::hook),
+    ("bench-connector", connector::connector),
+];
 
 /// What one worker does: so many operations. Gives how many processes died in them.
 type Load = fn(u64) -> Result<u64, String>;
