@@ -2,6 +2,8 @@
 
 mod ports;
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use bytes::Bytes;
 
@@ -317,7 +319,7 @@ impl Pipeline {
             cause,
             missing,
         };
-        let body = Body::Exit(Box::new(body));
+        let body = Body::Exit(Arc::new(body));
         if is_ordinary && !self.ordinary_numbered {
             return Some(self.unnumbered(exit.time_ns, body));
         }

@@ -14,7 +14,12 @@ use crate::{
     diagnose::story::Stories,
     enrich::{Enricher, Host, Symbols},
     kernel::{
-        Kernel, clock, clock::Clock, load::Options, loss::Loss, preflight, recording::Header,
+        Kernel, clock,
+        clock::Clock,
+        load::{Options, give_memory_back},
+        loss::Loss,
+        preflight,
+        recording::Header,
         rings::RingReader,
     },
     model::{After, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
@@ -34,6 +39,8 @@ pub struct Live {
     found: Option<Result<Looked>>,
     watched: HashSet<u32>,
     stories: Stories,
+    /// Much came at once, and was told by now or will be by the next wait.
+    swollen: bool,
     /// Stories that still grow have numbers too: there is no record that would lack them.
     growing_numbered: bool,
 }
@@ -61,6 +68,7 @@ impl Live {
             found: None,
             watched: HashSet::new(),
             stories: Stories::default(),
+            swollen: false,
             growing_numbered: true,
         })
     }
@@ -195,6 +203,9 @@ impl Live {
 
     /// Waits until there is something to do. Dropping the future loses nothing.
     pub async fn ready(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.swollen) {
+            give_memory_back();
+        }
         let story = self.stories.deadline().map(|time| {
             let left = time.0.duration_since(jiff::Timestamp::now());
             clock::boot_ns() + u64::try_from(left.as_nanos()).unwrap_or(0)
@@ -249,6 +260,7 @@ impl Live {
     /// Events that are ready.
     pub fn events(&mut self) -> Result<Vec<Event>> {
         let records = self.rings.drain();
+        self.swollen |= records.iter().map(bytes::Bytes::len).sum::<usize>() > SWOLLEN;
         let now = clock::boot_ns();
         if let Some(recorder) = &mut self.recorder {
             recorder.drain(now, &records);
@@ -329,6 +341,9 @@ impl Live {
         Ok(())
     }
 }
+
+/// So many bytes of records at a time are not of a storm, but of a reader that stood still.
+const SWOLLEN: usize = 512 * 1024;
 
 /// How long to leave a look alone that is due while somebody else has the turn.
 const LENT_NS: u64 = 10_000_000;

@@ -23,7 +23,12 @@ pub struct Show<'a> {
     shown: BTreeMap<Kind, u64>,
     lost: u64,
     unshown: usize,
+    /// Lines on their way, used again: a storm would otherwise spend its time on allocations.
+    lines: Vec<u8>,
 }
+
+/// So much is written at a time.
+const CHUNK: usize = 128 * 1024;
 
 impl<'a> Show<'a> {
     /// To standard output.
@@ -36,45 +41,53 @@ impl<'a> Show<'a> {
             shown: BTreeMap::new(),
             lost: 0,
             unshown: 0,
+            lines: Vec::new(),
         }
     }
 
     /// Writes those that are wanted, and flushes. What was not flushed when the future is dropped counts as not shown.
     pub async fn events(&mut self, events: &[Event]) -> Result<Reader> {
         let mut batch: BTreeMap<Kind, u64> = BTreeMap::new();
-        let mut lines = Vec::new();
+        let json = self.args.json || self.args.format == Format::Json;
+        let mut wanted = Vec::with_capacity(events.len());
         for event in events {
             if let Body::Loss(loss) = &event.body {
                 self.lost = self.lost.saturating_add(loss.total());
             }
-            if !self.args.filter.matches(event) {
-                continue;
+            if self.args.filter.matches(event) && (json || !self.is_background(event)) {
+                wanted.push(event);
+                *batch.entry(event.body.kind()).or_default() += 1;
             }
-            let json = self.args.json || self.args.format == Format::Json;
-            if !json && self.is_background(event) {
-                continue;
-            }
-            lines.push(if json {
-                serde_json::to_string(event)? + "\n"
-            } else {
-                self.text.event(event)
-            });
-            *batch.entry(event.body.kind()).or_default() += 1;
         }
-        self.unshown += lines.len();
-        for line in &lines {
-            if self.output.write(line).await.context("can't write to standard output")?
-                == Reader::Gone
-            {
+        // All of them, before the first wait.
+        self.unshown += wanted.len();
+        self.lines.clear();
+        for event in &wanted {
+            if json {
+                serde_json::to_writer(&mut self.lines, event)?;
+                self.lines.push(b'\n');
+            } else {
+                self.lines.extend_from_slice(self.text.event(event).as_bytes());
+            }
+            if self.lines.len() >= CHUNK && self.write().await? == Reader::Gone {
                 return Ok(Reader::Gone);
             }
         }
+        if self.write().await? == Reader::Gone {
+            return Ok(Reader::Gone);
+        }
         let reader = self.output.flush().await.context("can't write to standard output")?;
-        self.unshown -= lines.len();
+        self.unshown -= wanted.len();
         for (kind, count) in batch {
             *self.shown.entry(kind).or_default() += count;
         }
         Ok(reader)
+    }
+
+    async fn write(&mut self) -> Result<Reader> {
+        let reader = self.output.write(&self.lines).await;
+        self.lines.clear();
+        reader.context("can't write to standard output")
     }
 
     /// What was served already at the start: a hundred lines that nobody asked for, unless somebody did.

@@ -9,6 +9,7 @@ pub mod lookup;
 pub mod process;
 pub mod procfs;
 pub mod snapshot;
+pub mod sock_diag;
 pub mod unheld;
 pub mod users;
 

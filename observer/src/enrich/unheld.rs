@@ -7,8 +7,12 @@ use observer_common::socket::{STATE_CLOSE, STATE_LISTEN};
 use super::{
     connections::{self, Connection, Tables},
     snapshot::Snapshot,
+    sock_diag,
 };
 use crate::model::{Protocol, Socket, State};
+
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
 
 /// Those on `ports`, in the network namespaces of this process and of every socket of the snapshot. A socket that was
 /// opened since the snapshot is told as well.
@@ -16,18 +20,34 @@ use crate::model::{Protocol, Socket, State};
 pub fn unheld(snapshot: &Snapshot, ports: &[u16]) -> Vec<Socket> {
     let mut tables = Tables::of(ports.iter().copied());
     let mut found = Vec::new();
+    if ports.is_empty() {
+        return found;
+    }
     for (netns, pid) in namespaces(snapshot) {
-        for (protocol, files, state) in [
-            (Protocol::Tcp, connections::TCP, STATE_LISTEN),
-            (Protocol::Udp, connections::UDP, STATE_CLOSE),
+        for (protocol, number, files, state) in [
+            (Protocol::Tcp, IPPROTO_TCP, connections::TCP, STATE_LISTEN),
+            (Protocol::Udp, IPPROTO_UDP, connections::UDP, STATE_CLOSE),
         ] {
-            let rows = ports.iter().filter_map(|port| tables.on_port((netns, pid), *port, files));
-            let rows = rows.flatten().filter(|row| row.state == state);
+            let elsewhere = (pid != std::process::id()).then_some(pid);
+            let rows = sock_diag::on_ports(ports, number, state, elsewhere)
+                .unwrap_or_else(|_refused| from_tables(&mut tables, (netns, pid), ports, files));
+            let rows = rows.into_iter().filter(|row| row.state == state);
             let rows = rows.filter(|row| !snapshot.has_inode(row.inode));
             found.extend(rows.map(|row| socket(&row, protocol, netns)));
         }
     }
     found
+}
+
+/// Slower, but of any namespace whose processes we may look at.
+fn from_tables(
+    tables: &mut Tables,
+    namespace: (u32, u32),
+    ports: &[u16],
+    files: [&'static str; 2],
+) -> Vec<Connection> {
+    let rows = ports.iter().filter_map(|port| tables.on_port(namespace, *port, files));
+    rows.flatten().collect()
 }
 
 /// A process in each network namespace.

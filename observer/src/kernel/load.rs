@@ -94,9 +94,9 @@ impl Kernel {
         let has_task_pt_regs = types.has_function("bpf_task_pt_regs");
         drop(types);
 
-        let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE);
+        // It has parsed the kernel's types for relocations, which the object has none of: 20 MiB that would lie beside ours.
+        loader.btf(None).verifier_log_level(VerifierLogLevel::DISABLE);
         for (name, value) in offsets.iter() {
             loader.override_global(name, value, true);
         }
@@ -106,7 +106,13 @@ impl Kernel {
                 loader.map_max_entries(ring, 4096);
             }
         }
+        if options.log_level == 0 {
+            loader.map_max_entries("AYA_LOGS", 4096);
+        }
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
+        drop(loader);
+        give_memory_back();
+        let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
 
         let mut settings: Array<_, u32> =
             Array::try_from(take(&mut ebpf, "SETTINGS")?).context("SETTINGS")?;
@@ -339,8 +345,9 @@ fn number(info: &str, name: &str) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
-/// The kernel's types took 20 MiB to parse: the allocator would keep them for ever.
-fn give_memory_back() {
+/// The kernel's types took 20 MiB to parse, and what gathered while the reader stood still takes as much: the allocator
+/// would keep it for ever.
+pub fn give_memory_back() {
     // SAFETY: malloc_trim has no preconditions.
     unsafe { libc::malloc_trim(0) };
 }

@@ -37,11 +37,11 @@ pub struct Event {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Body {
     /// A process's last thread ended.
-    Exit(Box<ExitEvent>),
+    Exit(Arc<ExitEvent>),
     /// The kernel's OOM killer chose a victim.
     Oom(Box<OomEvent>),
     /// A bind or a listen failed.
-    Bind(Box<BindEvent>),
+    Bind(Arc<BindEvent>),
     /// A process began to serve a port.
     Listen(Box<ListenEvent>),
     /// The last holder of a served port is gone.

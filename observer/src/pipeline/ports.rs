@@ -3,7 +3,10 @@
 //! A look takes milliseconds and runs elsewhere. While one runs, refusals gather for the next; an answer serves every
 //! refusal of the same address for a short while, so that a crash loop costs a few looks a second and no more.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
@@ -178,14 +181,14 @@ impl Ports {
                     Some((_, answer)) => {
                         let process = enricher.process(&record.task);
                         let event = bind::event(&record, process, answer, &self.table, enricher);
-                        out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+                        out.push(Told::Event(record.time_ns, Body::Bind(Arc::new(event))));
                     }
                     None if self.waiting.len() < WAITING => self.waiting.push(record),
                     None => {
                         let process = enricher.process(&record.task);
                         let answer = Answer::default();
                         let event = bind::event(&record, process, &answer, &self.table, enricher);
-                        out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+                        out.push(Told::Event(record.time_ns, Body::Bind(Arc::new(event))));
                     }
                 }
             }
@@ -327,7 +330,7 @@ impl Ports {
                 Some((_, answer)) => {
                     let process = enricher.process(&record.task);
                     let event = bind::event(&record, process, answer, &self.table, enricher);
-                    out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+                    out.push(Told::Event(record.time_ns, Body::Bind(Arc::new(event))));
                 }
                 None => rest.push(record),
             }
@@ -349,7 +352,7 @@ impl Ports {
         for record in std::mem::take(&mut self.waiting) {
             let process = enricher.process(&record.task);
             let event = bind::event(&record, process, &Answer::default(), &self.table, enricher);
-            out.push(Told::Event(record.time_ns, Body::Bind(Box::new(event))));
+            out.push(Told::Event(record.time_ns, Body::Bind(Arc::new(event))));
         }
         out.extend(
             std::mem::take(&mut self.dying).into_iter().map(|d| Told::Death(d.exit, Vec::new())),

@@ -3,7 +3,7 @@
 //! `seq` grows by one in the record. Whoever listens live may get events that are not recorded: ordinary deaths, stories that
 //! still grow. In such a stream every later event has a higher number, and what refers to an event does too.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::model::{Body, Event};
 
@@ -61,8 +61,9 @@ impl Numbering {
         }
         match &mut event.body {
             Body::Exit(exit) => {
-                if let Some(seq) = &mut exit.cause.oom_seq {
-                    *seq = self.here(*seq);
+                // A copy of one's own only where something changes.
+                if let Some(seq) = exit.cause.oom_seq {
+                    Arc::make_mut(exit).cause.oom_seq = Some(self.here(seq));
                 }
             }
             Body::Incident(incident) => {

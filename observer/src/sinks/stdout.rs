@@ -25,9 +25,9 @@ impl Output {
         Self { inner: BufWriter::with_capacity(64 * 1024, stdout()) }
     }
 
-    /// Writes a text, which ends its own lines.
-    pub async fn write(&mut self, text: &str) -> io::Result<Reader> {
-        closed_is_no_error(self.inner.write_all(text.as_bytes()).await)
+    /// Writes bytes, which end their own lines.
+    pub async fn write(&mut self, lines: &[u8]) -> io::Result<Reader> {
+        closed_is_no_error(self.inner.write_all(lines).await)
     }
 
     /// Shows what was written.

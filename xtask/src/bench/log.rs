@@ -7,14 +7,14 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::pairs::{Contestant, race};
+use super::pairs::{Contestant, Race, race};
 use crate::build::{self, Build};
 use crate::{process, talk, workspace};
 
 /// How large the record is made: more than the caches of any processor.
 const BYTES: u64 = 512 << 20;
 
-pub(crate) fn run(rounds: usize) -> Result<()> {
+pub(crate) fn run(rounds: usize) -> Result<Race> {
     let observer = build::observer(Build::Release)?;
     let dir = workspace::target().join("bench-log");
     fs::create_dir_all(&dir)?;
@@ -46,8 +46,9 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
             command
         }));
     }
-    race(&format!("{} MB of records", bytes / 1_000_000), &contestants, rounds)?;
-    Ok(fs::remove_dir_all(workspace::target().join("bench-log"))?)
+    let race = race(&format!("{} MB of records", bytes / 1_000_000), &contestants, rounds)?;
+    fs::remove_dir_all(workspace::target().join("bench-log"))?;
+    Ok(race)
 }
 
 /// Deaths as a busy host has them; gives their length.

@@ -1,41 +1,123 @@
 //! `cargo xtask bench`: what observer costs beside what people use instead, in one run.
 
+mod contestants;
+mod counts;
+mod document;
+mod load;
 mod log;
 mod lookup;
+mod machine;
+mod overhead;
 mod pairs;
+mod programs;
+mod soak;
+mod sys;
+mod targets;
+mod tool;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+
+use crate::build::{self, Build};
+use crate::{process, talk};
+use overhead::Binaries;
 
 /// Which, and how often.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure; everything if nothing is given
+    /// What to measure; everything if nothing is given, and then docs/overhead.md is written
     #[arg(value_enum)]
     what: Vec<Bench>,
     /// How often each contestant runs, one after the other in turn
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Only this load
+    #[arg(long)]
+    load: Option<String>,
+    /// Instead: storms against the service for so many minutes, with all that has to hold in the end
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["what", "load", "peers"])]
+    soak: Option<u64>,
+    /// Install what observer is compared with, where it is missing
+    #[arg(long)]
+    peers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Bench {
-    /// Who holds a port, among 2,000 processes with 25 listeners each
+    /// Storms of deaths, threads, signals, connections and system calls, with a tool and without
+    Overhead,
+    /// Memory, idleness, and a reader that is stopped
+    Counts,
+    /// Who holds a port, among 2,000 processes
     Lookup,
     /// Finding events among a gigabyte of records
     Log,
 }
 
+/// What one run found.
+#[derive(Default)]
+struct Results {
+    machine: String,
+    date: String,
+    rounds: usize,
+    /// At the start and at the end.
+    load: (f64, f64),
+    tables: Vec<overhead::Table>,
+    frozen: Option<counts::Frozen>,
+    rest: Vec<counts::Rest>,
+    races: Vec<pairs::Race>,
+    left_out: Vec<String>,
+}
+
 /// Runs the benches and prints a table each. Nothing else should run on the machine.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let wanted = |bench| options.what.is_empty() || options.what.contains(&bench);
+    let mut results = Results {
+        machine: machine::describe(),
+        date: machine::date(),
+        rounds: options.rounds,
+        ..Results::default()
+    };
+    talk::step(&results.machine);
+    if let Some(minutes) = options.soak {
+        soak::run(&binaries()?, minutes)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if wanted(Bench::Overhead) || wanted(Bench::Counts) {
+        let binaries = binaries()?;
+        results.load.0 = machine::load();
+        if wanted(Bench::Counts) {
+            results.frozen = Some(counts::frozen(&binaries)?);
+            results.rest = counts::rest(&binaries)?;
+        }
+        if wanted(Bench::Overhead) {
+            results.left_out = contestants::prepare_peers(options.peers)?;
+            results.tables = overhead::run(&binaries, options.rounds, options.load.as_deref())?;
+        }
+    }
     if wanted(Bench::Lookup) {
-        lookup::run(options.rounds)?;
+        results.races.extend(lookup::run(options.rounds)?);
     }
     if wanted(Bench::Log) {
-        log::run(options.rounds)?;
+        results.races.push(log::run(options.rounds)?);
+    }
+    results.load.1 = machine::load();
+    for target in targets::of(&results) {
+        let met = if target.met { "met   " } else { "MISSED" };
+        talk::note(&format!("{met} {}: {} (target {})", target.what, target.figure, target.limit));
+    }
+    if options.what.is_empty() && options.load.is_none() {
+        document::write(&results)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn binaries() -> Result<Binaries> {
+    if !process::is_root() {
+        bail!("tools that load eBPF programs take root");
+    }
+    let observer = build::observer(Build::Release)?;
+    Ok(Binaries { observer, workload: build::workload(Build::Release)? })
 }

@@ -21,8 +21,24 @@ impl Contestant {
     }
 }
 
+/// What a race found.
+pub(crate) struct Race {
+    /// What all of them did.
+    pub(crate) title: String,
+    pub(crate) contestants: Vec<Raced>,
+}
+
+/// One of them; `ratio` is to the first.
+pub(crate) struct Raced {
+    pub(crate) name: String,
+    pub(crate) median_ms: f64,
+    pub(crate) least_ms: f64,
+    pub(crate) most_ms: f64,
+    pub(crate) ratio: f64,
+}
+
 /// Times each `rounds` times, A B A B, after one round that does not count; prints medians, ranges and ratios to the first.
-pub(crate) fn race(title: &str, contestants: &[Contestant], rounds: usize) -> Result<()> {
+pub(crate) fn race(title: &str, contestants: &[Contestant], rounds: usize) -> Result<Race> {
     talk::step(title);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); contestants.len()];
     for round in 0..=rounds {
@@ -39,19 +55,24 @@ pub(crate) fn race(title: &str, contestants: &[Contestant], rounds: usize) -> Re
             }
         }
     }
-    let mut first = None;
+    let mut race = Race { title: title.to_owned(), contestants: Vec::new() };
     for (contestant, mut times) in contestants.iter().zip(times) {
         times.sort();
-        let (Some(least), Some(most)) = (times.first(), times.last()) else { continue };
-        let median = times[times.len() / 2];
-        let ratio = median.as_secs_f64() / first.get_or_insert(median).as_secs_f64();
+        let ms = |time: Option<&Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
+        let median_ms = ms(times.get(times.len() / 2));
+        let first = race.contestants.first().map_or(median_ms, |first| first.median_ms);
+        let one = Raced {
+            name: contestant.name.clone(),
+            median_ms,
+            least_ms: ms(times.first()),
+            most_ms: ms(times.last()),
+            ratio: median_ms / first,
+        };
         talk::note(&format!(
-            "{:<44} median {:>7.1} ms   ({:.1} to {:.1})   {ratio:>5.1} x",
-            contestant.name,
-            median.as_secs_f64() * 1e3,
-            least.as_secs_f64() * 1e3,
-            most.as_secs_f64() * 1e3,
+            "{:<44} median {:>7.1} ms   ({:.1} to {:.1})   {:>5.1} x",
+            one.name, one.median_ms, one.least_ms, one.most_ms, one.ratio
         ));
+        race.contestants.push(one);
     }
-    Ok(())
+    Ok(race)
 }

@@ -7,6 +7,7 @@
 //! the rest of the command line in the same process.
 
 mod args;
+mod bench;
 mod children;
 mod end;
 mod fault;
@@ -34,7 +35,8 @@ const WRONG_USAGE: u8 = 99;
 type Command = (&'static str, fn(Args) -> Outcome);
 
 /// Each module lists its own, so that a new way to die is one function and one line beside it.
-const COMMANDS: [&[Command]; 11] = [
+const COMMANDS: [&[Command]; 12] = [
+    bench::COMMANDS,
     end::COMMANDS,
     fault::COMMANDS,
     limit::COMMANDS,

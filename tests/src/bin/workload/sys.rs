@@ -30,8 +30,16 @@ pub(crate) fn dump_no_core() {
 /// # Panics
 /// When standard output is closed: then there is nobody to do anything for.
 pub(crate) fn say(key: &str, value: impl std::fmt::Display) {
+    say_line(&format!("{key}={value}"));
+}
+
+/// The same for what has a form of its own.
+///
+/// # Panics
+/// Likewise.
+pub(crate) fn say_line(text: &str) {
     let mut out = stdout().lock();
-    let done = writeln!(out, "{key}={value}").and_then(|()| out.flush());
+    let done = writeln!(out, "{text}").and_then(|()| out.flush());
     assert!(done.is_ok(), "standard output is closed");
 }
 

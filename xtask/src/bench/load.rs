@@ -1,0 +1,80 @@
+//! The loads, which the tests' `workload` makes, and what they take.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::process;
+
+/// One of them.
+pub(crate) struct Load {
+    /// As `workload bench` knows it.
+    pub(crate) name: &'static str,
+    /// What one operation is, for people.
+    pub(crate) operation: &'static str,
+    /// Operations of each worker: half a second to a second in all.
+    pub(crate) number: u64,
+    /// The tracepoint on which an empty program is the floor.
+    pub(crate) hook: Option<&'static str>,
+    /// Processes end here, so that tools which watch only that have something to see.
+    pub(crate) deadly: bool,
+}
+
+const EXIT: Option<&str> = Some("sched_process_exit");
+const SIGNAL: Option<&str> = Some("signal_generate");
+
+/// All of them.
+pub(crate) const LOADS: [Load; 11] = [
+    load("fork-exit", "fork, _exit, wait", 6000, EXIT, true),
+    load("spawn", "posix_spawn of a program of one page, wait", 7000, EXIT, true),
+    load("killed", "fork, SIGKILL or SIGTERM from the parent, wait", 3500, EXIT, true),
+    load("threads", "create, leave, join", 25_000, EXIT, false),
+    load("signals", "kill(2), ignored", 1_000_000, SIGNAL, false),
+    load("handled", "kill(2), handled", 250_000, SIGNAL, false),
+    load("connect", "TCP connect, accept, close on loopback", 25_000, None, false),
+    load("bind", "socket, bind, close", 90_000, None, false),
+    load("refused", "socket, bind on a served port, close", 40_000, None, false),
+    load("getppid", "getppid(2)", 5_000_000, None, false),
+    load("mix", "a request of a busy web host", 8000, EXIT, true),
+];
+
+const fn load(
+    name: &'static str,
+    operation: &'static str,
+    number: u64,
+    hook: Option<&'static str>,
+    deadly: bool,
+) -> Load {
+    Load { name, operation, number, hook, deadly }
+}
+
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) operations: u64,
+    /// Processes that died, the workload itself included.
+    pub(crate) deaths: u64,
+    pub(crate) nanoseconds: u64,
+}
+
+/// The name of all processes of our loads: nobody else's, so that they can be counted among others.
+pub(crate) fn mark() -> String {
+    format!("ob{}", std::process::id())
+}
+
+/// Runs `number` operations of a load on both of two workers.
+pub(crate) fn run(workload: &Path, name: &str, number: u64) -> Result<Taken> {
+    let mut command = Command::new(workload);
+    command.args(["named", &mark(), "bench", name, &number.to_string()]);
+    let said = process::read(&mut command)?;
+    let value: Value = serde_json::from_str(&said)
+        .with_context(|| format!("`{}` said {said:?}", process::line(&command)))?;
+    let of = |key: &str| value[key].as_u64().with_context(|| format!("no {key} in {said:?}"));
+    Ok(Taken {
+        operations: of("operations")?,
+        deaths: of("deaths")? + 1,
+        nanoseconds: of("nanoseconds")?,
+    })
+}

@@ -1,0 +1,165 @@
+//! Loads with a tool and without, A B A B … A: each run with a tool is set against the run before it and the one after.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::contestants;
+use super::load::{self, LOADS, Load, Taken};
+use super::programs::{self, Cost, Counting};
+use super::tool::Tool;
+use crate::talk;
+
+/// The two binaries.
+pub(crate) struct Binaries {
+    pub(crate) observer: PathBuf,
+    pub(crate) workload: PathBuf,
+}
+
+/// One load, with all tools.
+pub(crate) struct Table {
+    pub(crate) load: &'static Load,
+    /// Nanoseconds an operation takes with no tool: the median, over all workers.
+    pub(crate) alone_ns: f64,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One tool beside one load.
+#[derive(Default)]
+pub(crate) struct Row {
+    pub(crate) tool: String,
+    /// Time with the tool to time without, sorted.
+    pub(crate) ratios: Vec<f64>,
+    /// The tool's own time on a processor for each operation, sorted.
+    pub(crate) tool_ns: Vec<f64>,
+    /// Of the tools that tell all: what was to be told, what was told, and what was said to be lost.
+    pub(crate) counted: Option<Counted>,
+    /// Of a run of its own, in which the kernel counted.
+    pub(crate) costs: Vec<Cost>,
+    pub(crate) costs_operations: u64,
+}
+
+/// Deaths, or refused binds, in all rounds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) truth: u64,
+    pub(crate) told: u64,
+    pub(crate) lost: u64,
+}
+
+impl Row {
+    /// In the kernel, for each operation.
+    pub(crate) fn kernel_ns(&self) -> Option<f64> {
+        let total: u64 = self.costs.iter().map(|cost| cost.nanoseconds).sum();
+        (!self.costs.is_empty()).then(|| float(total) / float(self.costs_operations))
+    }
+}
+
+impl Table {
+    /// The row of that tool.
+    pub(crate) fn row(&self, tool: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.tool == tool)
+    }
+}
+
+/// The middle one.
+pub(crate) fn median(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Every load, or the one that is asked for.
+pub(crate) fn run(binaries: &Binaries, rounds: usize, only: Option<&str>) -> Result<Vec<Table>> {
+    let wanted = LOADS.iter().filter(|load| only.is_none_or(|name| name == load.name));
+    wanted.map(|load| measure(load, binaries, rounds)).collect()
+}
+
+fn measure(load: &'static Load, binaries: &Binaries, rounds: usize) -> Result<Table> {
+    talk::step(&format!("{}: {}", load.name, load.operation));
+    let workload = &binaries.workload;
+    let mut tools = contestants::of(load, &binaries.observer, workload);
+    let mut rows: Vec<Row> = tools.iter().map(|tool| row(tool, load)).collect();
+    let alone = || load::run(workload, load.name, load.number).map(nanoseconds);
+    alone()?;
+    let mut before = alone()?;
+    let mut all_alone = vec![before];
+    for _ in 0..rounds {
+        let mut n = 0;
+        while n < tools.len() {
+            if let Err(why) = beside(&tools[n], load, workload, &mut rows[n], false) {
+                // Not every kernel has what every tool needs; what is ours has to work.
+                if tools[n].name.contains("observer") {
+                    return Err(why);
+                }
+                talk::note(&format!("{}: left out: {why:#}", tools[n].name));
+                tools.remove(n);
+                rows.remove(n);
+                continue;
+            }
+            let after = alone()?;
+            all_alone.push(after);
+            if let Some(with) = rows[n].ratios.last_mut() {
+                *with /= (before * after).sqrt();
+            }
+            before = after;
+            n += 1;
+        }
+    }
+    let counting = Counting::start()?;
+    for (tool, row) in tools.iter().zip(&mut rows) {
+        if tool.name != contestants::NULL {
+            beside(tool, load, workload, row, true)?;
+        }
+    }
+    drop(counting);
+    for row in &mut rows {
+        row.ratios.sort_by(f64::total_cmp);
+        row.tool_ns.sort_by(f64::total_cmp);
+    }
+    all_alone.sort_by(f64::total_cmp);
+    let table = Table { load, alone_ns: median(&all_alone), rows };
+    super::document::say(&table);
+    Ok(table)
+}
+
+fn row(tool: &Tool, load: &Load) -> Row {
+    let counted = (tool.tells_all && load.deadly)
+        || (load.name == "refused" && tool.name == contestants::TAIL);
+    Row { tool: tool.name.clone(), counted: counted.then(Counted::default), ..Row::default() }
+}
+
+/// One run beside the tool: timed, or with the kernel counting.
+fn beside(tool: &Tool, load: &Load, workload: &Path, row: &mut Row, counting: bool) -> Result<()> {
+    let running = tool.start()?;
+    let programs = if counting { programs::of(running.pid()) } else { BTreeMap::default() };
+    let cpu = super::sys::cpu_ns(running.pid());
+    let taken = load::run(workload, load.name, load.number)?;
+    running.settle();
+    let cpu = super::sys::cpu_ns(running.pid()) - cpu;
+    if counting {
+        row.costs = programs::since(&programs, programs::of(running.pid()));
+        row.costs_operations = taken.operations;
+    } else {
+        row.tool_ns.push(float(cpu) / float(taken.operations));
+        row.ratios.push(nanoseconds(taken));
+    }
+    let said = running.stop().context("its output")?;
+    if let Some(counted) = row.counted.as_mut().filter(|_| !counting) {
+        let of_binds = load.name == "refused";
+        counted.truth += if of_binds { taken.operations } else { taken.deaths };
+        counted.told += if of_binds { said.refused } else { said.deaths };
+        counted.lost += said.lost;
+    }
+    Ok(())
+}
+
+/// For each operation.
+fn nanoseconds(taken: Taken) -> f64 {
+    float(taken.nanoseconds) / float(taken.operations)
+}
+
+/// Nothing that is counted here comes near the limit of exact numbers.
+#[expect(clippy::cast_precision_loss, reason = "far below 2 to the 53rd")]
+pub(crate) fn float(number: u64) -> f64 {
+    number as f64
+}

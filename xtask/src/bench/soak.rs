@@ -1,0 +1,161 @@
+//! Endurance: storms of every kind against the service for as long as is asked for; a fork bomb first, and a reader that
+//! stands still in the middle. In the end nothing may be missing that was not said to be, and memory has to be what it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::counts::status;
+use super::overhead::Binaries;
+use super::tool::{Ready, Running, Said, Tool};
+use super::{load, sys};
+use crate::{process, talk};
+
+/// One after the other, again and again: about half a second each.
+const STORMS: [(&str, u64); 7] = [
+    ("mix", 5000),
+    ("fork-exit", 4000),
+    ("killed", 2500),
+    ("spawn", 5000),
+    ("threads", 15_000),
+    ("refused", 2000),
+    ("connect", 15_000),
+];
+/// How long the reader is stopped, at most.
+const FROZEN: Duration = Duration::from_mins(1);
+/// How long the fork bomb goes on, and how many of it may live at a time.
+const BOMB: (u64, &str) = (10, "256");
+/// What memory may be more by in the end than in the first tenth, in KiB: the stories and the tables of ports are bounded,
+/// and full by then. What gathers while the reader stands still is given back.
+const GROWTH_KIB: u64 = 8 << 10;
+
+/// Fails with whatever did not hold.
+pub(crate) fn run(binaries: &Binaries, minutes: u64) -> Result<()> {
+    let dir = std::env::temp_dir().join(format!("observer-soak-{}", std::process::id()));
+    let outcome = bomb(binaries, &dir.join("bomb"))
+        .and_then(|()| storms(binaries, &dir.join("storms"), Duration::from_secs(minutes * 60)));
+    if outcome.is_ok() {
+        fs::remove_dir_all(&dir)?;
+    } else {
+        talk::note(&format!("the record is left in {}", dir.display()));
+    }
+    outcome
+}
+
+/// The service with all deaths recorded, in a folder of its own.
+fn serve(binaries: &Binaries, dir: &Path) -> Result<Running> {
+    fs::create_dir_all(dir.join("record"))?;
+    let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let (socket, record, config) = (path("socket"), path("record"), path("observer.toml"));
+    // Nothing may be removed before it is counted.
+    fs::write(&config, "[files]\nkeep_bytes = 17179869184\n")?;
+    let words =
+        ["--socket", &socket, "--dir", &record, "--config", &config, "serve", "--exits", "all"];
+    let ready = Ready::After(Duration::from_secs(2));
+    Tool::new("observer serve", &binaries.observer, &words, ready).start()
+}
+
+/// A fork bomb in a group that holds it: the service has to be there afterwards.
+fn bomb(binaries: &Binaries, dir: &Path) -> Result<()> {
+    let (seconds, most) = BOMB;
+    talk::step(&format!("a fork bomb of {most} processes for {seconds} s"));
+    let Some(group) = pids_group() else {
+        talk::note("left out: this machine has no pids controller that we may use");
+        return Ok(());
+    };
+    let running = serve(binaries, dir)?;
+    fs::write(group.join("pids.max"), most)?;
+    let mut command = Command::new(&binaries.workload);
+    command.arg("in-cgroup").arg(&group).args(["bench-bomb", &seconds.to_string()]);
+    let ended = process::run(&mut command);
+    running.settle();
+    let resident = status(running.pid(), "VmRSS");
+    running.stop()?;
+    verify(binaries, dir)?;
+    ended?;
+    talk::note(&format!("the service is there, {resident} KiB resident, and its record holds"));
+    // Whatever of it still ends keeps the folder a moment longer; it is empty, and named for what it is.
+    std::thread::sleep(Duration::from_millis(200));
+    let _ = fs::remove_dir(group);
+    Ok(())
+}
+
+fn pids_group() -> Option<PathBuf> {
+    let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+    roots.into_iter().find_map(|root| {
+        let group = root.join(format!("observer-soak-{}", std::process::id()));
+        fs::create_dir(&group).ok()?;
+        if group.join("pids.max").exists() {
+            return Some(group);
+        }
+        // A version without that controller: what was made is taken away.
+        let _ = fs::remove_dir(&group);
+        None
+    })
+}
+
+fn storms(binaries: &Binaries, dir: &Path, time: Duration) -> Result<()> {
+    talk::step(&format!("storms for {} s", time.as_secs()));
+    let running = serve(binaries, dir)?;
+    let pid = running.pid();
+    let began = Instant::now();
+    let frozen = FROZEN.min(time / 5);
+    let (mut deaths, mut refused) = (0, 0);
+    let (mut early, mut most) = (0, 0);
+    let mut stopped = false;
+    for (name, number) in STORMS.into_iter().cycle() {
+        let now = began.elapsed();
+        let wanted = now > time / 2 && now < time / 2 + frozen;
+        if wanted != stopped {
+            sys::signal(pid, if wanted { libc::SIGSTOP } else { libc::SIGCONT })?;
+            stopped = wanted;
+        }
+        if now > time && !stopped {
+            break;
+        }
+        let taken = load::run(&binaries.workload, name, number)?;
+        deaths += taken.deaths;
+        refused += if name == "refused" { taken.operations } else { 0 };
+        most = most.max(status(pid, "VmRSS"));
+        if now < time / 10 {
+            early = most;
+        }
+    }
+    running.settle();
+    let resident = status(pid, "VmRSS");
+    running.stop()?;
+    let said = recorded(binaries, dir)?;
+    talk::note(&format!("{deaths} deaths: {} recorded", said.deaths));
+    talk::note(&format!("{refused} refused binds: {} recorded", said.refused));
+    talk::note(&format!("{} said to be lost", said.lost));
+    talk::note(&format!(
+        "resident: at most {early} KiB in the first tenth, {most} later, {resident} at the end"
+    ));
+    verify(binaries, dir)?;
+    let known = said.deaths + said.refused + said.lost;
+    ensure!(said.deaths <= deaths && said.refused <= refused, "more was recorded than happened");
+    ensure!(known >= deaths + refused, "{} are missing", deaths + refused - known);
+    ensure!(resident <= early + GROWTH_KIB, "memory grew from {early} to {resident} KiB");
+    Ok(())
+}
+
+/// What the record says of our loads.
+fn recorded(binaries: &Binaries, dir: &Path) -> Result<Said> {
+    let text = dir.join("events");
+    let mut command = Command::new(&binaries.observer);
+    command.arg("--dir").arg(dir.join("record")).args(["log", "--json"]);
+    let file = fs::File::create(&text)?;
+    let status = command.stdout(file).status().context("observer log")?;
+    if !status.success() {
+        bail!("`{}`: {status}", process::line(&command));
+    }
+    Said::read(&text)
+}
+
+fn verify(binaries: &Binaries, dir: &Path) -> Result<()> {
+    let mut command = Command::new(&binaries.observer);
+    process::run_quietly(command.arg("verify").arg(dir.join("record")))
+}

@@ -1,0 +1,154 @@
+//! What was promised, beside what was measured. A miss is said like everything else.
+
+use super::Results;
+use super::contestants::{BINDS_OFF, NULL, TAIL, TAIL_ALL};
+use super::overhead::{Row, Table, float, median};
+use super::pairs::Race;
+
+/// One line of the list.
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) limit: &'static str,
+    pub(crate) figure: String,
+    pub(crate) met: bool,
+}
+
+/// All that this run has figures for.
+pub(crate) fn of(results: &Results) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for table in &results.tables {
+        match table.load.name {
+            "fork-exit" | "spawn" => targets.extend(deaths(table)),
+            "threads" => targets.extend(kernel(table, TAIL, "eBPF for a thread that ends", 100.0)),
+            "signals" => targets.extend(kernel(table, TAIL, "eBPF for a harmless signal", 100.0)),
+            "connect" => targets.extend(slowdown(table, TAIL, 2.0)),
+            "getppid" => targets.extend(plain(table)),
+            _ => {}
+        }
+    }
+    targets.extend(counts(results));
+    targets.extend(results.races.iter().filter_map(look_up));
+    targets
+}
+
+fn deaths(table: &Table) -> Vec<Target> {
+    let mut targets: Vec<Target> = slowdown(table, TAIL_ALL, 3.0).into_iter().collect();
+    let name = table.load.name;
+    targets.extend(kernel(table, TAIL_ALL, "eBPF for a process that dies", 700.0));
+    let Some(row) = table.row(TAIL_ALL) else { return targets };
+    let own = median(&row.tool_ns) / 1000.0;
+    targets.push(Target {
+        what: format!("{name}: processor seconds of observer for a million deaths"),
+        limit: "2",
+        figure: format!("{own:.1}"),
+        met: own <= 2.0,
+    });
+    if let Some(counted) = row.counted {
+        targets.push(Target {
+            what: format!("{name}: deaths told"),
+            limit: "all",
+            figure: format!("{} of {}", counted.told, counted.truth),
+            met: counted.told == counted.truth,
+        });
+    }
+    targets
+}
+
+/// In percent, less that of `sleep` as the tool.
+fn slowdown(table: &Table, tool: &str, limit: f64) -> Option<Target> {
+    let of = |row: &Row| (median(&row.ratios) - 1.0) * 100.0;
+    let (with, null) = (of(table.row(tool)?), of(table.row(NULL)?));
+    Some(Target {
+        what: format!("{}: slowdown by {tool}, less that by `sleep`", table.load.name),
+        limit: if limit > 2.5 { "3 %" } else { "2 %" },
+        figure: format!("{:+.1} % ({with:+.1} less {null:+.1})", with - null),
+        met: with - null <= limit,
+    })
+}
+
+fn kernel(table: &Table, tool: &str, what: &str, limit: f64) -> Option<Target> {
+    let ns = table.row(tool)?.kernel_ns()?;
+    Some(Target {
+        what: format!("{}: {what}", table.load.name),
+        limit: if limit > 500.0 { "700 ns" } else { "100 ns" },
+        figure: format!("{ns:.0} ns"),
+        met: ns <= limit,
+    })
+}
+
+/// A plain system call is on one processor: the time of an operation is halved by two workers.
+fn plain(table: &Table) -> Vec<Target> {
+    let added = |row: &Row| (median(&row.ratios) - 1.0) * table.alone_ns * 2.0;
+    let null = table.row(NULL).map_or(0.0, added);
+    let target = |(tool, limit, ns): (&str, &'static str, f64)| {
+        let more = added(table.row(tool)?);
+        Some(Target {
+            what: format!("getppid: added to a call by {tool}"),
+            limit,
+            figure: format!("{more:+.0} ns ({null:+.0} by `sleep`)"),
+            met: more - null <= ns,
+        })
+    };
+    let wanted = [(TAIL, "34 ns without function tracing", 34.0), (BINDS_OFF, "none", 3.0)];
+    wanted.into_iter().filter_map(target).collect()
+}
+
+fn counts(results: &Results) -> Vec<Target> {
+    let mut targets = Vec::new();
+    if let Some(frozen) = &results.frozen {
+        let (kept, lost) = (frozen.said.deaths, frozen.said.lost);
+        targets.push(Target {
+            what: "reader stopped through 40,000 deaths: kept".to_owned(),
+            limit: "14,000",
+            figure: kept.to_string(),
+            met: kept >= 14_000,
+        });
+        targets.push(Target {
+            what: "the same: kept and said lost, of those who died".to_owned(),
+            limit: "the truth",
+            figure: format!("{} of {}", kept + lost, frozen.truth),
+            // Others die too on a machine that is not ours alone, and are counted when they are lost.
+            met: kept + lost >= frozen.truth && kept + lost <= frozen.truth + frozen.truth / 100,
+        });
+    }
+    for rest in &results.rest {
+        let (mib, limit) =
+            if rest.tool.contains("observer serve") { (16, "16 MiB") } else { (12, "12 MiB") };
+        targets.push(Target {
+            what: format!("{}: resident at rest", rest.tool),
+            limit,
+            figure: format!(
+                "{:.1} MiB ({:.1} of it rings)",
+                float(rest.resident_kib) / 1024.0,
+                float(rest.rings_kib) / 1024.0
+            ),
+            met: rest.resident_kib <= mib << 10,
+        });
+        targets.push(Target {
+            what: format!("{}: maps in the kernel", rest.tool),
+            limit: "4 MiB",
+            figure: format!("{:.1} MiB", float(rest.map_bytes) / 1_048_576.0),
+            met: rest.map_bytes <= 4 << 20,
+        });
+        targets.push(Target {
+            what: format!("{}: wake-ups in 10 s at rest", rest.tool),
+            limit: "none but for events",
+            figure: format!("{}, with {} events", rest.wakeups, rest.events),
+            // The wait for more, the drain, and a look by another thread: a few for each event.
+            met: rest.wakeups <= 8 * rest.events as u64,
+        });
+    }
+    targets
+}
+
+fn look_up(race: &Race) -> Option<Target> {
+    let ours = race.contestants.iter().find(|one| one.name.starts_with("observer ports"))?;
+    let theirs = race.contestants.iter().find(|one| one.name == "ss -tlnp")?;
+    let part = ours.median_ms / theirs.median_ms;
+    Some(Target {
+        what: format!("{}: `{}` beside `ss -tlnp`", race.title, ours.name),
+        limit: "a fifth",
+        figure: format!("{part:.2} ({:.0} ms to {:.0} ms)", ours.median_ms, theirs.median_ms),
+        met: part <= 0.2,
+    })
+}
