@@ -48,6 +48,10 @@ pub(crate) fn observer(binary: &Path, name: &str, words: &[&str]) -> Tool {
     Tool { tells_all: name == TAIL_ALL, ..tool }
 }
 
+fn peer(name: &str, program: &Path, words: &[&str], ready: Ready) -> Tool {
+    Tool { end: libc::SIGINT, ..Tool::new(name, program, words, ready) }
+}
+
 /// All that are worth to be measured beside `load`.
 pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
     let sleeper = Path::new("sleep");
@@ -75,15 +79,15 @@ pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
     if let Some(bpftrace) = found("bpftrace") {
         if load.deadly {
             let name = "bpftrace, a line for each end of a thread";
-            tools.push(Tool::new(name, &bpftrace, &["-e", DEATHS], later));
+            tools.push(peer(name, &bpftrace, &["-e", DEATHS], later));
         } else if matches!(load.name, "bind" | "refused" | "getppid") {
             let name = "bpftrace, a line for each refused bind";
-            tools.push(Tool::new(name, &bpftrace, &["-e", BINDS], later));
+            tools.push(peer(name, &bpftrace, &["-e", BINDS], later));
         }
     }
     if let Some(exitsnoop) = found("exitsnoop").filter(|_| load.deadly) {
         let later = Ready::After(Duration::from_millis(1500));
-        tools.push(Tool::new("exitsnoop (libbpf-tools)", &exitsnoop, &[], later));
+        tools.push(peer("exitsnoop (libbpf-tools)", &exitsnoop, &[], later));
     }
     tools
 }

@@ -63,6 +63,9 @@ fn text(results: &Results) -> String {
          machine did meets all sides alike, and is in the spread.\n\n",
         results.date, results.rounds, results.machine, results.load.0, results.load.1
     );
+    if results.rounds < PAIRS {
+        text += FEW;
+    }
     text += "## Targets\n\n| what | target | measured | |\n| --- | --- | --- | --- |\n";
     for target in super::targets::of(results) {
         let met = if target.met { "met" } else { "**missed**" };
@@ -74,11 +77,16 @@ fn text(results: &Results) -> String {
     results.tables.iter().for_each(|table| text += &programs(table));
     text += &counts(results.frozen.as_ref(), &results.rest);
     results.races.iter().for_each(|found| text += &race(found));
+    text += NOT_MEASURED;
     if !results.left_out.is_empty() {
         text += &format!("\n## Left out\n\n{}.\n", results.left_out.join("; "));
     }
     text
 }
+
+/// What a figure takes that may be quoted.
+const PAIRS: usize = 7;
+const FEW: &str = "**Fewer than seven pairs: the ratios are not to be quoted.** Counts and the kernel's own times hold.\n\n";
 
 const LOADS: &str = "\n## Beside loads\n\n\
     Two workers, as many as this machine has processors or more, do nothing but the operation. A tool's time on a processor \
@@ -86,6 +94,10 @@ const LOADS: &str = "\n## Beside loads\n\n\
     after it. What `sleep` \"costs\" is the noise. *Tool*: the tool's own time on a processor for each operation. *Kernel*: \
     run time of its eBPF programs for each operation, in a run of its own in which the kernel counts; counting is in it, with \
     some 50 ns a run, as the empty program shows. Output goes to a file in memory.\n";
+
+const NOT_MEASURED: &str = "\n## Not measured here\n\n\
+    auditd: once switched on, it makes every process that is forked later pay in each system call until the machine starts \
+    anew, all contestants after it included. Tools that need function tracing or kernel headers where the kernel has neither.\n";
 
 const PROGRAMS: &str = "\n## Programs of observer\n\n\
     | load | program | runs | mean ns |\n| --- | --- | --- | --- |\n";

@@ -95,6 +95,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         if wanted(Bench::Overhead) {
             results.left_out = contestants::prepare_peers(options.peers)?;
             results.tables = overhead::run(&binaries, options.rounds, options.load.as_deref())?;
+            let failed = results.tables.iter().flat_map(|table| table.left_out.iter().cloned());
+            results.left_out.extend(failed);
         }
     }
     if wanted(Bench::Lookup) {

@@ -23,6 +23,8 @@ pub(crate) struct Table {
     /// Nanoseconds an operation takes with no tool: the median, over all workers.
     pub(crate) alone_ns: f64,
     pub(crate) rows: Vec<Row>,
+    /// Tools that did not work, and why.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// One tool beside one load.
@@ -83,6 +85,7 @@ fn measure(load: &'static Load, binaries: &Binaries, rounds: usize) -> Result<Ta
     alone()?;
     let mut before = alone()?;
     let mut all_alone = vec![before];
+    let mut left_out = Vec::new();
     for _ in 0..rounds {
         let mut n = 0;
         while n < tools.len() {
@@ -91,7 +94,9 @@ fn measure(load: &'static Load, binaries: &Binaries, rounds: usize) -> Result<Ta
                 if tools[n].name.contains("observer") {
                     return Err(why);
                 }
-                talk::note(&format!("{}: left out: {why:#}", tools[n].name));
+                let text = format!("{} beside {}: {why:#}", tools[n].name, load.name);
+                talk::note(&format!("left out: {text}"));
+                left_out.push(text);
                 tools.remove(n);
                 rows.remove(n);
                 continue;
@@ -117,7 +122,7 @@ fn measure(load: &'static Load, binaries: &Binaries, rounds: usize) -> Result<Ta
         row.tool_ns.sort_by(f64::total_cmp);
     }
     all_alone.sort_by(f64::total_cmp);
-    let table = Table { load, alone_ns: median(&all_alone), rows };
+    let table = Table { load, alone_ns: median(&all_alone), rows, left_out };
     super::document::say(&table);
     Ok(table)
 }

@@ -20,7 +20,9 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         match table.load.name {
             "fork-exit" | "spawn" => targets.extend(deaths(table)),
             "threads" => targets.extend(kernel(table, TAIL, "eBPF for a thread that ends", 100.0)),
-            "signals" => targets.extend(kernel(table, TAIL, "eBPF for a harmless signal", 100.0)),
+            "signals" | "handled" => {
+                targets.extend(kernel(table, TAIL, "eBPF for a harmless signal", 100.0));
+            }
             "connect" => targets.extend(slowdown(table, TAIL, 2.0)),
             "getppid" => targets.extend(plain(table)),
             _ => {}

@@ -27,6 +27,8 @@ pub(crate) struct Tool {
     /// Program and arguments.
     pub(crate) words: Vec<String>,
     pub(crate) ready: Ready,
+    /// The signal that ends it well: bpftrace listens to Ctrl-C alone.
+    pub(crate) end: i32,
     /// It tells every death as an event of observer's.
     pub(crate) tells_all: bool,
 }
@@ -35,7 +37,13 @@ impl Tool {
     pub(crate) fn new(name: &str, program: &Path, words: &[&str], ready: Ready) -> Self {
         let program = program.to_string_lossy().into_owned();
         let words = [program].into_iter().chain(words.iter().map(|&word| word.to_owned()));
-        Self { name: name.to_owned(), words: words.collect(), ready, tells_all: false }
+        Self {
+            name: name.to_owned(),
+            words: words.collect(),
+            ready,
+            end: libc::SIGTERM,
+            tells_all: false,
+        }
     }
 
     /// Starts it with its output in a file, and waits until it watches.
@@ -46,7 +54,7 @@ impl Tool {
         command.args(&self.words[1..]);
         command.stdin(Stdio::null()).stdout(file).stderr(Stdio::null());
         let child = command.spawn().with_context(|| format!("{} could not start", self.name))?;
-        let mut running = Running { child, out };
+        let mut running = Running { child, out, end: self.end };
         match self.ready {
             Ready::After(time) => sleep(time),
             Ready::Text(text) => {
@@ -72,6 +80,7 @@ fn scratch() -> PathBuf {
 pub(crate) struct Running {
     child: Child,
     out: PathBuf,
+    end: i32,
 }
 
 impl Running {
@@ -93,10 +102,11 @@ impl Running {
         bail!("not ready within 20 s")
     }
 
-    /// Waits until it has nothing more to do: no time on a processor to speak of for 100 ms.
+    /// Waits until it has nothing more to do: no time on a processor to speak of for 100 ms. Two seconds at most: where
+    /// others let processes die, it never rests.
     pub(crate) fn settle(&self) {
         let mut before = sys::cpu_ns(self.pid());
-        for _ in 0..100 {
+        for _ in 0..20 {
             sleep(Duration::from_millis(100));
             let now = sys::cpu_ns(self.pid());
             if now - before < 1_000_000 {
@@ -113,11 +123,11 @@ impl Running {
 
     /// Asks it to end, and reads what it said.
     pub(crate) fn stop(mut self) -> Result<Said> {
-        sys::signal(self.pid(), libc::SIGTERM)?;
+        sys::signal(self.pid(), self.end)?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
-                bail!("it did not end within 10 s of SIGTERM");
+                bail!("it did not end within 10 s of being asked to");
             }
             sleep(Duration::from_millis(5));
         }
