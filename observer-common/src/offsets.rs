@@ -69,6 +69,8 @@ pub const GLOBALS: &[Global] = &[
     required("SIGNAL_LIVE", "signal_struct", &["live.counter"]),
     required("SIGNAL_GROUP_EXIT_CODE", "signal_struct", &["group_exit_code"]),
     member("TASK_CRED", "task_struct", &["cred"]),
+    member("TASK_SIGHAND", "task_struct", &["sighand"]),
+    member("SIGHAND_ACTION", "sighand_struct", &["action"]),
     member("TASK_NSPROXY", "task_struct", &["nsproxy"]),
     member("TASK_CGROUPS", "task_struct", &["cgroups"]),
     member("TASK_SECCOMP_MODE", "task_struct", &["seccomp.mode"]),

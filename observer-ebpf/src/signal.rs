@@ -17,7 +17,8 @@ use observer_common::{
 
 use crate::{
     fields::{
-        Access, Probe, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_START, TASK_TGID, current, field, now,
+        Access, Probe, SIGHAND_ACTION, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SIGHAND, TASK_START,
+        TASK_TGID, current, field, now, pointer, try_field,
     },
     maps::{NOTES, SENDERS, count_lost},
     scratch::Writer,
@@ -36,6 +37,10 @@ const ENDING: u64 =
 
 /// A fault's handler may take so long to write its report, in nanoseconds.
 const RAISED_AGAIN_NS: u64 = 10_000_000_000;
+
+/// Size of `struct k_sigaction` on x86-64, which begins with the handler.
+const SIGACTION_BYTES: usize = 32;
+const SIG_IGN: u64 = 1;
 
 /// Results of `trace_signal_generate`, include/trace/events/signal.h.
 const DELIVERED: i32 = 0;
@@ -58,8 +63,26 @@ pub(crate) fn signal(ctx: RawTracePointContext) -> i32 {
     if result != DELIVERED && result != LOSE_INFO && !(result == IGNORED && request) {
         return 0;
     }
+    let target: *const u8 = ctx.arg(2);
+    if !request && signal != SIGKILL && is_handled(target, signal) && !is_fault(ctx.arg(1)) {
+        return 0;
+    }
     note(&ctx, signal, result, request);
     0
+}
+
+/// Whether the target has a handler for it: it lives on, and programs that pace themselves with signals get thousands.
+#[inline(always)]
+fn is_handled(target: *const u8, signal: i32) -> bool {
+    let Some(hand) = pointer::<Probe>(target, &TASK_SIGHAND) else { return false };
+    let action = hand.wrapping_add((signal - 1) as usize * SIGACTION_BYTES);
+    try_field::<Probe, u64>(action, &SIGHAND_ACTION).is_some_and(|handler| handler > SIG_IGN)
+}
+
+/// Whether the kernel sent it for something that the target did: its handler may end it for that.
+#[inline(always)]
+fn is_fault(info: *const u8) -> bool {
+    !matches!(Info::read(info).origin, ORIGIN_USER | ORIGIN_TIMER)
 }
 
 #[inline(always)]
