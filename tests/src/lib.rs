@@ -36,4 +36,4 @@ pub use needs::Need;
 pub use observer::{Finished, Observer};
 pub use service::{Place, Record, Service};
 pub use status::expected_status;
-pub use workload::{Workload, run};
+pub use workload::{Workload, deaths, run};

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use crate::process::Process;
-use crate::{binaries, ours, patience, sys};
+use crate::{Observer, binaries, ours, patience, sys};
 
 /// A running workload. When it is dropped, it and every process that it named are killed.
 pub struct Workload {
@@ -23,6 +23,17 @@ pub fn run<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> (Workload, Ex
     let mut workload = Workload::start(words);
     let ended = workload.wait();
     (workload, ended)
+}
+
+/// So many abnormal deaths, until who follows has been told of all.
+#[track_caller]
+pub fn deaths(tail: &mut Observer, number: usize) -> Workload {
+    let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
+    let pid = storm.pid();
+    tail.wait_until("all of them", |story| {
+        (story.exits_of_children(pid).count() >= number).then_some(())
+    });
+    storm
 }
 
 impl Workload {

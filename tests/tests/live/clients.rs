@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Instant;
 
-use observer_tests::{Observer, Place, Record, Service, Workload, patience, run};
+use observer_tests::{Observer, Place, Record, Service, Workload, deaths, patience, run};
 use serde_json::Value;
 
 crate::tests![
@@ -36,16 +36,6 @@ fn ask(place: &Place, request: &str) -> UnixStream {
 
 fn status(place: &Place) -> Value {
     serde_json::from_str(&place.text(&["status", "--json"])).expect("JSON")
-}
-
-/// So many abnormal deaths, until the client has been told of all.
-fn deaths(tail: &mut Observer, number: usize) -> Workload {
-    let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
-    let pid = storm.pid();
-    tail.wait_until("all of them", |story| {
-        (story.exits_of_children(pid).count() >= number).then_some(())
-    });
-    storm
 }
 
 /// Four that read and one that does not. Its queue is bounded, so it misses some, exactly counted.

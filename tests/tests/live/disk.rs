@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use observer_tests::{Observer, Place, Record, Service, Workload, patience, run};
+use observer_tests::{Observer, Place, Record, Service, Workload, deaths, patience, run};
 
 crate::tests![
     full_and_room_again,
@@ -102,16 +102,6 @@ fn mount(at: &Path, flags: libc::c_ulong, options: &str) {
 fn place(disk: &Disk, segment_bytes: u64) -> Place {
     let files = format!("[files]\nsegment_bytes = {segment_bytes}\nseal_seconds = 1\n");
     Place::new(&files).with_records_in(&disk.path().join("records"))
-}
-
-/// So many abnormal deaths, each of which the live tail tells.
-fn deaths(tail: &mut Observer, number: usize) -> Workload {
-    let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
-    let pid = storm.pid();
-    tail.wait_until("all of them live", |story| {
-        (story.exits_of_children(pid).count() >= number).then_some(())
-    });
-    storm
 }
 
 /// Something dies now and then, until the live tail tells of the gap.

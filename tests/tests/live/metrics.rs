@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use observer_tests::{Observer, Place, Service, Workload, patience, run};
+use observer_tests::{Place, Service, Workload, deaths, patience};
 
 crate::tests![
     values_grow,
@@ -59,15 +59,6 @@ fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
     values(text)
-}
-
-fn deaths(tail: &mut Observer, number: usize) -> Workload {
-    let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
-    let pid = storm.pid();
-    tail.wait_until("all of them", |story| {
-        (story.exits_of_children(pid).count() >= number).then_some(())
-    });
-    storm
 }
 
 fn values_grow() {
