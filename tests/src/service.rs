@@ -189,13 +189,22 @@ impl Service {
 
     /// Waits until it tells systemd that.
     pub fn wait_notified(&mut self, what: &str) {
+        self.wait_told(what, |line| line == what);
+    }
+
+    /// Waits until a line of what it tells systemd begins so.
+    pub fn wait_notified_of(&mut self, beginning: &str) {
+        self.wait_told(beginning, |line| line.starts_with(beginning));
+    }
+
+    fn wait_told(&mut self, what: &str, is_it: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + patience::limit();
         let mut text = [0; 4096];
         loop {
             match self.notify.recv(&mut text) {
                 Ok(length) => {
                     let text = String::from_utf8_lossy(&text[..length]);
-                    if text.lines().any(|line| line == what) {
+                    if text.lines().any(&is_it) {
                         return;
                     }
                 }

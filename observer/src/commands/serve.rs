@@ -1,6 +1,7 @@
 //! `observer serve`: loads once, records, and feeds whoever listens.
 
 mod health;
+mod manager;
 mod scrape;
 mod signals;
 
@@ -18,7 +19,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::signals::Signals;
+use self::{
+    manager::{Manager, notify, tick},
+    signals::Signals,
+};
 use super::{live::Live, pass::Waiting, ports};
 use crate::{
     cli::{Cli, ServeArgs, Switch},
@@ -75,6 +79,7 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
         exits_all,
         ordinary: false,
         counts: Counts::new(),
+        manager: Manager::default(),
         sender,
         passes: VecDeque::new(),
         newcomers: JoinSet::new(),
@@ -92,19 +97,13 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
             drop(sender.send(Asked::Metrics(wanted)));
         }));
     }
-    notify(&[NotifyState::Ready, NotifyState::Status("recording")]);
+    notify(&[NotifyState::Ready]);
+    service.manager.say(service.recording.state().stopped);
     let outcome = service.follow(&socket, requests, &mut signals, args, cli).await;
     notify(&[NotifyState::Stopping]);
     drop(socket);
     let ended = service.end().await;
     outcome.and(ended)
-}
-
-fn notify(state: &[NotifyState<'_>]) {
-    // Not under systemd: nobody to tell.
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd was not told");
-    }
 }
 
 /// What comes from the tasks that speak with clients.
@@ -123,6 +122,7 @@ struct Service {
     /// Ordinary deaths are reported, for those who listen.
     ordinary: bool,
     counts: Counts,
+    manager: Manager,
     sender: UnboundedSender<Asked>,
     /// Who waits for a pass over all descriptors.
     passes: VecDeque<(UnixStream, Vec<u16>)>,
@@ -201,7 +201,10 @@ impl Service {
                     self.clients.tidy();
                     self.mind_listeners()?;
                 }
-                () = tick(&mut watchdog) => notify(&[NotifyState::Watchdog]),
+                () = tick(&mut watchdog) => {
+                    notify(&[NotifyState::Watchdog]);
+                    self.manager.say(self.recording.state().stopped);
+                }
                 _ = signals.hang_up.recv() => self.reload(args, cli)?,
                 _ = signals.interrupt.recv() => return Ok(status::DONE),
                 _ = signals.terminate.recv() => return Ok(status::DONE),
@@ -218,6 +221,7 @@ impl Service {
         let lines = recorded.map(line).collect::<Result<Vec<_>>>()?;
         self.counts.add(events);
         let gap = self.recording.record(lines);
+        self.manager.say(self.recording.state().stopped);
         self.clients.tell(events)?;
         if let Some(gap) = gap {
             self.gap(gap)?;
@@ -234,7 +238,6 @@ impl Service {
         let (from, to) = (Time(notice.from), Time(notice.to));
         let loss = LossEvent { lost: notice.lost, from, to, reason: notice.reason, at_most: false };
         let event = self.live.lost(loss);
-        notify(&[NotifyState::Status("recording")]);
         self.tell(&[event])
     }
 
@@ -379,11 +382,4 @@ async fn next(socket: &Socket, pause: bool) -> io::Result<(UnixStream, SocketAdd
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     socket.listener.accept().await
-}
-
-async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(watchdog) => drop(watchdog.tick().await),
-        None => std::future::pending().await,
-    }
 }

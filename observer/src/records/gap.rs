@@ -162,7 +162,7 @@ impl Note {
 
     /// Such lines were written: once the event is among them, nothing is left to note.
     pub(super) fn written(&mut self, lines: &[Line]) {
-        if self.told.is_some() && lines.iter().any(|line| line.kind == Kind::Loss) {
+        if self.is_told_by(lines) {
             self.told = None;
             self.write(None);
         }
@@ -170,10 +170,18 @@ impl Note {
 
     /// Such lines were not written, and are counted in the gap: if the event is among them, with what it tells.
     pub(super) fn failed(&mut self, lines: &[Line], gap: Option<&Notice>) {
-        if lines.iter().any(|line| line.kind == Kind::Loss) {
+        if self.is_told_by(lines) {
             self.told = None;
         }
         self.write(gap);
+    }
+
+    /// A loss of another origin, the kernel's say, tells something else.
+    fn is_told_by(&self, lines: &[Line]) -> bool {
+        let is_it = |told: &Notice| {
+            lines.iter().any(|line| line.kind == Kind::Loss && line.lost == told.lost)
+        };
+        self.told.as_ref().is_some_and(is_it)
     }
 }
 
@@ -225,8 +233,11 @@ mod tests {
         let mut last = Note::open(&folder).expect("room");
         assert_eq!(last.told.as_ref().map(|told| (told.seq, told.total())), Some((11, 5)));
         last.written(&[line(12, Kind::Exit)]);
+        let kernel = BTreeMap::from([("exit".to_owned(), 40)]);
+        last.written(&[Line { lost: kernel, ..line(13, Kind::Loss) }]);
         assert!(Note::open(&folder).expect("room").told.is_some());
-        last.written(&[line(13, Kind::Loss)]);
+        let lost = last.told.clone().map(|told| told.lost).unwrap_or_default();
+        last.written(&[Line { lost, ..line(14, Kind::Loss) }]);
         assert!(Note::open(&folder).expect("room").told.is_none());
     }
 

@@ -202,12 +202,14 @@ fn full_at_the_start() {
 fn full_until_the_stop() {
     let disk = Disk::new();
     let place = place(&disk, 1 << 30);
-    let service = place.serve(&[]);
+    let mut service = place.serve(&[]);
+    service.wait_notified("STATUS=recording");
     let mut tail = place.tail(&[]);
     let before = deaths(&mut tail, 50);
     disk.fill();
     let lost = deaths(&mut tail, 200);
     assert!(place.text(&["status"]).contains("NOT RECORDING"));
+    service.wait_notified_of("STATUS=NOT RECORDING: ");
     disk.empty();
     service.stop();
     let record = assert_nothing_unsaid(&place, &[&before, &lost], 250);
@@ -264,13 +266,15 @@ fn torn_and_full_at_the_start() {
     let mut file = File::options().append(true).open(&path).expect("it is there");
     file.write_all(torn.as_bytes()).expect("room");
     disk.fill();
-    let service = place.serve(&[]);
+    let mut service = place.serve(&[]);
     let mut tail = place.tail(&[]);
     let lost = deaths(&mut tail, 30);
     assert!(place.text(&["status"]).contains("NOT RECORDING"));
+    service.wait_notified_of("STATUS=NOT RECORDING: ");
     assert!(fs::read(&path).expect("readable").ends_with(torn.as_bytes()), "it is written over");
     disk.empty();
     until_the_gap_is_told(&mut tail);
+    service.wait_notified("STATUS=recording");
     let after = deaths(&mut tail, 30);
     service.stop();
     assert_eq!(fs::read(path.with_extension("torn")).expect("it is kept"), torn.as_bytes());
