@@ -3,10 +3,10 @@
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
-use observer_common::loss::{SLOTS, lost_kind};
 use tokio::task::JoinHandle;
 
 use super::{
+    losses::Losses,
     pass::{Pass, Turn, Waiting},
     record::Recorder,
 };
@@ -17,12 +17,11 @@ use crate::{
         Kernel, clock,
         clock::Clock,
         load::{Options, give_memory_back},
-        loss::Loss,
         preflight,
         recording::Header,
         rings::RingReader,
     },
-    model::{After, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
+    model::{After, Body, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
     pipeline::{Looked, Pipeline, Ports},
 };
 
@@ -32,6 +31,8 @@ pub struct Live {
     rings: RingReader,
     pipeline: Pipeline,
     losses: Losses,
+    /// When the rings were emptied last.
+    drained_ns: u64,
     recorder: Option<Recorder>,
     look: Option<JoinHandle<Result<Looked>>>,
     /// Whose turn it is to read a pass over all descriptors: there is only one at a time.
@@ -56,12 +57,12 @@ impl Live {
         if options.binds {
             pipeline.watch_ports(Ports::new(!kernel.listen_stop));
         }
-        let losses = Losses::default();
         Ok(Self {
             kernel,
             rings,
             pipeline,
-            losses,
+            losses: Losses::default(),
+            drained_ns: 0,
             recorder: None,
             look: None,
             turn: Turn::default(),
@@ -91,7 +92,8 @@ impl Live {
     /// The first event of a session that goes on with a record.
     pub fn session_after(&mut self, after: Option<After>) -> Result<Event> {
         let now = clock::boot_ns();
-        self.losses.since_ns = now;
+        self.losses.begin(now);
+        self.drained_ns = now;
         self.start_look(now)?;
         if let Some(after) = &after {
             self.pipeline.go_on_after(after.seq);
@@ -125,8 +127,7 @@ impl Live {
     /// Joins what is told into stories.
     fn tell_stories(&mut self, events: &mut Vec<Event>) {
         let mut told = Vec::new();
-        // What the record has not can't be evidence.
-        for event in events.iter().filter(|event| event.seq > 0) {
+        for event in events.iter().filter(|event| is_evidence(event, &self.watched)) {
             told.extend(self.stories.push(event));
         }
         let now = jiff::Timestamp::now();
@@ -214,7 +215,7 @@ impl Live {
         // A look that is due can't begin before the pass that somebody else reads is over.
         let due = self.pipeline.deadline_ns();
         let due = due.map(|due| if lent { due.max(clock::boot_ns() + LENT_NS) } else { due });
-        let deadline = due.into_iter().chain(story).min();
+        let deadline = due.into_iter().chain(story).chain(self.losses.deadline_ns()).min();
         let mut turn = self.turn.waiting();
         tokio::select! {
             ready = self.rings.ready() => ready,
@@ -259,6 +260,10 @@ impl Live {
 
     /// Events that are ready.
     pub fn events(&mut self) -> Result<Vec<Event>> {
+        self.drained(false)
+    }
+
+    fn drained(&mut self, end: bool) -> Result<Vec<Event>> {
         let records = self.rings.drain();
         self.swollen |= records.iter().map(bytes::Bytes::len).sum::<usize>() > SWOLLEN;
         let now = clock::boot_ns();
@@ -270,15 +275,15 @@ impl Live {
             events.extend(self.looked(found));
         }
         self.start_look(now)?;
-        self.watch_holders()?;
-        self.losses(&mut events)?;
+        self.losses(&mut events, end)?;
         self.tell_stories(&mut events);
+        self.watch_holders()?;
         Ok(events)
     }
 
     /// Detaches nothing yet, but lets go of everything that is held back.
     pub async fn finish(&mut self) -> Result<Vec<Event>> {
-        let mut events = self.events()?;
+        let mut events = self.drained(true)?;
         if let Some(running) = self.look.take() {
             let found = running.await.context("the look at all descriptors")?;
             events.extend(self.looked(found));
@@ -290,7 +295,7 @@ impl Live {
             events.extend(self.looked(look.run(pass)));
         }
         events.extend(self.pipeline.finish());
-        let known = events.iter().filter(|event| event.seq > 0);
+        let known = events.iter().filter(|event| is_evidence(event, &self.watched));
         let mut ends: Vec<_> = known.flat_map(|event| self.stories.push(event)).collect();
         ends.extend(self.stories.finish());
         // One that has not ended is not told as if it had: whoever looks back finds it in its events.
@@ -305,41 +310,31 @@ impl Live {
         self.kernel.ebpf_mut()
     }
 
-    fn losses(&mut self, events: &mut Vec<Event>) -> Result<()> {
+    fn losses(&mut self, events: &mut Vec<Event>, end: bool) -> Result<()> {
         let now = clock::boot_ns();
-        let span_ns = (self.losses.since_ns, now);
-        let mut found = Vec::new();
-        let mut loss = |kind: &str, count, reason: &str, at_most| {
-            let (kind, reason) = (kind.to_owned(), reason.to_owned());
-            found.push(Loss { kind, count, span_ns, reason, at_most });
-        };
-        let lost = self.kernel.lost()?;
-        for (slot, (count, known)) in (0..SLOTS).zip(lost.iter().zip(&mut self.losses.lost)) {
-            if *count > *known {
-                let kind = lost_kind(slot);
-                let reason = match kind {
-                    "signal" => "the kernel had no room for the sender of a signal",
-                    _ => "the ring was full: they came faster than they could be written out",
-                };
-                loss(kind, *count - *known, reason, false);
-                *known = *count;
-            }
-        }
-        let skipped = self.kernel.skipped_exits();
-        if skipped > self.losses.skipped {
-            let reason =
-                "the kernel skipped the exit programs for a thread that was preempted inside them";
-            loss("exit", skipped - self.losses.skipped, reason, true);
-            self.losses.skipped = skipped;
-        }
-        self.losses.since_ns = now;
+        let found = self.losses.found(&self.kernel, now, end)?;
         if let Some(recorder) = &mut self.recorder {
             recorder.losses(&found);
         }
         events.extend(found.iter().map(|loss| self.pipeline.loss(loss)));
-        events.extend(self.pipeline.unreadable(span_ns));
+        events.extend(self.pipeline.unreadable((self.drained_ns, now)));
+        self.drained_ns = now;
         Ok(())
     }
+}
+
+/// Whether stories are made of it: what the record has not can't be evidence, nor are orderly deaths that only somebody who
+/// asked for all of them sees. Whoever watches without them is told the same.
+fn is_evidence(event: &Event, watched: &HashSet<u32>) -> bool {
+    let ordinary = match &event.body {
+        Body::Exit(exit) => {
+            exit.status.code == Some(0)
+                && exit.released.is_empty()
+                && !watched.contains(&exit.process.pid)
+        }
+        _ => false,
+    };
+    event.seq > 0 && !ordinary
 }
 
 /// So many bytes of records at a time are not of a storm, but of a reader that stood still.
@@ -347,14 +342,6 @@ const SWOLLEN: usize = 512 * 1024;
 
 /// How long to leave a look alone that is due while somebody else has the turn.
 const LENT_NS: u64 = 10_000_000;
-
-/// What was already told.
-#[derive(Default)]
-struct Losses {
-    since_ns: u64,
-    lost: [u64; SLOTS as usize],
-    skipped: u64,
-}
 
 async fn look(running: &mut Option<JoinHandle<Result<Looked>>>) -> Result<Looked> {
     match running {

@@ -4,6 +4,7 @@ pub mod demo;
 pub mod doctor;
 pub mod live;
 pub mod log;
+mod losses;
 pub mod pass;
 pub mod ports;
 pub mod record;

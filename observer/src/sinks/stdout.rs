@@ -1,12 +1,19 @@
 //! Standard output: data only, and a reader that goes away is no error.
 
-use std::io;
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::fd::AsFd as _,
+};
 
 use tokio::io::{AsyncWriteExt, BufWriter, Stdout, stdout};
 
 /// Writes lines; what is written is seen once it is flushed.
-pub struct Output {
-    inner: BufWriter<Stdout>,
+pub enum Output {
+    /// A file takes what it gets at once: handing that to another thread would cost more than the write.
+    File(File),
+    /// A pipe or a terminal may be read slowly, or never.
+    Stream(BufWriter<Stdout>),
 }
 
 /// Whether anybody still reads.
@@ -22,17 +29,27 @@ impl Output {
     /// This process's standard output.
     #[must_use]
     pub fn stdout() -> Self {
-        Self { inner: BufWriter::with_capacity(64 * 1024, stdout()) }
+        let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        match file {
+            Ok(file) if file.metadata().is_ok_and(|file| file.is_file()) => Self::File(file),
+            _ => Self::Stream(BufWriter::with_capacity(64 * 1024, stdout())),
+        }
     }
 
     /// Writes bytes, which end their own lines.
     pub async fn write(&mut self, lines: &[u8]) -> io::Result<Reader> {
-        closed_is_no_error(self.inner.write_all(lines).await)
+        closed_is_no_error(match self {
+            Self::File(file) => file.write_all(lines),
+            Self::Stream(stream) => stream.write_all(lines).await,
+        })
     }
 
     /// Shows what was written.
     pub async fn flush(&mut self) -> io::Result<Reader> {
-        closed_is_no_error(self.inner.flush().await)
+        closed_is_no_error(match self {
+            Self::File(_) => Ok(()),
+            Self::Stream(stream) => stream.flush().await,
+        })
     }
 }
 
@@ -46,7 +63,6 @@ fn closed_is_no_error(result: io::Result<()>) -> io::Result<Reader> {
 
 /// Prints a text at once, for commands that end after it.
 pub fn print(text: &str) -> io::Result<Reader> {
-    use io::Write as _;
     let mut out = io::stdout().lock();
     closed_is_no_error(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
@@ -63,13 +79,11 @@ impl Lines {
 
     /// Writes bytes, which end their own lines.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<Reader> {
-        use io::Write as _;
         closed_is_no_error(self.0.write_all(bytes))
     }
 
     /// Shows what was written.
     pub fn flush(&mut self) -> io::Result<Reader> {
-        use io::Write as _;
         closed_is_no_error(self.0.flush())
     }
 }
