@@ -20,11 +20,11 @@ use observer_common::{
 
 use crate::{
     fields::{
-        Direct, EXIT_HAS_GROUP_DEAD, Probe, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_OOM_MM,
+        Direct, EXIT_HAS_GROUP_DEAD, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_OOM_MM,
         SIGNAL_RLIM, TASK_EXIT_CODE, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SECCOMP_MODE,
         TASK_SIGNAL, TASK_START, TASK_TGID, field, now, try_field,
     },
-    maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, WATCHED, setting},
+    maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, WATCHED, may_have_notes, setting},
     scratch::Writer,
     task::{PF_KTHREAD, capture, peak_rss, value_or_zero},
 };
@@ -135,7 +135,7 @@ fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
         (*record).status = status;
         (*record).seccomp = try_field::<Direct, u32>(task, &TASK_SECCOMP_MODE).unwrap_or(0);
         (*record).peak_rss_pages = if mm.is_null() { 0 } else { peak_rss::<Direct>(mm) };
-        (*record).oom_mm = value_or_zero::<Probe>(signal, &SIGNAL_OOM_MM);
+        (*record).oom_mm = value_or_zero::<Direct>(signal, &SIGNAL_OOM_MM);
         (*record).rlimit_cpu_soft = rlimit(signal, RLIMIT_CPU * RLIMIT);
         (*record).rlimit_cpu_hard = rlimit(signal, RLIMIT_CPU * RLIMIT + 8);
         (*record).rlimit_fsize = rlimit(signal, RLIMIT_FSIZE * RLIMIT);
@@ -150,15 +150,19 @@ fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
 
 #[inline(always)]
 fn rlimit(signal: *const u8, offset: usize) -> u64 {
-    try_field::<Probe, u64>(signal.wrapping_add(offset), &SIGNAL_RLIM).unwrap_or(u64::MAX)
+    try_field::<Direct, u64>(signal.wrapping_add(offset), &SIGNAL_RLIM).unwrap_or(u64::MAX)
 }
 
 /// Appends what was sent to the process, each with its sender, and forgets it. Returns how many there are.
 #[inline(always)]
 fn notes(writer: Writer, identity: [u64; 2]) -> u32 {
+    let tgid = identity[1] as u32;
+    if !may_have_notes(tgid, identity[0]) {
+        return 0;
+    }
     let mut count = 0;
     for class in 0..CLASSES {
-        let key = NoteKey { tgid: identity[1] as u32, class };
+        let key = NoteKey { tgid, class };
         // SAFETY: the process is dead: nothing writes its notes any more, and an entry is reused only after a removal.
         let Some(note) = (unsafe { NOTES.get(key) }) else { continue };
         if note.target_start_ns == identity[0] && !writer.full() {

@@ -22,9 +22,9 @@ pub(crate) static PORT_RING: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 #[map]
 pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
 
-/// What each program could not deliver.
+/// What each program could not deliver: one entry, since userspace asks after each drain.
 #[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
+static LOST: PerCpuArray<[u64; SLOTS as usize]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Settings that userspace may change while the programs run.
 #[map]
@@ -42,6 +42,13 @@ pub(crate) static WATCHED: HashMap<u32, u32> =
 /// The last signals of each target that may end it: 8,192 notes are about 1 MiB.
 #[map]
 pub(crate) static NOTES: LruHashMap<NoteKey, SignalNote> = LruHashMap::with_max_entries(8192, 0);
+
+/// When the last note was made of any of the processes whose ids share a slot: who was started later has none.
+#[map]
+static NOTED: Array<u64> = Array::with_max_entries(NOTED_SLOTS, 0);
+const NOTED_SLOTS: u32 = 4096;
+/// Two CPUs may write the same slot, the later one first: so much later it does not matter any more.
+const NOTED_SLACK_NS: u64 = 1_000_000_000;
 
 /// The processes that sent them: 256 are about 300 KiB.
 #[map]
@@ -62,9 +69,11 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 /// Counts one record that the program in `slot` could not deliver.
 #[inline(always)]
 pub(crate) fn count_lost(slot: u32) {
-    if let Some(count) = LOST.get_ptr_mut(slot) {
-        // SAFETY: this CPU's counter of a program that does not run twice at once on one CPU.
-        unsafe { *count += 1 };
+    if let Some(counts) = LOST.get_ptr_mut(0)
+        && slot < SLOTS
+    {
+        // SAFETY: inside the value; this CPU's counter of a program that does not run twice at once on one CPU.
+        unsafe { *counts.cast::<u64>().add(slot as usize) += 1 };
     }
 }
 
@@ -72,4 +81,23 @@ pub(crate) fn count_lost(slot: u32) {
 #[inline(always)]
 pub(crate) fn setting(index: u32) -> u32 {
     SETTINGS.get(index).copied().unwrap_or(0)
+}
+
+/// Says that a process has a note from `now_ns` on.
+#[inline(always)]
+pub(crate) fn note_made(tgid: u32, now_ns: u64) {
+    if let Some(last) = NOTED.get_ptr_mut(tgid % NOTED_SLOTS) {
+        // SAFETY: aligned, in a map that lives as long as the programs; one store, whose races the slack covers.
+        unsafe { core::ptr::write_volatile(last, now_ns) };
+    }
+}
+
+/// Whether a process that was started then may have notes. Most have none, and three look-ups are dear.
+#[inline(always)]
+pub(crate) fn may_have_notes(tgid: u32, start_ns: u64) -> bool {
+    NOTED.get(tgid % NOTED_SLOTS).is_none_or(|last| {
+        // SAFETY: as in `note_made`.
+        let last = unsafe { core::ptr::read_volatile(last) };
+        last != 0 && last.saturating_add(NOTED_SLACK_NS) >= start_ns
+    })
 }

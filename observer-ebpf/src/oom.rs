@@ -125,8 +125,8 @@ fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
         (*record).frames_len = if frames > 0 { frames as u32 / 8 } else { 0 };
         levels(record, victim, control.map_or(0, |c| c.memcg));
     }
-    let victim_memory = memory_cgroup(writer, victim);
-    let trigger_memory = memory_cgroup(writer, current());
+    let victim_memory = memory_cgroup::<Probe>(writer, victim);
+    let trigger_memory = memory_cgroup::<Probe>(writer, current());
     // SAFETY: as above.
     unsafe {
         (*record).victim_memory_len = u32::from(victim_memory.len);
@@ -156,7 +156,7 @@ fn kill_was_sent(victim: *const u8) -> bool {
 unsafe fn levels(record: *mut OomRecord, victim: *const u8, limit: u64) {
     let mut count = 0;
     let mut limit_level = LEVEL_UNKNOWN;
-    let mut css = memory_css(victim);
+    let mut css = memory_css::<Probe>(victim);
     for level in 0..LEVELS {
         let Some(memcg) = css else { break };
         if limit != 0 && memcg as u64 == limit {

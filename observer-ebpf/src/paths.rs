@@ -2,7 +2,7 @@
 
 use crate::{
     fields::{
-        CGROUP_KN, CSS_CGROUP, CSS_SET_DFL, CSS_SET_SUBSYS, DENTRY_HASH_PPREV, DENTRY_NAME,
+        Access, CGROUP_KN, CSS_CGROUP, CSS_SET_DFL, CSS_SET_SUBSYS, DENTRY_HASH_PPREV, DENTRY_NAME,
         DENTRY_PARENT, FILE_DENTRY, FILE_MNT, KN_NAME, KN_PARENT, MEMORY_CGRP_ID, MM_EXE_FILE,
         MOUNT_MNT, MOUNT_MOUNTPOINT, MOUNT_PARENT, Probe, TASK_CGROUPS, VFSMOUNT_ROOT, field,
         pointer,
@@ -14,7 +14,7 @@ use observer_common::{
     task::{PATH_MAX, TASK_CGROUP_CUT, TASK_CGROUP_V1, TASK_EXE_CUT, TASK_EXE_DELETED},
 };
 
-/// Deepest path that is followed, mounts included.
+/// Most names of a path that are followed, in the file system of the program and again above that, mounts included.
 const DEPTH: u32 = 24;
 /// Longest single name the kernel allows, with its NUL.
 const NAME: u32 = 256;
@@ -27,45 +27,24 @@ pub(crate) struct Path {
 
 /// Appends the path of the program that `mm` runs, within its mount namespace, as d_path does (fs/d_path.c).
 #[inline(always)]
-pub(crate) fn executable(writer: Writer, mm: *const u8) -> Path {
+pub(crate) fn executable<A: Access>(writer: Writer, mm: *const u8) -> Path {
     let mut path = Path { len: 0, flags: 0 };
     let start = writer.len();
-    let Some(file) = pointer::<Probe>(mm, &MM_EXE_FILE) else { return path };
-    let (Some(mut dentry), Some(mut vfsmount)) =
-        (pointer::<Probe>(file, &FILE_DENTRY), pointer::<Probe>(file, &FILE_MNT))
+    let Some(file) = pointer::<A>(mm, &MM_EXE_FILE) else { return path };
+    let (Some(dentry), Some(vfsmount)) =
+        (pointer::<A>(file, &FILE_DENTRY), pointer::<A>(file, &FILE_MNT))
     else {
         return path;
     };
-    if DENTRY_HASH_PPREV.load() != ABSENT && field::<Probe, u64>(dentry, &DENTRY_HASH_PPREV) == 0 {
+    if DENTRY_HASH_PPREV.load() != ABSENT && field::<A, u64>(dentry, &DENTRY_HASH_PPREV) == 0 {
         path.flags |= TASK_EXE_DELETED;
     }
     if MOUNT_MNT.load() == ABSENT {
         return path;
     }
-    let mut ended = false;
-    for _ in 0..DEPTH {
-        let parent: *const u8 = field::<Probe, _>(dentry, &DENTRY_PARENT);
-        let root: *const u8 = field::<Probe, _>(vfsmount, &VFSMOUNT_ROOT);
-        if dentry == root || dentry == parent {
-            // Top of this file system: go on where it is mounted. `vfsmount` is a member of `struct mount`.
-            let mount = vfsmount.wrapping_sub(MOUNT_MNT.load() as usize);
-            let above: *const u8 = field::<Probe, _>(mount, &MOUNT_PARENT);
-            if above == mount || above.is_null() {
-                ended = true;
-                break;
-            }
-            dentry = field::<Probe, _>(mount, &MOUNT_MOUNTPOINT);
-            vfsmount = above.wrapping_add(MOUNT_MNT.load() as usize);
-            continue;
-        }
-        if writer.len() - start > PATH_MAX - NAME || writer.full() {
-            break;
-        }
-        if writer.kernel_str(field::<Probe, _>(dentry, &DENTRY_NAME)) == 0 {
-            break;
-        }
-        dentry = parent;
-    }
+    // `vfsmount` is a member of `struct mount`, which no typed pointer leads to: what is above is probed.
+    let ended = climb::<A>(writer, start, dentry, vfsmount)
+        && above(writer, start, vfsmount.wrapping_sub(MOUNT_MNT.load() as usize));
     if !ended {
         path.flags |= TASK_EXE_CUT;
     }
@@ -73,22 +52,73 @@ pub(crate) fn executable(writer: Writer, mm: *const u8) -> Path {
     path
 }
 
+/// Appends the names from `dentry` up to the root of its file system; false when they are too many.
+#[inline(always)]
+fn climb<A: Access>(writer: Writer, start: u32, dentry: *const u8, vfsmount: *const u8) -> bool {
+    let root: *const u8 = field::<A, _>(vfsmount, &VFSMOUNT_ROOT);
+    let mut dentry = dentry;
+    for _ in 0..DEPTH {
+        let parent: *const u8 = field::<A, _>(dentry, &DENTRY_PARENT);
+        if dentry == root || dentry == parent {
+            return true;
+        }
+        if !name(writer, start, field::<A, _>(dentry, &DENTRY_NAME)) {
+            return false;
+        }
+        dentry = parent;
+    }
+    false
+}
+
+/// Goes on where a mount is mounted, up to the root of the mount namespace; false when the names are too many.
+#[inline(always)]
+fn above(writer: Writer, start: u32, mount: *const u8) -> bool {
+    let mut up: *const u8 = field::<Probe, _>(mount, &MOUNT_PARENT);
+    if up == mount || up.is_null() {
+        return true;
+    }
+    let mut dentry: *const u8 = field::<Probe, _>(mount, &MOUNT_MOUNTPOINT);
+    let mut mount = up;
+    for _ in 0..DEPTH {
+        let parent: *const u8 = field::<Probe, _>(dentry, &DENTRY_PARENT);
+        let vfsmount = mount.wrapping_add(MOUNT_MNT.load() as usize);
+        let root: *const u8 = field::<Probe, _>(vfsmount, &VFSMOUNT_ROOT);
+        if dentry == root || dentry == parent {
+            up = field::<Probe, _>(mount, &MOUNT_PARENT);
+            if up == mount || up.is_null() {
+                return true;
+            }
+            dentry = field::<Probe, _>(mount, &MOUNT_MOUNTPOINT);
+            mount = up;
+        } else {
+            if !name(writer, start, field::<Probe, _>(dentry, &DENTRY_NAME)) {
+                return false;
+            }
+            dentry = parent;
+        }
+    }
+    false
+}
+
+/// Appends a name of a path that began at `start`; false when there is no room.
+#[inline(always)]
+fn name(writer: Writer, start: u32, name: *const u8) -> bool {
+    writer.len() - start <= PATH_MAX - NAME && !writer.full() && writer.kernel_str(name) != 0
+}
+
 /// Appends the path of a cgroup: kernfs names from `kn` up to the root, whose own name does not count.
 #[inline(always)]
-fn kernfs(writer: Writer, kn: *const u8) -> Path {
+fn kernfs<A: Access>(writer: Writer, kn: *const u8) -> Path {
     let start = writer.len();
     let mut kn = kn;
     let mut ended = false;
     for _ in 0..DEPTH {
-        let parent: *const u8 = field::<Probe, _>(kn, &KN_PARENT);
+        let parent: *const u8 = field::<A, _>(kn, &KN_PARENT);
         if parent.is_null() {
             ended = true;
             break;
         }
-        if writer.len() - start > PATH_MAX - NAME || writer.full() {
-            break;
-        }
-        if writer.kernel_str(field::<Probe, _>(kn, &KN_NAME)) == 0 {
+        if !name(writer, start, field::<A, _>(kn, &KN_NAME)) {
             break;
         }
         kn = parent;
@@ -98,21 +128,20 @@ fn kernfs(writer: Writer, kn: *const u8) -> Path {
 
 /// Appends the cgroup of a task: that of the v2 hierarchy, or of the v1 memory controller when the task is in v2's root.
 #[inline(always)]
-pub(crate) fn cgroup(writer: Writer, task: *const u8) -> Path {
+pub(crate) fn cgroup<A: Access>(writer: Writer, task: *const u8) -> Path {
     let none = Path { len: 0, flags: TASK_CGROUP_CUT };
     if KN_PARENT.load() == ABSENT || KN_NAME.load() == ABSENT {
         return none;
     }
-    let Some(css_set) = pointer::<Probe>(task, &TASK_CGROUPS) else { return none };
-    let unified =
-        pointer::<Probe>(css_set, &CSS_SET_DFL).and_then(|c| pointer::<Probe>(c, &CGROUP_KN));
+    let Some(css_set) = pointer::<A>(task, &TASK_CGROUPS) else { return none };
+    let unified = pointer::<A>(css_set, &CSS_SET_DFL).and_then(|c| pointer::<A>(c, &CGROUP_KN));
     if let Some(kn) = unified {
-        let path = kernfs(writer, kn);
+        let path = kernfs::<A>(writer, kn);
         if path.len > 0 {
             return path;
         }
     }
-    let mut path = memory_cgroup(writer, task);
+    let mut path = memory_cgroup::<A>(writer, task);
     if path.len > 0 {
         path.flags |= TASK_CGROUP_V1;
     } else if unified.is_some() {
@@ -123,23 +152,23 @@ pub(crate) fn cgroup(writer: Writer, task: *const u8) -> Path {
 
 /// Appends the path of the task's cgroup in the hierarchy that has the memory controller.
 #[inline(always)]
-pub(crate) fn memory_cgroup(writer: Writer, task: *const u8) -> Path {
-    let kn = memory_css(task)
-        .and_then(|css| pointer::<Probe>(css, &CSS_CGROUP))
-        .and_then(|cgroup| pointer::<Probe>(cgroup, &CGROUP_KN));
+pub(crate) fn memory_cgroup<A: Access>(writer: Writer, task: *const u8) -> Path {
+    let kn = memory_css::<A>(task)
+        .and_then(|css| pointer::<A>(css, &CSS_CGROUP))
+        .and_then(|cgroup| pointer::<A>(cgroup, &CGROUP_KN));
     match kn {
-        Some(kn) => kernfs(writer, kn),
+        Some(kn) => kernfs::<A>(writer, kn),
         None => Path { len: 0, flags: TASK_CGROUP_CUT },
     }
 }
 
 /// The task's state in the memory controller: `css_set.subsys[memory_cgrp_id]`, at which its `struct mem_cgroup` begins.
 #[inline(always)]
-pub(crate) fn memory_css(task: *const u8) -> Option<*const u8> {
+pub(crate) fn memory_css<A: Access>(task: *const u8) -> Option<*const u8> {
     if MEMORY_CGRP_ID.load() == ABSENT || CSS_SET_SUBSYS.load() == ABSENT {
         return None;
     }
-    let css_set = pointer::<Probe>(task, &TASK_CGROUPS)?;
+    let css_set = pointer::<A>(task, &TASK_CGROUPS)?;
     let slot = css_set.wrapping_add(MEMORY_CGRP_ID.load() as usize * size_of::<u64>());
-    pointer::<Probe>(slot, &CSS_SET_SUBSYS)
+    pointer::<A>(slot, &CSS_SET_SUBSYS)
 }

@@ -4,7 +4,7 @@
 //! siglock with interrupts off: no preemption here. The sender is taken from the running thread and never from siginfo,
 //! which kill(2) no longer fills on the newest kernels.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use observer_common::{
     loss::SLOT_SIGNAL,
     signal::{
@@ -17,10 +17,10 @@ use observer_common::{
 
 use crate::{
     fields::{
-        Access, Probe, SIGHAND_ACTION, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SIGHAND, TASK_START,
-        TASK_TGID, current, field, now, pointer, try_field,
+        Access, Direct, Probe, SIGHAND_ACTION, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SIGHAND,
+        TASK_START, TASK_TGID, current, field, now, pointer, try_field,
     },
-    maps::{NOTES, SENDERS, count_lost},
+    maps::{NOTES, SENDERS, count_lost, note_made},
     scratch::Writer,
     task::{PF_EXITING, PF_KTHREAD, capture, comm},
 };
@@ -34,6 +34,9 @@ const SIGTERM: i32 = 15;
 /// Bit n - 1 for each signal n that ends a process by default: all but CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
 const ENDING: u64 =
     !(1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27);
+
+/// The same for signals of faults: ILL, TRAP, BUS, FPE, SEGV, SYS.
+const FAULTS: u64 = 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 30;
 
 /// A fault's handler may take so long to write its report, in nanoseconds.
 const RAISED_AGAIN_NS: u64 = 10_000_000_000;
@@ -52,46 +55,68 @@ const SI_TIMER: i32 = -2;
 const SI_ASYNCIO: i32 = -4;
 const SI_SIGIO: i32 = -5;
 
-#[raw_tracepoint(tracepoint = "signal_generate")]
-pub(crate) fn signal(ctx: RawTracePointContext) -> i32 {
+/// Offsets in `struct kernel_siginfo`, whose layout is ABI.
+const SI_CODE: usize = 8;
+const SI_ADDR: usize = 16;
+
+#[btf_tracepoint(function = "signal_generate")]
+pub(crate) fn signal(ctx: BtfTracePointContext) -> i32 {
     let signal: i32 = ctx.arg(0);
     if !(1..=64).contains(&signal) || (ENDING >> (signal - 1)) & 1 == 0 {
         return 0;
     }
+    // All of them here: the verifier wants plain offsets from the context.
+    let info: *const u8 = ctx.arg(1);
+    let target: *const u8 = ctx.arg(2);
+    let group: i32 = ctx.arg(3);
     let result: i32 = ctx.arg(4);
     let request = matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM);
     if result != DELIVERED && result != LOSE_INFO && !(result == IGNORED && request) {
         return 0;
     }
-    let target: *const u8 = ctx.arg(2);
-    if !request && signal != SIGKILL && is_handled(target, signal) && !is_fault(ctx.arg(1)) {
+    if !request && signal != SIGKILL && is_handled(target, signal) && !is_fault(signal, info) {
         return 0;
     }
-    note(&ctx, signal, result, request);
+    note(&Signal { signal, info, target, to_thread: group == 0, result, request });
     0
+}
+
+/// A signal that may end its target.
+struct Signal {
+    signal: i32,
+    info: *const u8,
+    target: *const u8,
+    to_thread: bool,
+    result: i32,
+    /// To stop, which a process may handle.
+    request: bool,
 }
 
 /// Whether the target has a handler for it: it lives on, and programs that pace themselves with signals get thousands.
 #[inline(always)]
 fn is_handled(target: *const u8, signal: i32) -> bool {
-    let Some(hand) = pointer::<Probe>(target, &TASK_SIGHAND) else { return false };
+    let Some(hand) = pointer::<Direct>(target, &TASK_SIGHAND) else { return false };
     let action = hand.wrapping_add((signal - 1) as usize * SIGACTION_BYTES);
     try_field::<Probe, u64>(action, &SIGHAND_ACTION).is_some_and(|handler| handler > SIG_IGN)
 }
 
 /// Whether the kernel sent it for something that the target did: its handler may end it for that.
 #[inline(always)]
-fn is_fault(info: *const u8) -> bool {
-    !matches!(Info::read(info).origin, ORIGIN_USER | ORIGIN_TIMER)
+fn is_fault(signal: i32, info: *const u8) -> bool {
+    match info as u64 {
+        0 => false,
+        1 => true,
+        _ => (FAULTS >> (signal - 1)) & 1 != 0 && origin(code(info)) == ORIGIN_FAULT,
+    }
 }
 
 #[inline(always)]
-fn note(ctx: &RawTracePointContext, signal: i32, result: i32, request: bool) {
-    let target: *const u8 = ctx.arg(2);
+fn note(sent: &Signal) {
+    let Signal { signal, info, target, to_thread, result, request } = *sent;
     let sender = current();
-    let target_tgid: u32 = field::<Probe, _>(target, &TASK_TGID);
-    let target_leader: *const u8 = field::<Probe, _>(target, &TASK_LEADER);
-    let target_start: u64 = field::<Probe, _>(target_leader, &TASK_START);
+    let target_tgid: u32 = field::<Direct, _>(target, &TASK_TGID);
+    let target_leader: *const u8 = field::<Direct, _>(target, &TASK_LEADER);
+    let target_start: u64 = field::<Direct, _>(target_leader, &TASK_START);
     let sender_tgid: u32 = field::<Probe, _>(sender, &TASK_TGID);
     let own = sender_tgid == target_tgid;
     if own && result == IGNORED {
@@ -125,12 +150,12 @@ fn note(ctx: &RawTracePointContext, signal: i32, result: i32, request: bool) {
         }
     }
 
-    let info = Info::read(ctx.arg::<*const u8>(1));
+    let info = Info::read(info);
     let mut flags = info.flags;
     if result == IGNORED {
         flags |= NOTE_IGNORED;
     }
-    if ctx.arg::<i32>(3) == 0 {
+    if to_thread {
         flags |= NOTE_TO_THREAD;
     }
     let sender_flags: u32 = field::<Probe, _>(sender, &TASK_FLAGS);
@@ -157,6 +182,7 @@ fn note(ctx: &RawTracePointContext, signal: i32, result: i32, request: bool) {
         origin: info.origin,
         flags,
     };
+    note_made(target_tgid, note.time_ns);
     if NOTES.insert(key, note, 0).is_err() {
         count_lost(SLOT_SIGNAL);
     }
@@ -206,22 +232,34 @@ impl Info {
             0 => Self { origin: ORIGIN_USER, flags: NOTE_NO_INFO, code: 0, address: 0 },
             1 => Self { origin: ORIGIN_KERNEL, flags: 0, code: 0x80, address: 0 },
             _ => {
-                // SAFETY: a kernel address by the tracepoint's contract; the helper checks it.
-                let (code, address) = unsafe {
-                    (
-                        Probe::read::<i32>(info.wrapping_add(8)),
-                        Probe::read::<u64>(info.wrapping_add(16)),
-                    )
+                let code = code(info);
+                let origin = origin(code);
+                // SAFETY: as in `code`.
+                let address = if origin == ORIGIN_FAULT {
+                    unsafe { Probe::read::<u64>(info.wrapping_add(SI_ADDR)) }
+                } else {
+                    0
                 };
-                let origin = match code {
-                    SI_TIMER | SI_ASYNCIO | SI_SIGIO => ORIGIN_TIMER,
-                    _ if code > 0 => ORIGIN_FAULT,
-                    _ => ORIGIN_USER,
-                };
-                let address = if origin == ORIGIN_FAULT { address } else { 0 };
                 Self { origin, flags: 0, code, address }
             }
         }
+    }
+}
+
+/// `si_code` of a `struct kernel_siginfo`.
+#[inline(always)]
+fn code(info: *const u8) -> i32 {
+    // SAFETY: a kernel address by the tracepoint's contract; the helper checks it. No typed load: for some kernels' verifiers
+    // this argument is a number, since it may be 0 or 1.
+    unsafe { Probe::read::<i32>(info.wrapping_add(SI_CODE)) }
+}
+
+#[inline(always)]
+fn origin(code: i32) -> u32 {
+    match code {
+        SI_TIMER | SI_ASYNCIO | SI_SIGIO => ORIGIN_TIMER,
+        _ if code > 0 => ORIGIN_FAULT,
+        _ => ORIGIN_USER,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         NSPROXY_NET, PERCPU_COUNTER_COUNT, PERCPU_COUNTER_SIZE, PID_LEVEL, PID_NUMBERS, PIDNS_INUM,
         Probe, TASK_COMM, TASK_CRED, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_NSPROXY, TASK_PARENT,
         TASK_PID, TASK_START, TASK_TGID, TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, field,
-        pointer, try_field,
+        field_16, pointer, try_field,
     },
     paths,
     scratch::Writer,
@@ -22,6 +22,9 @@ use crate::{
 pub(crate) const PF_EXITING: u32 = 0x4;
 pub(crate) const PF_FORKNOEXEC: u32 = 0x40;
 pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Inode number of the initial pid namespace, include/linux/proc_ns.h.
+const PROC_PID_INIT_INO: u32 = 0xefff_fffc;
 
 /// `enum` of mm counters, include/linux/mm_types_task.h.
 pub(crate) const MM_FILEPAGES: u32 = 0;
@@ -45,12 +48,13 @@ pub(crate) fn capture<A: Access>(writer: Writer, task: *const u8, args_max: u32)
     }
 
     let record = writer.fixed::<TaskRecord>();
-    let (pidns, ns_pid, ns_level) = namespace_pid(leader);
+    let tgid: u32 = field::<A, _>(task, &TASK_TGID);
+    let (pidns, ns_pid, ns_level) = namespace_pid::<A>(leader, tgid);
     // SAFETY: `fixed` gave room for the record, and every field is written here or below.
     unsafe {
         (*record).start_time_ns = field::<A, _>(leader, &TASK_START);
         (*record).mm = mm as u64;
-        (*record).tgid = field::<A, _>(task, &TASK_TGID);
+        (*record).tgid = tgid;
         (*record).tid = field::<A, _>(task, &TASK_PID);
         (*record).ppid = field::<A, _>(parent, &TASK_TGID);
         (*record).uid = uid::<A>(task);
@@ -69,11 +73,11 @@ pub(crate) fn capture<A: Access>(writer: Writer, task: *const u8, args_max: u32)
     if mm.is_null() {
         flags |= TASK_NO_MM;
     } else {
-        let exe = paths::executable(writer, mm);
+        let exe = paths::executable::<A>(writer, mm);
         exe_len = exe.len;
         flags |= exe.flags;
     }
-    let cgroup = paths::cgroup(writer, task);
+    let cgroup = paths::cgroup::<A>(writer, task);
     flags |= cgroup.flags;
     if !mm.is_null() {
         let start = try_field::<A, u64>(mm, &MM_ARG_START).unwrap_or(0);
@@ -102,12 +106,7 @@ pub(crate) fn capture<A: Access>(writer: Writer, task: *const u8, args_max: u32)
 /// A task's name.
 #[inline(always)]
 pub(crate) fn comm<A: Access>(task: *const u8) -> [u8; COMM_LEN] {
-    let words = [
-        field::<Probe, u64>(task, &TASK_COMM),
-        field::<Probe, u64>(task.wrapping_add(8), &TASK_COMM),
-    ];
-    // SAFETY: two u64 have the size of 16 bytes, and any bytes are valid.
-    unsafe { core::mem::transmute(words) }
+    field_16::<A>(task, &TASK_COMM)
 }
 
 #[inline(always)]
@@ -127,12 +126,16 @@ pub(crate) fn netns<A: Access>(task: *const u8) -> u32 {
 
 /// (inode of the innermost pid namespace, pid in there, its depth): `thread_pid->numbers[level]`.
 #[inline(always)]
-fn namespace_pid(leader: *const u8) -> (u32, u32, u32) {
+fn namespace_pid<A: Access>(leader: *const u8, tgid: u32) -> (u32, u32, u32) {
     if UPID_NR.load() == ABSENT || UPID_NS.load() == ABSENT || UPID_SIZE.load() == ABSENT {
         return (0, 0, 0);
     }
-    let Some(pid) = pointer::<Probe>(leader, &TASK_THREAD_PID) else { return (0, 0, 0) };
-    let Some(level) = try_field::<Probe, u32>(pid, &PID_LEVEL) else { return (0, 0, 0) };
+    let Some(pid) = pointer::<A>(leader, &TASK_THREAD_PID) else { return (0, 0, 0) };
+    let Some(level) = try_field::<A, u32>(pid, &PID_LEVEL) else { return (0, 0, 0) };
+    if level == 0 {
+        return (PROC_PID_INIT_INO, tgid, 0);
+    }
+    // Which one it is, the verifier can't know.
     let upid = pid.wrapping_add(PID_NUMBERS.load() as usize + (level * UPID_SIZE.load()) as usize);
     let inum = pointer::<Probe>(upid, &UPID_NS)
         .and_then(|ns| try_field::<Probe, u32>(ns, &PIDNS_INUM))
@@ -145,10 +148,11 @@ fn namespace_pid(leader: *const u8) -> (u32, u32, u32) {
 #[inline(always)]
 pub(crate) fn resident<A: Access>(mm: *const u8, counter: u32) -> u64 {
     let pages = if MM_RSS_COUNT.load() != ABSENT {
+        // Kernels before 6.2; their verifiers don't look into an array of atomic numbers.
         field::<Probe, i64>(mm.wrapping_add(counter as usize * 8), &MM_RSS_COUNT)
     } else if MM_RSS.load() != ABSENT && PERCPU_COUNTER_COUNT.load() != ABSENT {
         let at = MM_RSS.load() + counter * PERCPU_COUNTER_SIZE.load();
-        field::<Probe, i64>(mm.wrapping_add(at as usize), &PERCPU_COUNTER_COUNT)
+        field::<A, i64>(mm.wrapping_add(at as usize), &PERCPU_COUNTER_COUNT)
     } else {
         0
     };
@@ -175,6 +179,6 @@ pub(crate) fn value_or_zero<A: Access>(base: *const u8, offset: &Global<u32>) ->
 #[inline(always)]
 pub(crate) fn is_namespace_init(task: *const u8) -> bool {
     let leader: *const u8 = field::<Probe, _>(task, &TASK_LEADER);
-    let (_, ns_pid, level) = namespace_pid(leader);
+    let (_, ns_pid, level) = namespace_pid::<Probe>(leader, 0);
     level > 0 && ns_pid == 1
 }

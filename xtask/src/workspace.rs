@@ -1,12 +1,17 @@
 //! Where things are in this workspace.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-/// The root of the workspace: the folder above this package, as it was when xtask was compiled.
-/// (`cargo xtask` compiles it anew in every checkout, so this is always the right one.)
+/// The root of the workspace: the folder above this package. `cargo run` says where that is, for what was compiled may come
+/// from another checkout that shares the target directory.
 pub(crate) fn root() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let xtask = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        xtask.parent().map(Path::to_path_buf).unwrap_or(xtask)
+    });
+    &ROOT
 }
 
 /// Cargo's target directory, which the environment may move.

@@ -59,12 +59,8 @@ impl Joiner {
     }
 
     fn push_oom(&mut self, oom: Box<Oom>, now_ns: u64, out: &mut Vec<Ready>) {
-        if !oom.kill_sent() {
-            // Ending anyway and only marked: nobody was killed.
-            return;
-        }
-        let victim = oom.victim.id();
-        if let Some(at) = self.exits.iter().position(|w| w.item.task.id() == victim) {
+        let of_victim = |w: &Waiting<Box<Exit>>| is_own(&oom, &w.item);
+        if let Some(at) = self.exits.iter().position(of_victim) {
             let exit = self.exits.remove(at).item;
             out.push(Ready::Oom(oom, Some(exit.clone())));
             out.push(Ready::Exit(exit));
@@ -78,10 +74,10 @@ impl Joiner {
             out.push(Ready::Exit(exit));
             return;
         }
-        let id = exit.task.id();
         let mm = exit.task.record.mm;
-        let own = self.ooms.iter().position(|w| w.item.victim.id() == id);
-        let shared = || self.ooms.iter().position(|w| mm != 0 && w.item.victim.record.mm == mm);
+        let own = self.ooms.iter().position(|w| is_own(&w.item, &exit));
+        let shares = |oom: &Oom| oom.kill_sent() && mm != 0 && oom.victim.record.mm == mm;
+        let shared = || self.ooms.iter().position(|w| shares(&w.item));
         if let Some(at) = own.or_else(shared) {
             let oom = self.ooms.remove(at).item;
             let victim_exit = own.map(|_| exit.clone());
@@ -96,7 +92,7 @@ impl Joiner {
 
     /// Lets go of what has waited long enough; at the end (`now_ns` of `u64::MAX`) of everything.
     pub fn expire(&mut self, now_ns: u64, out: &mut Vec<Ready>) {
-        for oom in take_due(&mut self.ooms, now_ns) {
+        for oom in take_due(&mut self.ooms, now_ns).into_iter().filter(|oom| oom.kill_sent()) {
             out.push(Ready::Oom(oom, None));
         }
         for exit in take_due(&mut self.exits, now_ns) {
@@ -141,6 +137,14 @@ impl Joiner {
             .or_else(|| recent().find(|known| may_be_oom(exit) && mm != 0 && known.mm == mm))
             .map(|known| &known.join)
     }
+}
+
+/// Whether a death is that of an OOM kill's victim. A victim that was ending anyway is only marked, and nobody was killed;
+/// but one that died on another CPU before it was marked took the note of its SIGKILL along.
+fn is_own(oom: &Oom, exit: &Exit) -> bool {
+    let is_victim = oom.victim.id() == exit.task.id();
+    let took_the_note = || exit.notes.iter().any(|note| note.record.signal == 9);
+    is_victim && (oom.kill_sent() || (may_be_oom(exit) && took_the_note()))
 }
 
 fn take_due<T>(waiting: &mut Vec<Waiting<T>>, now_ns: u64) -> Vec<T> {

@@ -8,8 +8,6 @@ use aya::{Btf, Ebpf};
 pub enum Attach {
     /// A tracepoint with typed arguments.
     TpBtf(&'static str),
-    /// A tracepoint with plain arguments.
-    RawTp(&'static str),
     /// Entry of a kernel function (a BPF trampoline).
     Fentry(&'static str),
     /// Return of a kernel function (a BPF trampoline).
@@ -22,7 +20,6 @@ impl std::fmt::Display for Attach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TpBtf(name) => write!(f, "tp_btf/{name}"),
-            Self::RawTp(name) => write!(f, "raw_tp/{name}"),
             Self::Fentry(name) => write!(f, "fentry/{name}"),
             Self::Fexit(name) => write!(f, "fexit/{name}"),
             Self::Syscall(name) => write!(f, "tp/syscalls:{name}"),
@@ -69,7 +66,7 @@ pub const DEATHS: [&str; 3] = [EXIT.program, EXIT_EARLY.program, EXIT_AGAIN.prog
 /// Who sent the signal.
 pub const SIGNAL: Hook = Hook {
     program: "signal",
-    attach: Attach::RawTp("signal_generate"),
+    attach: Attach::TpBtf("signal_generate"),
     purpose: "senders of signals, faults",
     without: "no sender, no fault address: deaths by a signal have the cause unknown",
 };
@@ -154,10 +151,6 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError
         (Attach::TpBtf(name), Program::BtfTracePoint(p)) => {
             p.load(name, btf)?;
             p.attach().map(drop)
-        }
-        (Attach::RawTp(name), Program::RawTracePoint(p)) => {
-            p.load()?;
-            p.attach(name).map(drop)
         }
         (Attach::Fentry(name), Program::FEntry(p)) => {
             p.load(name, btf)?;

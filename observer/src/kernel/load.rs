@@ -64,11 +64,14 @@ pub struct Cost {
     pub nanoseconds: Option<u64>,
 }
 
+/// A count for each slot of `observer_common::loss`.
+pub type Lost = [u64; SLOTS as usize];
+
 /// The loaded programs; dropping it detaches them.
 pub struct Kernel {
     ebpf: Ebpf,
     rings: Option<Rings>,
-    lost: PerCpuArray<MapData, u64>,
+    lost: PerCpuArray<MapData, Lost>,
     settings: Array<MapData, u32>,
     wanted_ports: Array<MapData, u64>,
     marked_ports: Vec<u16>,
@@ -96,7 +99,13 @@ impl Kernel {
 
         let mut loader = EbpfLoader::new();
         // It has parsed the kernel's types for relocations, which the object has none of: 20 MiB that would lie beside ours.
-        loader.btf(None).verifier_log_level(VerifierLogLevel::DISABLE);
+        // What the verifier says takes longer to write than the programs to load.
+        let log_level = if tracing::enabled!(tracing::Level::DEBUG) {
+            VerifierLogLevel::DEBUG
+        } else {
+            VerifierLogLevel::DISABLE
+        };
+        loader.btf(None).verifier_log_level(log_level);
         for (name, value) in offsets.iter() {
             loader.override_global(name, value, true);
         }
@@ -276,11 +285,13 @@ impl Kernel {
         self.rings.take()
     }
 
-    /// What each program could not deliver so far, by slot (`observer_common::loss`).
-    pub fn lost(&self) -> Result<[u64; SLOTS as usize]> {
+    /// What each program could not deliver so far.
+    pub fn lost(&self) -> Result<Lost> {
         let mut lost = [0; SLOTS as usize];
-        for (slot, count) in (0..SLOTS).zip(&mut lost) {
-            *count = self.lost.get(&slot, 0).context("LOST")?.iter().sum();
+        for of_one_cpu in self.lost.get(&0, 0).context("LOST")?.iter() {
+            for (sum, count) in lost.iter_mut().zip(of_one_cpu) {
+                *sum += count;
+            }
         }
         Ok(lost)
     }
@@ -371,7 +382,9 @@ fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            match log.lines().rev().find(|line| !line.trim().is_empty()) {
+            tracing::debug!("the verifier says:\n{log}");
+            let says = |line: &&str| !line.trim().is_empty() && !line.starts_with("processed ");
+            match log.lines().rev().find(says) {
                 Some(last) => format!("{io_error}: {last}"),
                 None => io_error.to_string(),
             }

@@ -77,9 +77,15 @@ pub fn tracefs() -> Result<()> {
     Ok(())
 }
 
-/// Whether a task may be preempted inside the kernel, as far as the kernel's version string says.
+/// Whether a task may be preempted inside the kernel: by the mode in force where debugfs tells it (`sched_dynamic_show`,
+/// kernel/sched/debug.c, the one in brackets), else as far as the kernel's version string says. Ubuntu's kernels for servers
+/// can be, and are not.
 #[must_use]
 pub fn preemptible() -> bool {
+    let modes = std::fs::read_to_string("/sys/kernel/debug/sched/preempt").unwrap_or_default();
+    if modes.contains("(none)") || modes.contains("(voluntary)") {
+        return false;
+    }
     let uname = rustix::system::uname();
     uname.version().to_string_lossy().contains("PREEMPT")
 }

@@ -201,3 +201,37 @@ fn a_pid_that_came_round_again_is_somebody_else() {
     bench.expire(u64::MAX);
     assert_eq!(bench.told, ["oom 20", "exit 20"]);
 }
+
+/// The victim died on another CPU between its SIGKILL and its mark, and took the note of the signal along.
+#[test]
+fn dead_before_it_was_marked() {
+    let unmarked = || {
+        let mut oom = oom(20, 21);
+        oom.record.flags = 0;
+        oom
+    };
+    let mut bench = Bench::default();
+    bench.exit(oom_exit(20, 21));
+    bench.oom(unmarked());
+    bench.oom(unmarked());
+    bench.exit(oom_exit(20, 21));
+    let told = ["oom 20 with 20", "exit 20 by oom 20"];
+    assert_eq!(bench.told, [told, told].concat());
+}
+
+#[test]
+fn ending_anyway_and_only_marked() {
+    let mut marked = oom(20, 21);
+    marked.record.flags = 0;
+    let mut bench = Bench::default();
+    bench.oom(marked.clone());
+    bench.exit(exit(20, 9));
+    bench.expire(OOM_WAITS_NS);
+    assert_eq!(bench.told, ["exit 20"]);
+    // Whoever shares its memory was not killed for it either.
+    let mut bench = Bench::default();
+    bench.oom(marked);
+    bench.exit(sharing(oom_exit(22, 21), 20));
+    bench.expire(OOM_WAITS_NS);
+    assert_eq!(bench.told, ["exit 22"]);
+}
