@@ -7,6 +7,7 @@ mod compatibility;
 mod fleet;
 mod initramfs;
 pub(crate) mod kernels;
+mod peers;
 pub(crate) mod qemu;
 pub(crate) mod report;
 
@@ -45,6 +46,9 @@ pub(crate) struct Options {
     /// Write docs/compatibility.md from what `observer doctor` says in each guest
     #[arg(long, conflicts_with = "exec")]
     compatibility: bool,
+    /// Write docs/peers.md: what observer and what other tools say of the same deaths and refusals
+    #[arg(long, conflicts_with_all = ["exec", "compatibility"])]
+    peers: bool,
     /// Put this file into the guest's /bin as well
     #[arg(long, value_name = "FILE")]
     add: Vec<PathBuf>,
@@ -72,6 +76,9 @@ impl Options {
 
 /// Boots each kernel and tells how it went.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.peers {
+        return peers::run(options);
+    }
     let exec = options.exec.as_deref().or(options.compatibility.then_some(DOCTOR));
     let contents = prepare(options, exec.is_some())?;
     let script = match exec {
@@ -139,12 +146,7 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
 
 /// Everything that goes into the guest, built static.
 fn prepare(options: &Options, only_a_command: bool) -> Result<Contents> {
-    install_qemu()?;
-    for (program, package) in [("busybox", "busybox-static"), ("cpio", "cpio")] {
-        if process::find(program).is_none() {
-            apt::install(&[package])?;
-        }
-    }
+    install_tools()?;
     talk::step("building static binaries for the guests");
     let mut programs = vec![("observer".to_owned(), build::observer(Build::StaticRelease)?)];
     let tests = [
@@ -164,6 +166,17 @@ fn prepare(options: &Options, only_a_command: bool) -> Result<Contents> {
         programs.push((name, path.clone()));
     }
     Ok(Contents { programs })
+}
+
+/// What a guest is made with, and run by.
+fn install_tools() -> Result<()> {
+    install_qemu()?;
+    for (program, package) in [("busybox", "busybox-static"), ("cpio", "cpio")] {
+        if process::find(program).is_none() {
+            apt::install(&[package])?;
+        }
+    }
+    Ok(())
 }
 
 /// The emulator.

@@ -1,0 +1,145 @@
+//! docs/peers.md: the table, and what was said where an answer is not simply right.
+
+use anyhow::{Context as _, Result};
+
+use super::judge::{Cell, judge};
+use super::output::Output;
+use super::questions::{OBSERVER, QUESTIONS, TOOLS};
+
+const HEAD: &str = "# Peers
+
+The tools of this table are small, do one thing each, and are worth to be known. Here they and `observer` watched the same
+processes at the same time. `cargo xtask guests --peers` makes this file, in an emulated machine that runs nothing else; don't
+edit it. The workload is `tests/peers/cases`, which also says what happened; a program holds what each tool said against that,
+by the same rules for all (`xtask/src/guests/peers/judge.rs`).
+
+";
+
+const LEGEND: &str = "
+`yes`: it said that, and rightly. `in part`: nothing of it is wrong, and something is missing. `wrong`: it said otherwise.
+`no`: it said nothing of that. `–`: that is not what the tool is for, and it is not asked. `not here`: it did not load.
+
+";
+
+/// To go with the fault it tells of. One good run is not to pass for all of them.
+const KNOWN: &str = "
+## One run is one run
+
+The table is of one run. In two of the first three, `observer` said nothing of the OOM kill itself: victim, who asked and limit
+were three times `no`, while the death and its cause were right. In a loop it missed one of 71 such kills, though its program
+had run for each. The likely reason: the victim ends on another processor before its mark is looked at, and is then taken for a
+process that was ending anyway. That is a fault, and not mended yet.
+";
+
+const REDO: &str = "
+## To redo it
+
+`cargo xtask guests --peers`; with `--kernel 7.3`, on another kernel. It needs neither root nor KVM, fetches the kernel and the
+tools from Debian, and says at its end where it put all that each tool printed.
+";
+
+/// The text, and which questions observer has no right answer to.
+pub(super) fn text(output: &Output, version: &str) -> Result<(String, Vec<String>)> {
+    let mut text = HEAD.to_owned() + &machine(output, version)?;
+    text += LEGEND;
+    let names = TOOLS.iter().map(|tool| tool.name);
+    text += &row(["what happens", "asked"].into_iter().chain(names));
+    text += &row(["---"; TOOLS.len() + 2].into_iter());
+    let (mut notes, mut not_right) = (String::new(), Vec::new());
+    let mut last = "";
+    for question in &QUESTIONS {
+        let truth = output.truth(question.case)?;
+        let (mut cells, mut quotes, mut disputed) = (Vec::new(), Vec::new(), false);
+        for tool in &TOOLS {
+            if !question.is_for(tool) {
+                cells.push("–");
+                continue;
+            }
+            if output.unable.contains_key(tool.file) {
+                cells.push("not here");
+                continue;
+            }
+            let said = tool.said(output, question.case, truth);
+            let cell = judge(question.ask, truth, &said)
+                .with_context(|| format!("the truth of {} is not whole", question.case))?;
+            if tool.name == OBSERVER && !matches!(cell, Cell::Right(_)) {
+                not_right.push(format!("{}: {}", question.happened, question.asked));
+            }
+            let right = matches!(cell, Cell::Right(_));
+            disputed |= !right;
+            let (word, quote) = match cell {
+                Cell::Right(said) => ("yes", Some(said)),
+                Cell::InPart(said) => ("in part", Some(said)),
+                Cell::Wrong(said) => ("wrong", Some(said)),
+                Cell::Silent => ("no", None),
+            };
+            cells.push(word);
+            let mut quote = quote.map_or("nothing".to_owned(), |said| format!("`{}`", said.line));
+            if !right && let Some(reason) = reason(tool.name, question.case) {
+                quote += &format!(" ({reason})");
+            }
+            if !right || tool.name == OBSERVER {
+                quotes.push(format!("  - {}: {quote}\n", tool.name));
+            }
+        }
+        let happened = if question.happened == last { "" } else { question.happened };
+        last = question.happened;
+        text += &row([happened, question.asked].into_iter().chain(cells));
+        if disputed {
+            notes += &format!("- {}; asked: {}.\n", question.happened, question.asked);
+            notes.extend(quotes);
+        }
+    }
+    if !notes.is_empty() {
+        text += "\n## What they said where not all say yes\n\n";
+        text += "Those that do, apart from `observer`, are left out. Of an event of `observer`, it is the summary of its cause.\n\n";
+        text += &notes;
+    }
+    text += KNOWN;
+    text += REDO;
+    Ok((text, not_right))
+}
+
+/// How an answer comes about that is not right, where that is known.
+fn reason(tool: &str, case: &str) -> Option<&'static str> {
+    Some(match (tool, case) {
+        ("exitsnoop", "leader-first") => "it tells the first thread's own end",
+        ("exitsnoop", "exec-from-thread") => {
+            "the first thread ends by the exec, and the process lives on under its number"
+        }
+        ("sigsnoop", "oom") => "it tells which process ran when the kernel sent the signal",
+        ("bindsnoop", _) => "it reads the address from the socket, where a refused bind puts none",
+        _ => return None,
+    })
+}
+
+/// What was run on what, and what for.
+fn machine(output: &Output, version: &str) -> Result<String> {
+    let of = |name: &str| {
+        output
+            .versions
+            .get(name)
+            .map(String::as_str)
+            .with_context(|| format!("no version of {name}"))
+    };
+    let mut text = format!(
+        "Linux {}; {}; libbpf-tools {version} of Debian, the tools of bcc that need no headers; {}.\n\n",
+        of("kernel")?,
+        of("observer")?,
+        of("ss")?,
+    );
+    text += &row(["tool", "run as", "what it is for"].into_iter());
+    text += &row(["---"; 3].into_iter());
+    for tool in &TOOLS {
+        let command = output.commands.get(tool.file).map_or("", String::as_str);
+        text += &row([tool.name, &format!("`{command}`"), tool.is_for].into_iter());
+    }
+    for (tool, why) in &output.unable {
+        text += &format!("\n`{tool}` did not come to watch on this kernel: {why}\n");
+    }
+    Ok(text)
+}
+
+fn row<'cell>(cells: impl Iterator<Item = &'cell str>) -> String {
+    format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+}
