@@ -55,6 +55,10 @@ impl Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = 8;
         write!(f, "{} events were told about processes of this test", self.events.len())?;
+        // What was lost explains what is missing, wherever it stands.
+        for loss in self.of_kind("loss") {
+            write!(f, "\n  {loss}")?;
+        }
         for event in self.events.iter().rev().take(shown) {
             write!(f, "\n  {event}")?;
         }

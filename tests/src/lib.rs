@@ -28,6 +28,7 @@ pub mod schema;
 pub mod service;
 pub mod status;
 pub mod sys;
+pub mod tiers;
 pub mod workload;
 
 pub use cgroup::Cgroup;

@@ -3,8 +3,13 @@
 
 use std::time::Duration;
 
-/// The limit for one step; `OBSERVER_TEST_SLOW` multiplies it (an emulated guest needs that).
+/// The limit for one step.
 pub fn limit() -> Duration {
+    scaled(10)
+}
+
+/// So many seconds of an ordinary machine; `OBSERVER_TEST_SLOW` multiplies them (an emulated guest needs that).
+pub fn scaled(seconds: u64) -> Duration {
     let factor = std::env::var("OBSERVER_TEST_SLOW").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(10).mul_f64(factor.unwrap_or(1.0))
+    Duration::from_secs(seconds).mul_f64(factor.unwrap_or(1.0))
 }
