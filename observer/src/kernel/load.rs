@@ -29,6 +29,7 @@ const HOLDERS: [&str; 2] = ["holders", "holders_by_probe"];
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Options {
     /// Report processes that ended with code 0 too.
     pub exits_all: bool,
