@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use observer_tests::{Finished, Observer, Story, Workload, run};
+use observer_tests::{Finished, Observer, Story, Workload, deaths, run, wait_for_children};
 
 crate::tests![
     kill_2000_report_2000,
@@ -27,11 +27,11 @@ fn kill_2000_report_2000() {
     let (mut parent, _) = run(["storm-killed", "2000"]);
     assert_eq!(parent.number("total"), 2000);
     let pid = parent.pid();
-    observer.wait_until("the last of 2,000", |story| {
-        (story.exits_of_children(pid).count() >= 2000).then_some(())
-    });
+    wait_for_children(&mut observer, &parent, 2000, 0);
     let story = observer.stop().story;
-    assert_eq!(different_children(&story, &parent), 2000);
+    story.assert_all_told(&[pid], 2000);
+    assert_eq!(different_children(&story, &parent), story.exits_of_children(pid).count());
+    assert_eq!(story.lost(), 0, "{story}");
     for exit in story.exits_of_children(pid) {
         assert_eq!(exit["status"]["signal"], libc::SIGKILL, "{exit}");
         assert_eq!(exit["cause"]["type"], "killed", "{exit}");
@@ -43,7 +43,8 @@ fn kill_2000_report_2000() {
 /// nothing was lost nothing is missing.
 fn assert_nothing_unsaid(finished: &Finished, parent: &Workload, sent: usize) {
     let seen = different_children(&finished.story, parent);
-    let lost = usize::try_from(finished.story.lost()).expect("a count") + unshown(finished);
+    let lost = finished.story.lost() + finished.story.skipped();
+    let lost = usize::try_from(lost).expect("a count") + unshown(finished);
     assert!(seen <= sent, "{seen} of {sent} ended");
     assert!(seen + lost >= sent, "{sent} ended, {seen} were told and {lost} said to be lost");
     assert!(lost > 0 || seen == sent, "{sent} ended, {seen} were told, none said to be lost");
@@ -77,10 +78,8 @@ fn storm_of_10000_while_the_terminal_hangs() {
 fn ordinary_exits_that_nobody_asked_for() {
     let mut observer = Observer::tail(&[]);
     let (ordinary, _) = run(["storm", "500", "0"]);
-    let (abnormal, _) = run(["storm", "50", "1"]);
-    let (marker, _) = run(["exit", "1"]);
-    observer.exit_of(marker.pid());
+    let abnormal = deaths(&mut observer, 50);
     let story = observer.stop().story;
     assert_eq!(different_children(&story, &ordinary), 0);
-    assert_eq!(different_children(&story, &abnormal), 50);
+    story.assert_all_told(&[abnormal.pid()], 50);
 }
