@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use observer_tests::{Observer, Place, Record, Service, Workload, deaths, patience, run};
 use serde_json::Value;
@@ -12,6 +13,7 @@ use serde_json::Value;
 crate::tests![
     one_that_hangs_holds_up_nobody,
     ordinary_exits_are_for_who_asks,
+    newcomers_make_nobody_wait,
     one_that_comes_late_has_the_same_numbers,
     one_that_comes_late_knows_who_serves,
     many_looks_at_a_time,
@@ -84,6 +86,34 @@ fn one_that_hangs_holds_up_nobody() {
         assert_eq!(story.lost(), 0);
         story.assert_all_told(&pids, SENT);
     }
+    place.verified();
+}
+
+/// Somebody comes in whenever the service has just been woken for a death: it is told all the same, at once.
+fn newcomers_make_nobody_wait() {
+    let place = Place::new(ABNORMAL);
+    let service = place.serve(&[]);
+    let mut tail = place.tail(&[]);
+    let (done, deadline) = (AtomicBool::new(false), Instant::now() + 2 * patience::limit());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // A test that fails must not wait for this for ever.
+            while !done.load(Ordering::Relaxed) && Instant::now() < deadline {
+                drop(ask(&place, "{\"request\":\"status\"}\n"));
+                thread::sleep(Duration::from_millis(3));
+            }
+        });
+        let began = Instant::now();
+        for _ in 0..30 {
+            let (dead, _) = run(["exit", "1"]);
+            tail.exit_of(dead.pid());
+        }
+        // Sooner or later a timer would wake it.
+        assert!(began.elapsed() < patience::scaled(5), "{:?}", began.elapsed());
+        done.store(true, Ordering::Relaxed);
+    });
+    tail.stop();
+    service.stop();
     place.verified();
 }
 
