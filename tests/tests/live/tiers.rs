@@ -208,19 +208,24 @@ fn oom_kills() {
 fn binds_and_listens() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket").display().to_string();
+    // One on a port of the kernel's choice is a client: only a look, where looks are needed, takes it for a server.
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let free = datagrams.local_addr().expect("it is bound").port().to_string();
+    drop(datagrams);
     let mut pair = Pair::tail();
     let mut pids = Vec::new();
     for (hold, bind) in [
         ("hold tcp 127.0.0.1:0", "bind 1 tcp 127.0.0.1:PORT"),
         ("hold tcp [::1]:0", "bind 3 tcp [::1]:PORT"),
         ("hold tcp [::]:0", "bind 1 tcp 127.0.0.1:PORT"),
-        ("hold udp 127.0.0.1:0", "bind 1 udp 127.0.0.1:PORT"),
+        ("hold udp 127.0.0.1:FREE", "bind 1 udp 127.0.0.1:PORT"),
         ("hold tcp 127.0.0.1:0 bind-only", "bind 1 tcp 127.0.0.1:PORT"),
         ("hold unix PATH", "bind 1 unix PATH"),
         ("hold abstract observer-tiers", "as-user 12345 bind 1 abstract observer-tiers"),
     ] {
         let words = |line: &str| -> Vec<_> {
-            line.split(' ').map(|word| word.replace("PATH", &path)).collect()
+            let filled = line.replace("PATH", &path).replace("FREE", &free);
+            filled.split(' ').map(str::to_owned).collect()
         };
         let mut holder = Workload::start_ready(words(hold));
         let bind = bind.replace("PORT", &holder.value("port"));
