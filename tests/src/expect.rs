@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 
 use serde_json::Value;
 
+use crate::patience;
+
 /// Events about the processes of a test.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
@@ -53,13 +55,13 @@ impl Story {
         told.map(|event| total(&event["lost"])).sum()
     }
 
-    /// Holds when the deaths of all these children were told, or the kernel said that it skipped as many.
+    /// Holds when the deaths of all these children were told; on a slow machine, or as many were said to be skipped.
     #[track_caller]
     pub fn assert_all_told(&self, parents: &[u32], sent: usize) {
         let told: usize = parents.iter().map(|pid| self.exits_of_children(*pid).count()).sum();
         let skipped = usize::try_from(self.skipped()).expect("a count");
         assert!(told <= sent, "{sent} ended, {told} were told; {self}");
-        let all = told == sent || told + skipped >= sent;
+        let all = told == sent || patience::slow_machine() && told + skipped >= sent;
         assert!(all, "{sent} ended, {told} were told, at most {skipped} skipped; {self}");
     }
 }

@@ -34,7 +34,8 @@ pub fn deaths(tail: &mut Observer, number: usize) -> Workload {
     storm
 }
 
-/// Waits until the deaths of so many children are told, or as many are said to be skipped since `known` were.
+/// Waits until the deaths of so many children are told, or as many are said to be skipped since `known` were: whether that
+/// is good enough, [`Story::assert_all_told`](crate::Story::assert_all_told) says.
 #[track_caller]
 pub fn wait_for_children(tail: &mut Observer, parent: &Workload, number: usize, known: u64) {
     // Nobody is woken to say what was skipped: that comes with the next death.
