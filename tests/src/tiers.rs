@@ -45,6 +45,11 @@ impl Tier {
         }
     }
 
+    /// Every hook that a program sits at.
+    pub fn attached(&self) -> &[String] {
+        &self.attached
+    }
+
     /// Whether a program sits there.
     pub fn has(&self, hook: &str) -> bool {
         self.attached.iter().any(|attached| attached == hook)

@@ -10,6 +10,7 @@ use observer_tests::{Cgroup, Observer, Story, Workload, assert_has, run, tiers};
 use serde_json::{Map, Value, json};
 
 crate::tests![
+    no_function_is_traced,
     deaths needs Trampolines,
     oom_kills needs Trampolines and MemoryCgroup,
     binds_and_listens needs Trampolines and BindCalls,
@@ -131,6 +132,20 @@ fn forgive(object: &mut Map<String, Value>, key: &str) {
             object.remove("missing");
         }
     }
+}
+
+/// `doctor` says what is left, and `tail` uses just that.
+fn no_function_is_traced() {
+    let observer = Observer::tail(&[tiers::WITHOUT]);
+    let story = observer.stop().story;
+    let hooks = story.events[0]["hooks"].as_array().expect("a session lists its hooks");
+    let attached = hooks.iter().filter(|hook| hook["attached"] == true);
+    let attached: Vec<_> = attached.filter_map(|hook| hook["hook"].as_str()).collect();
+    assert_eq!(attached, tiers::without().attached());
+    assert!(attached.contains(&"tp_btf/sched_process_exit"), "{attached:?}");
+    let traced =
+        attached.iter().find(|hook| hook.starts_with("fentry/") || hook.starts_with("fexit/"));
+    assert_eq!(traced, None);
 }
 
 fn deaths() {
