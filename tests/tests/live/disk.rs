@@ -113,13 +113,22 @@ fn until_the_gap_is_told(tail: &mut Observer) {
     }
 }
 
+/// As many numbers are missing as are told to be lost. On a slow machine, where the kernel skips deaths, that may be told
+/// in an event which itself could not be recorded: what it tells is counted then, and can be more than its one number.
+#[track_caller]
+fn assert_missing_is_told(record: &Record) {
+    let (missing, lost) = (record.missing(), record.story.lost());
+    let told = missing == lost || patience::slow_machine() && missing < lost;
+    assert!(told, "{missing} are missing, and {lost} told to be lost");
+}
+
 /// Each number is in the record, or one of those that are told to be lost.
 fn assert_nothing_unsaid(place: &Place, storms: &[&Workload], sent: usize) -> Record {
     place.verified();
     let record = place.record();
     let lost = record.story.lost();
     assert!(lost > 0, "nothing was lost: nothing is proven");
-    assert_eq!(record.missing(), lost, "missing, and told to be lost");
+    assert_missing_is_told(&record);
     let told = |storm: &&Workload| record.story.exits_of_children(storm.pid()).count();
     let told: usize = storms.iter().map(told).sum();
     let untold = usize::try_from(lost + record.story.skipped()).expect("a count");
@@ -194,7 +203,7 @@ fn full_at_the_start() {
         let lost = tail.finish_left().lost();
         place.verified();
         let record = place.record();
-        assert_eq!(record.missing(), record.story.lost());
+        assert_missing_is_told(&record);
         assert!(record.story.lost() >= lost, "{lost} told live");
     }
 }
@@ -281,7 +290,7 @@ fn torn_and_full_at_the_start() {
     assert_eq!(fs::read(path.with_extension("torn")).expect("it is kept"), torn.as_bytes());
     place.verified();
     let record = place.record();
-    assert_eq!(record.missing(), record.story.lost());
+    assert_missing_is_told(&record);
     assert_eq!(record.story.exits_of_children(lost.pid()).count(), 0);
     record.story.assert_all_told(&[after.pid()], 30);
 }
