@@ -34,6 +34,9 @@ pub struct Cli {
     /// Settings, in TOML; a flag beats the file [default: /etc/observer/observer.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Load what a kernel without function tracing gets, whatever this one has: to try that here
+    #[arg(long, global = true, hide = true)]
+    pub no_trampolines: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -8,6 +8,7 @@ use observer::{
     commands,
     config::Config,
     error,
+    kernel::load::Options,
 };
 
 fn main() -> ExitCode {
@@ -22,8 +23,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<u8> {
+    let programs = Options { no_trampolines: cli.no_trampolines, ..Options::default() };
     match &cli.command {
-        Command::Tail(args) => commands::tail::run(args, Config::of(cli)?.socket()),
+        Command::Tail(args) => commands::tail::run(args, programs, Config::of(cli)?.socket()),
         Command::Serve(args) => commands::serve::run(args, cli),
         Command::Status(args) => commands::status::run(args, Config::of(cli)?.socket()),
         Command::Replay(args) => commands::replay::run(args),
@@ -32,8 +34,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Verify(args) => commands::verify::run(args, Config::of(cli)?.dir()),
         Command::Why(args) => commands::why::run(args, Config::of(cli)?.dir()),
         Command::Report(args) => commands::report::run(args, Config::of(cli)?.dir()),
-        Command::Doctor(args) => commands::doctor::run(args),
-        Command::Demo(args) => commands::demo::run(args),
+        Command::Doctor(args) => commands::doctor::run(args, programs),
+        Command::Demo(args) => commands::demo::run(args, programs),
         Command::DemoPart(args) => commands::demo::run_part(args),
         Command::Schema => commands::schema::run(),
     }

@@ -28,6 +28,7 @@ pub mod schema;
 pub mod service;
 pub mod status;
 pub mod sys;
+pub mod tiers;
 pub mod workload;
 
 pub use cgroup::Cgroup;
@@ -36,4 +37,4 @@ pub use needs::Need;
 pub use observer::{Finished, Observer};
 pub use service::{Place, Record, Service};
 pub use status::expected_status;
-pub use workload::{Workload, deaths, run};
+pub use workload::{Workload, deaths, run, wait_for_children};

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use crate::{cgroup, sys};
+use crate::{binaries, cgroup, sys, tiers};
 
 /// Something that not every kernel, or not every user, has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,14 @@ pub enum Need {
     Node,
     /// A file system in a file, and the tool that makes it.
     LoopDisk,
+    /// Function tracing works: there is a tier to compare the other one with.
+    Trampolines,
+    /// A bind through io_uring, since Linux 6.11.
+    UringBind,
+    /// System calls of 32-bit programs.
+    Ia32,
+    /// Binds are seen where function tracing is left out.
+    BindCalls,
 }
 
 /// Why no live test can run here at all.
@@ -60,6 +69,10 @@ impl Need {
             Self::Node => not_installed("node", "nodejs"),
             Self::LoopDisk => missing("/dev/loop-control", "this kernel has no loop devices")
                 .or_else(|| not_installed("mkfs.ext4", "e2fsprogs")),
+            Self::Trampolines => tiers::with().why_not("fexit/inet_bind"),
+            Self::UringBind => knows_no_way("by-uring", "this kernel binds nothing by io_uring"),
+            Self::Ia32 => knows_no_way("by-ia32", "this kernel runs no 32-bit programs"),
+            Self::BindCalls => tiers::without().why_not("tp/syscalls:sys_exit_bind"),
         }
     }
 }
@@ -67,6 +80,16 @@ impl Need {
 fn not_installed(program: &str, package: &str) -> Option<String> {
     let why = format!("{program} is not installed (apt-get install {package})");
     sys::installed(program).is_none().then_some(why)
+}
+
+/// Asked of the program that would go that way.
+fn knows_no_way(way: &str, why: &str) -> Option<String> {
+    let mut command = Command::new(binaries::workload());
+    let ended = command.args(["knows-way", way]).output().expect("it runs");
+    (!ended.status.success()).then(|| {
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        format!("{why} ({}) {said}", ended.status).trim().to_owned()
+    })
 }
 
 fn missing(path: &str, why: &str) -> Option<String> {

@@ -3,8 +3,22 @@
 
 use std::time::Duration;
 
-/// The limit for one step; `OBSERVER_TEST_SLOW` multiplies it (an emulated guest needs that).
+/// The limit for one step.
 pub fn limit() -> Duration {
+    scaled(10)
+}
+
+/// So many seconds of an ordinary machine; `OBSERVER_TEST_SLOW` multiplies them (an emulated guest needs that).
+pub fn scaled(seconds: u64) -> Duration {
+    Duration::from_secs(seconds).mul_f64(factor())
+}
+
+/// Whether this machine is said to be many times slower than its clock: an eBPF program takes a good part of a time slice.
+pub fn slow_machine() -> bool {
+    factor() > 1.0
+}
+
+fn factor() -> f64 {
     let factor = std::env::var("OBSERVER_TEST_SLOW").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(10).mul_f64(factor.unwrap_or(1.0))
+    factor.unwrap_or(1.0)
 }

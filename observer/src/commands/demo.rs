@@ -37,20 +37,20 @@ use crate::{
 const LIMIT_BYTES: u64 = 32 << 20;
 
 /// Plays it; status 1 when the kernel did not say what it should have.
-pub fn run(args: &DemoArgs) -> Result<u8> {
+pub fn run(args: &DemoArgs, programs: Options) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(demo(args));
+    let done = runtime.block_on(demo(args, programs));
     // A terminal that is stopped may hold a write for ever: don't wait for it.
     runtime.shutdown_background();
     done
 }
 
-async fn demo(args: &DemoArgs) -> Result<u8> {
+async fn demo(args: &DemoArgs, programs: Options) -> Result<u8> {
     // Before there is anything that would be left behind.
     let stop = Stop::new()?.with_hang_up()?;
     // Programs of its own, also beside a running service: it shows the same with and without, and what the service
     // leaves out or has been told to filter does not matter. The service sees the same deaths, as it should.
-    let mut live = Live::start(Options { binds: true, ..Options::default() })?;
+    let mut live = Live::start(Options { binds: true, ..programs })?;
     group::sweep();
     let format = if args.json { Format::Json } else { Format::Text };
     let show_args = ShowArgs { format, json: args.json, filter: Filter::default() };

@@ -45,15 +45,15 @@ struct HookReport {
 }
 
 /// Loads and attaches everything for a moment, and reports.
-pub fn run(args: &DoctorArgs) -> Result<u8> {
-    let report = examine();
+pub fn run(args: &DoctorArgs, programs: Options) -> Result<u8> {
+    let report = examine(programs);
     let text = if args.json { serde_json::to_string(&report)? + "\n" } else { text(&report) };
     stdout::print(&text)?;
     Ok(if report.supported { status::DONE } else { status::UNSUPPORTED })
 }
 
-fn examine() -> Report {
-    let loaded = Kernel::load(Options { binds: true, ..Options::default() });
+fn examine(programs: Options) -> Report {
+    let loaded = Kernel::load(Options { binds: true, ..programs });
     let (hooks, missing_fields, problem) = match loaded {
         Ok(kernel) => {
             let hooks = kernel.attached.iter().map(|attached| HookReport {

@@ -66,7 +66,9 @@ async fn serve(args: &ServeArgs, cli: &Cli, config: Config) -> Result<u8> {
     let metrics = scrape::listen(args.metrics.or(config.metrics)).await?;
     let exits_all = args.exits.unwrap_or(config.exits) == Exits::All;
     let binds = args.binds.or(config.binds).unwrap_or(Switch::On) == Switch::On;
-    let live = Live::start(Options { exits_all, binds, ..Options::default() })?;
+    let no_trampolines = cli.no_trampolines;
+    let options = Options { exits_all, binds, no_trampolines, ..Options::default() };
+    let live = Live::start(options)?;
     // Rights are a thread's own: those that come later have what this one has left.
     privilege::drop_privileges();
     let recording = taken.start()?;

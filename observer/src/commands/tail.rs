@@ -23,36 +23,39 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Shows events until Ctrl-C, SIGTERM, or until nobody reads any more.
-pub fn run(args: &TailArgs, socket: &Path) -> Result<u8> {
+pub fn run(args: &TailArgs, programs: Options, socket: &Path) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(tail(args, socket));
+    let done = runtime.block_on(tail(args, programs, socket));
     // A terminal that is stopped may hold a write for ever: don't wait for it.
     runtime.shutdown_background();
     done
 }
 
 /// What the service can't do for one client alone.
-fn needs_own_programs(args: &TailArgs) -> bool {
-    args.record.is_some() || args.ebpf_log != EbpfLog::Off || args.binds == Switch::Off
+fn needs_own_programs(args: &TailArgs, programs: Options) -> bool {
+    args.record.is_some()
+        || args.ebpf_log != EbpfLog::Off
+        || args.binds == Switch::Off
+        || programs.no_trampolines
 }
 
-async fn tail(args: &TailArgs, socket: &Path) -> Result<u8> {
+async fn tail(args: &TailArgs, programs: Options, socket: &Path) -> Result<u8> {
     args.show.filter.check()?;
     let stop = Stop::new()?;
-    if !needs_own_programs(args)
+    if !needs_own_programs(args, programs)
         && let Some(answer) = client::ask(socket, &Request::Tail { all: args.all }).await?
     {
         return joined::follow(answer, args, stop).await;
     }
-    standalone(args, stop).await
+    standalone(args, programs, stop).await
 }
 
-async fn standalone(args: &TailArgs, mut stop: Stop) -> Result<u8> {
+async fn standalone(args: &TailArgs, programs: Options, mut stop: Stop) -> Result<u8> {
     let mut live = Live::start(Options {
         exits_all: args.all,
         binds: args.binds == Switch::On,
         log_level: args.ebpf_log.level(),
-        ..Options::default()
+        ..programs
     })?;
     if args.ebpf_log != EbpfLog::Off {
         forward_log(&mut live)?;

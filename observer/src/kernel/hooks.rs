@@ -16,6 +16,14 @@ pub enum Attach {
     Syscall(&'static str),
 }
 
+impl Attach {
+    /// Needs a BPF trampoline, which some kernels refuse.
+    #[must_use]
+    pub const fn is_trampoline(self) -> bool {
+        matches!(self, Self::Fentry(_) | Self::Fexit(_))
+    }
+}
+
 impl std::fmt::Display for Attach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -29,6 +29,7 @@ const HOLDERS: [&str; 2] = ["holders", "holders_by_probe"];
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Options {
     /// Report processes that ended with code 0 too.
     pub exits_all: bool,
@@ -36,6 +37,8 @@ pub struct Options {
     pub holders_only: bool,
     /// Watch binds and listens.
     pub binds: bool,
+    /// Do without BPF trampolines, as on a kernel that refuses them.
+    pub no_trampolines: bool,
     /// Level of the programs' own log (`aya_log`): 0 is off.
     pub log_level: u8,
 }
@@ -77,6 +80,7 @@ pub struct Kernel {
     marked_ports: Vec<u16>,
     watched: HashMap<MapData, u32, u32>,
     holders: &'static str,
+    no_trampolines: bool,
     /// The end of a listener is told by the kernel, at once.
     pub listen_stop: bool,
     /// What was tried, in order.
@@ -136,6 +140,7 @@ impl Kernel {
             marked_ports: Vec::new(),
             watched: HashMap::try_from(take(&mut ebpf, "WATCHED")?).context("WATCHED")?,
             holders: HOLDERS[0],
+            no_trampolines: options.no_trampolines,
             listen_stop: false,
             attached: Vec::new(),
             missing_fields: offsets.missing(),
@@ -267,6 +272,10 @@ impl Kernel {
     }
 
     fn optional(&mut self, btf: &Btf, hook: Hook) -> bool {
+        if self.no_trampolines && hook.attach.is_trampoline() {
+            self.skip(hook, "left out, as --no-trampolines asks");
+            return false;
+        }
         let refused = hooks::attach(&mut self.ebpf, btf, hook).err().map(|e| reason(&e));
         if let Some(reason) = &refused {
             tracing::debug!(hook = %hook.attach, reason, "not attached");

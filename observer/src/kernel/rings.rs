@@ -11,7 +11,10 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use bytes::{Bytes, BytesMut};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::Instant,
+};
 
 use super::load::take;
 
@@ -44,6 +47,7 @@ impl Rings {
             port: watch(self.port)?,
             exit: watch(self.exit)?,
             more: false,
+            due: None,
         })
     }
 }
@@ -58,6 +62,8 @@ pub struct RingReader {
     exit: AsyncFd<RingBuf<MapData>>,
     /// The last drain left something.
     more: bool,
+    /// A ring has something, to be drained then. The kernel told so once and will not again before it was drained.
+    due: Option<Instant>,
 }
 
 impl RingReader {
@@ -67,18 +73,36 @@ impl RingReader {
         if self.more {
             return Ok(());
         }
-        tokio::select! {
-            guard = self.oom.readable_mut() => guard?.clear_ready(),
+        let due = match self.due {
+            // The future was dropped while more gathered.
+            Some(due) => due,
+            None => self.woken().await?,
+        };
+        self.due = Some(due);
+        if due > Instant::now() {
+            tokio::time::sleep_until(due).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until a ring has something, and says when to drain it. Whoever drops this future has missed nothing; whoever
+    /// got an answer must keep it.
+    async fn woken(&mut self) -> Result<Instant> {
+        let gather = tokio::select! {
+            guard = self.oom.readable_mut() => {
+                guard?.clear_ready();
+                Duration::ZERO
+            }
             guard = self.port.readable_mut() => {
                 guard?.clear_ready();
-                tokio::time::sleep(GATHER).await;
+                GATHER
             }
             guard = self.exit.readable_mut() => {
                 guard?.clear_ready();
-                tokio::time::sleep(GATHER).await;
+                GATHER
             }
-        }
-        Ok(())
+        };
+        Ok(Instant::now() + gather)
     }
 
     /// Takes the records out of every ring.
@@ -86,6 +110,7 @@ impl RingReader {
         let mut bytes = BytesMut::new();
         let mut lengths = Vec::new();
         self.more = false;
+        self.due = None;
         for ring in [&mut self.oom, &mut self.port, &mut self.exit] {
             let ring = ring.get_mut();
             while let Some(item) = ring.next() {

@@ -113,16 +113,26 @@ fn until_the_gap_is_told(tail: &mut Observer) {
     }
 }
 
+/// As many numbers are missing as are told to be lost. On a slow machine, where the kernel skips deaths, that may be told
+/// in an event which itself could not be recorded: what it tells is counted then, and can be more than its one number.
+#[track_caller]
+fn assert_missing_is_told(record: &Record) {
+    let (missing, lost) = (record.missing(), record.story.lost());
+    let told = missing == lost || patience::slow_machine() && missing < lost;
+    assert!(told, "{missing} are missing, and {lost} told to be lost");
+}
+
 /// Each number is in the record, or one of those that are told to be lost.
 fn assert_nothing_unsaid(place: &Place, storms: &[&Workload], sent: usize) -> Record {
     place.verified();
     let record = place.record();
     let lost = record.story.lost();
     assert!(lost > 0, "nothing was lost: nothing is proven");
-    assert_eq!(record.missing(), lost, "missing, and told to be lost");
+    assert_missing_is_told(&record);
     let told = |storm: &&Workload| record.story.exits_of_children(storm.pid()).count();
     let told: usize = storms.iter().map(told).sum();
-    assert!(told < sent && told + usize::try_from(lost).expect("a count") >= sent, "{told} told");
+    let untold = usize::try_from(lost + record.story.skipped()).expect("a count");
+    assert!(told < sent && told + untold >= sent, "{told} told");
     record
 }
 
@@ -157,7 +167,7 @@ fn end(place: &Place, service: Service, tail: Observer, all: &[Workload], after:
     let storms: Vec<_> = all.iter().collect();
     let record = assert_nothing_unsaid(place, &storms, 500);
     assert_eq!(record.story.lost(), told.lost(), "the record, and the live tail");
-    assert_eq!(record.story.exits_of_children(after.pid()).count(), 100);
+    record.story.assert_all_told(&[after.pid()], 100);
     // The next run goes on.
     place.serve(&[]).stop();
     place.verified();
@@ -193,7 +203,7 @@ fn full_at_the_start() {
         let lost = tail.finish_left().lost();
         place.verified();
         let record = place.record();
-        assert_eq!(record.missing(), record.story.lost());
+        assert_missing_is_told(&record);
         assert!(record.story.lost() >= lost, "{lost} told live");
     }
 }
@@ -239,7 +249,7 @@ fn still_full(end: fn(Service)) {
     let after = deaths(&mut place.tail(&[]), 30);
     service.stop();
     let record = assert_nothing_unsaid(&place, &[&before, &lost, &more, &after], 300);
-    assert_eq!(record.story.exits_of_children(after.pid()).count(), 30);
+    record.story.assert_all_told(&[after.pid()], 30);
     // It is told once.
     place.serve(&[]).stop();
     assert_eq!(place.record().story.lost(), record.story.lost());
@@ -280,9 +290,9 @@ fn torn_and_full_at_the_start() {
     assert_eq!(fs::read(path.with_extension("torn")).expect("it is kept"), torn.as_bytes());
     place.verified();
     let record = place.record();
-    assert_eq!(record.missing(), record.story.lost());
+    assert_missing_is_told(&record);
     assert_eq!(record.story.exits_of_children(lost.pid()).count(), 0);
-    assert_eq!(record.story.exits_of_children(after.pid()).count(), 30);
+    record.story.assert_all_told(&[after.pid()], 30);
 }
 
 /// As ext4 does after an error of its disk: whoever has files open can't write to them any more. The live side goes on,

@@ -1,6 +1,6 @@
 //! Exactly one `exit` for each process, when its last thread ends, with wait(2)'s own status.
 
-use observer_tests::{Observer, Workload, assert_has, expected_status, run};
+use observer_tests::{Observer, Workload, assert_has, expected_status, patience, run};
 use serde_json::json;
 
 crate::tests![
@@ -27,7 +27,10 @@ fn one_exit_each(command_lines: &[&str]) {
     let finished = observer.stop();
     for (words, (workload, ended)) in &ends {
         let exit = finished.story.only_exit_of(workload.pid());
-        assert_eq!(exit["process"]["args"][1], words.split(' ').next().expect("a command"));
+        // Before Linux 6.16 the second program runs when the arguments are gone; a slow machine needs it now and then.
+        let late = patience::slow_machine() && exit["process"]["missing"]["args"].is_string();
+        let command = words.split(' ').next().expect("a command");
+        assert!(late || exit["process"]["args"][1] == command, "{exit:#}");
         // The process's own name, whichever thread was the last.
         let process = json!({ "comm": "workload" });
         assert_has(exit, &json!({"status": expected_status(*ended), "process": process}));

@@ -27,6 +27,8 @@ mod storm;
 mod tail;
 mod tamper;
 mod text;
+mod tiers;
+mod ways;
 
 use std::process::ExitCode;
 
@@ -42,23 +44,25 @@ pub(crate) struct Test {
 
 /// Lists the tests of a file under their own names.
 macro_rules! tests {
-    ($($name:ident $(needs $need:ident)?),+ $(,)?) => {
+    ($($name:ident $(needs $($need:ident)and+)?),+ $(,)?) => {
         pub(crate) const TESTS: &[crate::Test] = &[$(crate::Test {
             name: stringify!($name),
-            needs: &[$(observer_tests::Need::$need)?],
+            needs: &[$($(observer_tests::Need::$need),+)?],
             run: $name,
         }),+];
     };
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 21] = [
+const FAMILIES: [(&str, &[Test]); 23] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
     ("senders", senders::TESTS),
     ("oom", oom::TESTS),
     ("bind", bind::TESTS),
+    ("tiers", tiers::TESTS),
+    ("ways", ways::TESTS),
     ("again", again::TESTS),
     ("ports", ports::TESTS),
     ("servers", servers::TESTS),

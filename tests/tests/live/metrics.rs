@@ -182,10 +182,10 @@ fn garbage_and_silence_hold_up_nobody() {
         .collect();
     let live = Instant::now();
     deaths(&mut tail, 50);
-    assert!(live.elapsed() < Duration::from_secs(5), "the live side waits for scrapers");
+    assert!(live.elapsed() < patience::scaled(5), "the live side waits for scrapers");
     // The next one gets its turn all the same.
     assert!(scrape(address)["observer_recording"] >= 1.0);
-    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    assert!(began.elapsed() < patience::scaled(40), "{:?}", began.elapsed());
     drop(hanging);
     let (after, _) = service.memory();
     assert!(after < before + (16 << 20), "from {before} to {after} bytes");

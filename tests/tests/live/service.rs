@@ -225,7 +225,10 @@ fn status_says_how_it_is() {
     let (rss, peak) = (number("/own/rss_bytes"), number("/own/peak_rss_bytes"));
     assert!(rss > 1e6 && peak >= rss && peak < 3e8, "{status:#}");
     let programs = status["programs"].as_array().expect("programs");
-    assert!(programs.iter().any(|program| program["program"] == "exit"), "{status:#}");
+    // Which of the two depends on the kernel.
+    let deaths = ["exit", "exit_early"];
+    let watched = |program: &Value| deaths.iter().any(|name| program["program"] == *name);
+    assert!(programs.iter().any(watched), "{status:#}");
     let text = place.text(&["status"]);
     assert!(text.contains(&format!("pid {}", service.pid())), "{text}");
     assert!(text.contains("writes observer-000001-"), "{text}");
@@ -329,7 +332,7 @@ fn a_watchdog_is_fed() {
         service.wait_notified("WATCHDOG=1");
     }
     // At once, and every half of the span.
-    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < patience::scaled(4), "{:?}", began.elapsed());
     service.stop();
 }
 

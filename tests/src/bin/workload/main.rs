@@ -20,6 +20,7 @@ mod socket;
 mod sys;
 mod terminal;
 mod threads;
+mod ways;
 mod wrap;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ const WRONG_USAGE: u8 = 99;
 type Command = (&'static str, fn(Args) -> Outcome);
 
 /// Each module lists its own, so that a new way to die is one function and one line beside it.
-const COMMANDS: [&[Command]; 12] = [
+const COMMANDS: [&[Command]; 13] = [
     bench::COMMANDS,
     end::COMMANDS,
     fault::COMMANDS,
@@ -47,6 +48,7 @@ const COMMANDS: [&[Command]; 12] = [
     children::COMMANDS,
     memory::COMMANDS,
     ports::COMMANDS,
+    ways::COMMANDS,
     wrap::COMMANDS,
 ];
 

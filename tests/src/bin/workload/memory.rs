@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use libc::c_int;
 
 use crate::args::Args;
-use crate::{Command, Outcome, sys};
+use crate::{Command, Outcome, sys, wrap};
 
 pub(crate) const COMMANDS: &[Command] = &[
     ("hog", hog),
@@ -15,6 +15,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("peak", peak),
 ];
 
+/// `OOM_SCORE_ADJ_MIN`: the kernel chooses others.
+const NEVER: &str = "-1000";
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
@@ -51,14 +53,19 @@ fn peak(mut args: Args) -> Outcome {
 }
 
 /// `hog-beside-small BIG SMALL`: one child takes BIG MiB and sits still; then a second one asks
-/// for SMALL. The kernel kills the first for what the second asked. Says both pids, and what
-/// became of each as a shell would see it.
+/// for SMALL. The kernel kills the first for what the second asked, and can't go on to the second,
+/// as it would where memory comes back slowly. Says both pids, and what became of each as a shell
+/// would see it.
 fn hog_beside_small(mut args: Args) -> Outcome {
     let big_mib = args.number("BIG")?;
     let small_mib = args.number("SMALL")?;
     let (mut reader, mut writer) = std::io::pipe().map_err(|why| why.to_string())?;
+    // Root in a container may lack CAP_SYS_RESOURCE. It goes without, where memory comes back in time.
+    let _ = wrap::oom_score(NEVER);
     let big = sys::fork_tied(|| {
-        let done = touch(big_mib).is_ok() && writer.write_all(b"x").is_ok();
+        let done = wrap::oom_score("0").is_ok()
+            && touch(big_mib).is_ok()
+            && writer.write_all(b"x").is_ok();
         if done { sys::pause_for_good() } else { 1 }
     })?;
     sys::say_pid("big_pid", big);

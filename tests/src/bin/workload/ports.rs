@@ -41,7 +41,7 @@ fn tell(refusal: &Refusal) {
 }
 
 /// `hold tcp|udp|unix|abstract ADDRESS FLAG…`: has it, says `port`, `fd` and `ready=1`, and waits.
-/// Flags: reuseaddr reuseport v6only mptcp bind-only device=NAME.
+/// Flags: reuseaddr reuseport v6only mptcp bind-only device=NAME by-uring by-ia32.
 fn hold(args: Args) -> Outcome {
     serve(&Wish::parse(&args.rest()?)?)?;
     sys::say("ready", 1);

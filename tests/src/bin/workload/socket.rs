@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use libc::{c_int, c_void, sockaddr_storage, socklen_t};
 
 use crate::sys;
+use crate::ways::Way;
 
 /// Where to bind.
 enum Place {
@@ -34,7 +35,8 @@ impl Wish {
         let [protocol, address, flags @ ..] = words else {
             return Err("tcp|udp|unix|abstract ADDRESS FLAG… is missing".to_owned());
         };
-        let known = ["reuseaddr", "reuseport", "v6only", "mptcp", "bind-only"];
+        let known =
+            ["reuseaddr", "reuseport", "v6only", "mptcp", "bind-only", "by-uring", "by-ia32"];
         for flag in flags {
             if !known.contains(&flag.as_str()) && !flag.starts_with("device=") {
                 return Err(format!("no such flag: {flag}"));
@@ -51,6 +53,10 @@ impl Wish {
         let mptcp = flags.iter().any(|flag| flag == "mptcp");
         let protocol = if mptcp { libc::IPPROTO_MPTCP } else { 0 };
         Ok(Self { kind, protocol, place, flags: flags.to_vec() })
+    }
+
+    fn way(&self) -> Way {
+        self.flags.iter().find_map(|flag| Way::of_flag(flag)).unwrap_or(Way::Call)
     }
 
     fn has(&self, flag: &str) -> bool {
@@ -83,17 +89,19 @@ impl Wish {
 
     pub(crate) fn bind(&self, fd: c_int) -> Result<(), Refusal> {
         let (address, len) = self.place.encode();
-        // SAFETY: the address is as long as said.
-        match unsafe { libc::bind(fd, (&raw const address).cast(), len) } {
+        match self.way().bind(fd, &address, len) {
             0 => Ok(()),
-            _ => Err(Refusal { call: "bind", errno: sys::errno() }),
+            error => Err(Refusal { call: "bind", errno: -error }),
         }
     }
 
     /// Binds and, where that is what serving means, listens.
     pub(crate) fn serve(&self, fd: c_int) -> Result<(), Refusal> {
         self.bind(fd)?;
-        if self.kind == libc::SOCK_DGRAM || self.has("bind-only") { Ok(()) } else { listen(fd) }
+        if self.kind == libc::SOCK_DGRAM || self.has("bind-only") {
+            return Ok(());
+        }
+        listen_by(self.way(), fd)
     }
 }
 
@@ -158,10 +166,13 @@ fn family(number: c_int) -> libc::sa_family_t {
 }
 
 pub(crate) fn listen(fd: c_int) -> Result<(), Refusal> {
-    // SAFETY: takes integers.
-    match unsafe { libc::listen(fd, 16) } {
+    listen_by(Way::Call, fd)
+}
+
+fn listen_by(way: Way, fd: c_int) -> Result<(), Refusal> {
+    match way.listen(fd, 16) {
         0 => Ok(()),
-        _ => Err(Refusal { call: "listen", errno: sys::errno() }),
+        error => Err(Refusal { call: "listen", errno: -error }),
     }
 }
 

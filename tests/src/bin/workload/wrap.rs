@@ -99,8 +99,12 @@ fn with_core(mut args: Args) -> Outcome {
 /// `oom-adj SCORE COMMAND…`
 fn oom_adj(mut args: Args) -> Outcome {
     let score = args.text("SCORE")?;
-    std::fs::write("/proc/self/oom_score_adj", score).map_err(|why| why.to_string())?;
+    oom_score(&score)?;
     run(args)
+}
+
+pub(crate) fn oom_score(score: &str) -> Result<(), String> {
+    std::fs::write("/proc/self/oom_score_adj", score).map_err(|why| why.to_string())
 }
 
 /// `own-group COMMAND…`: leads a process group of its own, so that signals to the group reach
