@@ -77,13 +77,13 @@ pub(crate) fn signal(ctx: BtfTracePointContext) -> i32 {
     if !request && signal != SIGKILL && is_handled(target, signal) && !is_fault(signal, info) {
         return 0;
     }
-    note(&Signal { signal, info, target, to_thread: group == 0, result, request });
+    note(&Signal { number: signal, info, target, to_thread: group == 0, result, request });
     0
 }
 
 /// A signal that may end its target.
 struct Signal {
-    signal: i32,
+    number: i32,
     info: *const u8,
     target: *const u8,
     to_thread: bool,
@@ -112,7 +112,7 @@ fn is_fault(signal: i32, info: *const u8) -> bool {
 
 #[inline(always)]
 fn note(sent: &Signal) {
-    let Signal { signal, info, target, to_thread, result, request } = *sent;
+    let Signal { number: signal, info, target, to_thread, result, request } = *sent;
     let sender = current();
     let target_tgid: u32 = field::<Direct, _>(target, &TASK_TGID);
     let target_leader: *const u8 = field::<Direct, _>(target, &TASK_LEADER);
@@ -234,8 +234,8 @@ impl Info {
             _ => {
                 let code = code(info);
                 let origin = origin(code);
-                // SAFETY: as in `code`.
                 let address = if origin == ORIGIN_FAULT {
+                    // SAFETY: as in `code`.
                     unsafe { Probe::read::<u64>(info.wrapping_add(SI_ADDR)) }
                 } else {
                     0

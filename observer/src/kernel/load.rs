@@ -1,11 +1,6 @@
 //! Loads the eBPF object, hands it the offsets, and attaches what this kernel allows.
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    os::fd::{AsFd, AsRawFd},
-    path::Path,
-};
+use std::{collections::HashSet, fs::File, path::Path};
 
 use anyhow::{Context, Result};
 use aya::{
@@ -13,12 +8,9 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray},
     programs::{Iter, ProgramError},
 };
-use observer_common::{
-    loss::SLOTS,
-    settings::{EXITS_ALL, SETTINGS},
-};
+use observer_common::settings::{EXITS_ALL, SETTINGS};
 
-use super::{btf, hooks, hooks::Hook, offsets::Offsets, preflight, rings::Rings};
+use super::{btf, counts::Lost, hooks, hooks::Hook, offsets::Offsets, preflight, rings::Rings};
 use crate::error::Failure;
 
 /// The object that `cargo xtask ebpf` builds.
@@ -52,29 +44,11 @@ pub struct Attached {
     pub refused: Option<String>,
 }
 
-/// What a program cost.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Cost {
-    /// The program.
-    pub program: String,
-    /// Where it is attached.
-    pub hook: String,
-    /// How often it ran, where the kernel counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runs: Option<u64>,
-    /// How long in all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nanoseconds: Option<u64>,
-}
-
-/// A count for each slot of `observer_common::loss`.
-pub type Lost = [u64; SLOTS as usize];
-
 /// The loaded programs; dropping it detaches them.
 pub struct Kernel {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     rings: Option<Rings>,
-    lost: PerCpuArray<MapData, Lost>,
+    pub(super) lost: PerCpuArray<MapData, Lost>,
     settings: Array<MapData, u32>,
     wanted_ports: Array<MapData, u64>,
     marked_ports: Vec<u16>,
@@ -294,57 +268,6 @@ impl Kernel {
         self.rings.take()
     }
 
-    /// What each program could not deliver so far.
-    pub fn lost(&self) -> Result<Lost> {
-        let mut lost = [0; SLOTS as usize];
-        for of_one_cpu in self.lost.get(&0, 0).context("LOST")?.iter() {
-            for (sum, count) in lost.iter_mut().zip(of_one_cpu) {
-                *sum += count;
-            }
-        }
-        Ok(lost)
-    }
-
-    /// How many deaths every exit program was skipped for, at most: the kernel counts them for each program
-    /// (`recursion_misses`), and a death is lost only when all of them were.
-    #[must_use]
-    pub fn skipped_exits(&self) -> u64 {
-        self.attached
-            .iter()
-            .filter(|a| a.refused.is_none() && hooks::DEATHS.contains(&a.hook.program))
-            .filter_map(|a| self.recursion_misses(a.hook.program))
-            .min()
-            .unwrap_or(0)
-    }
-
-    fn recursion_misses(&self, program: &str) -> Option<u64> {
-        number(&self.program_info(program)?, "recursion_misses:")
-    }
-
-    /// What the kernel tells of a program (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c).
-    fn program_info(&self, program: &str) -> Option<String> {
-        let fd = self.ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
-        std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()
-    }
-
-    /// What each attached program cost so far; without `kernel.bpf_stats_enabled` the kernel does not count.
-    #[must_use]
-    pub fn costs(&self) -> Vec<Cost> {
-        let attached = self.attached.iter().filter(|attached| attached.refused.is_none());
-        attached
-            .map(|attached| {
-                let info = self.program_info(attached.hook.program).unwrap_or_default();
-                let counted = |name| number(&info, name).filter(|n| *n > 0);
-                Cost {
-                    program: attached.hook.program.to_owned(),
-                    hook: attached.hook.attach.to_string(),
-                    runs: counted("run_cnt:"),
-                    nanoseconds: counted("run_time_ns:"),
-                }
-            })
-            .collect()
-    }
-
     /// Switches the reporting of processes that ended with code 0, while the programs run.
     pub fn set_exits_all(&mut self, all: bool) -> Result<()> {
         self.settings.set(EXITS_ALL, u32::from(all), 0).context("SETTINGS")
@@ -359,10 +282,6 @@ impl Kernel {
 fn holders<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Iter> {
     let program = ebpf.program_mut(name);
     Ok(program.with_context(|| format!("the eBPF object has no program {name}"))?.try_into()?)
-}
-
-fn number(info: &str, name: &str) -> Option<u64> {
-    info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 /// The kernel's types took 20 MiB to parse, and what gathered while the reader stood still takes as much: the allocator

