@@ -77,21 +77,59 @@ pub fn tracefs() -> Result<()> {
     Ok(())
 }
 
-/// Whether a task may be preempted inside the kernel: by the mode in force where debugfs tells it (`sched_dynamic_show`,
-/// kernel/sched/debug.c, the one in brackets), else as far as the kernel's version string says. Ubuntu's kernels for servers
-/// can be, and are not.
+/// Whether a task may be preempted inside the kernel. Most kernels can be told either way; Ubuntu's servers run in a mode
+/// where it may not.
 #[must_use]
 pub fn preemptible() -> bool {
-    let modes = std::fs::read_to_string("/sys/kernel/debug/sched/preempt").unwrap_or_default();
-    if modes.contains("(none)") || modes.contains("(voluntary)") {
-        return false;
-    }
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let uname = rustix::system::uname();
-    uname.version().to_string_lossy().contains("PREEMPT")
+    is_preemptible(
+        &read("/sys/kernel/debug/sched/preempt"),
+        &read("/proc/cmdline"),
+        &read(&format!("/boot/config-{}", release())),
+        &uname.version().to_string_lossy(),
+    )
+}
+
+/// By the mode in force (`sched_dynamic_show`, kernel/sched/debug.c: the one in brackets), which a locked kernel does not
+/// tell; else by what it was started or built with; else as far as its version string says.
+fn is_preemptible(modes: &str, cmdline: &str, config: &str, version: &str) -> bool {
+    let asked =
+        || cmdline.split_whitespace().filter_map(|word| word.strip_prefix("preempt=")).next_back();
+    let built = |name: &str| config.lines().any(|line| line == format!("CONFIG_PREEMPT_{name}=y"));
+    let mode =
+        modes.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(mode, _)| mode);
+    match mode.or_else(asked) {
+        Some(mode) => !matches!(mode, "none" | "voluntary"),
+        None => !(built("NONE") || built("VOLUNTARY")) && version.contains("PREEMPT"),
+    }
 }
 
 /// The kernel's release.
 #[must_use]
 pub fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_preemptible;
+
+    const DYNAMIC: &str = "#1 SMP PREEMPT_DYNAMIC";
+
+    #[test]
+    fn the_mode_in_force_first() {
+        assert!(!is_preemptible("none (voluntary) full lazy\n", "preempt=full", "", DYNAMIC));
+        assert!(is_preemptible("(full) lazy\n", "", "CONFIG_PREEMPT_NONE=y\n", DYNAMIC));
+        assert!(is_preemptible("", "quiet preempt=none preempt=full", "", "#1 SMP"));
+        assert!(!is_preemptible("", "quiet preempt=none", "", DYNAMIC));
+        assert!(!is_preemptible(
+            "",
+            "quiet",
+            "CONFIG_SMP=y\nCONFIG_PREEMPT_VOLUNTARY=y\n",
+            DYNAMIC
+        ));
+        assert!(is_preemptible("", "", "# CONFIG_PREEMPT_NONE is not set\n", DYNAMIC));
+        assert!(!is_preemptible("", "", "", "#1 SMP"));
+    }
 }

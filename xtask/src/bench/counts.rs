@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::contestants::{NO_SERVICE, TAIL, TAIL_ALL, observer};
+use super::contestants::{TAIL, TAIL_ALL, observer};
 use super::overhead::Binaries;
-use super::tool::{Ready, Said, Tool};
+use super::service::Place;
+use super::tool::{Said, Tool};
 use super::{load, programs, sys};
 use crate::talk;
 
@@ -60,22 +61,9 @@ pub(crate) fn frozen(binaries: &Binaries) -> Result<Frozen> {
 /// `tail` and `serve`, five seconds after they began.
 pub(crate) fn rest(binaries: &Binaries) -> Result<Vec<Rest>> {
     talk::step("at rest");
-    let dir = std::env::temp_dir().join(format!("observer-bench-{}", std::process::id()));
-    fs::create_dir_all(&dir)?;
-    let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    let (socket, record, config) = (path("socket"), path("record"), path("observer.toml"));
-    fs::write(&config, "")?;
-    fs::create_dir_all(&record)?;
-    let serve = ["--socket", &socket, "--dir", &record, "--config", &config, "serve"];
-    let ready = Ready::After(Duration::from_secs(1));
-    let tools = [
-        observer(&binaries.observer, TAIL, &[]),
-        Tool::new("`observer serve`", &binaries.observer, &serve, ready),
-    ];
-    debug_assert_eq!(NO_SERVICE[0], serve[0]);
-    let measured = tools.iter().map(|tool| rest_of(tool, Path::new(&record))).collect();
-    fs::remove_dir_all(&dir)?;
-    measured
+    let place = Place::new()?;
+    let tools = [observer(&binaries.observer, TAIL, &[]), place.serve(&binaries.observer)];
+    tools.iter().map(|tool| rest_of(tool, &place.record())).collect()
 }
 
 fn rest_of(tool: &Tool, record: &Path) -> Result<Rest> {

@@ -7,13 +7,21 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::pairs::{Contestant, Race, race};
+use super::service::Place;
 use crate::build::{self, Build};
 use crate::{process, talk};
 
 /// Processes, and sockets of each: a large host, and one with many listeners besides.
 const CROWDS: [(&str, &str); 2] = [("2000", "1"), ("2000", "25")];
+/// In the title of the largest.
+pub(crate) const LARGE: &str = "with 25 listeners";
 /// One of the crowd's ports.
 const PORT: &str = "20000";
+
+/// The service has its programs loaded, but looks from another network namespace than the others here.
+const ASKING: &str = "observer ports 9, of the service";
+/// What that is about: the pass over all descriptors, as `observer` times it itself.
+pub(crate) const PASS: &str = "observer ports 9: the pass alone";
 
 /// All crowds, one after the other.
 pub(crate) fn run(rounds: usize) -> Result<Vec<Race>> {
@@ -47,8 +55,12 @@ fn beside(
     let own = |port| {
         there(observer, &format!("observer ports {port}"), &["ports", port, service[0], service[1]])
     };
+    let place = Place::new()?;
+    let running = place.serve(observer).start()?;
+    let socket = place.socket();
+    let asking = ["ports", "9", "--socket", &socket];
     // One that nobody has: the whole cost of looking. One that all have.
-    let mut contestants = vec![own("9"), own(PORT)];
+    let mut contestants = vec![own("9"), own(PORT), there(observer, ASKING, &asking)];
     let lsof = format!("-iTCP:{PORT}");
     for words in [
         &["ss", "-tlnp"][..],
@@ -64,9 +76,24 @@ fn beside(
         contestants.push(there(Path::new(program), &words.join(" "), rest));
     }
     let title = format!("A port among {processes} processes with {sockets} listeners each");
-    let race = race(&title, &contestants, rounds)?;
+    let mut race = race(&title, &contestants, rounds)?;
+    let mut passes = Vec::new();
+    for _ in 0..rounds {
+        let mut command = (own("9").command)();
+        passes.push(pass_ms(command.env("RUST_LOG", "observer=debug"))?);
+    }
+    race.add(PASS, passes);
+    running.stop()?;
     drop(crowd);
     Ok(race)
+}
+
+fn pass_ms(command: &mut Command) -> Result<f64> {
+    let said = command.output()?.stderr;
+    let said = String::from_utf8_lossy(&said);
+    let us = said.split_once("pass_us=").and_then(|(_, rest)| rest.split(' ').next());
+    let us: f64 = us.context("no pass was timed")?.parse()?;
+    Ok(us / 1e3)
 }
 
 /// Ends with us.

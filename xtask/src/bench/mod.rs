@@ -10,6 +10,7 @@ mod machine;
 mod overhead;
 mod pairs;
 mod programs;
+mod service;
 mod soak;
 mod sys;
 mod targets;

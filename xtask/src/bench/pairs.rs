@@ -37,6 +37,28 @@ pub(crate) struct Raced {
     pub(crate) ratio: f64,
 }
 
+impl Race {
+    /// Takes one's times in, in milliseconds, and prints them.
+    pub(crate) fn add(&mut self, name: &str, mut times: Vec<f64>) {
+        times.sort_by(f64::total_cmp);
+        let ms = |time: Option<&f64>| time.copied().unwrap_or(f64::NAN);
+        let median_ms = ms(times.get(times.len() / 2));
+        let first = self.contestants.first().map_or(median_ms, |first| first.median_ms);
+        let one = Raced {
+            name: name.to_owned(),
+            median_ms,
+            least_ms: ms(times.first()),
+            most_ms: ms(times.last()),
+            ratio: median_ms / first,
+        };
+        talk::note(&format!(
+            "{:<44} median {:>7.1} ms   ({:.1} to {:.1})   {:>5.1} x",
+            one.name, one.median_ms, one.least_ms, one.most_ms, one.ratio
+        ));
+        self.contestants.push(one);
+    }
+}
+
 /// Times each `rounds` times, A B A B, after one round that does not count; prints medians, ranges and ratios to the first.
 pub(crate) fn race(title: &str, contestants: &[Contestant], rounds: usize) -> Result<Race> {
     talk::step(title);
@@ -56,23 +78,8 @@ pub(crate) fn race(title: &str, contestants: &[Contestant], rounds: usize) -> Re
         }
     }
     let mut race = Race { title: title.to_owned(), contestants: Vec::new() };
-    for (contestant, mut times) in contestants.iter().zip(times) {
-        times.sort();
-        let ms = |time: Option<&Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
-        let median_ms = ms(times.get(times.len() / 2));
-        let first = race.contestants.first().map_or(median_ms, |first| first.median_ms);
-        let one = Raced {
-            name: contestant.name.clone(),
-            median_ms,
-            least_ms: ms(times.first()),
-            most_ms: ms(times.last()),
-            ratio: median_ms / first,
-        };
-        talk::note(&format!(
-            "{:<44} median {:>7.1} ms   ({:.1} to {:.1})   {:>5.1} x",
-            one.name, one.median_ms, one.least_ms, one.most_ms, one.ratio
-        ));
-        race.contestants.push(one);
+    for (contestant, times) in contestants.iter().zip(times) {
+        race.add(&contestant.name, times.iter().map(|time| time.as_secs_f64() * 1e3).collect());
     }
     Ok(race)
 }

@@ -3,7 +3,7 @@
 use super::Results;
 use super::contestants::{BINDS_OFF, NULL, TAIL, TAIL_ALL};
 use super::overhead::{Row, Table, float, median};
-use super::pairs::Race;
+use super::{lookup, pairs::Race};
 
 /// One line of the list.
 pub(crate) struct Target {
@@ -29,7 +29,7 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         }
     }
     targets.extend(counts(results));
-    targets.extend(results.races.iter().filter_map(look_up));
+    targets.extend(results.races.iter().flat_map(|race| [look_up(race), pass(race)]).flatten());
     targets
 }
 
@@ -152,5 +152,18 @@ fn look_up(race: &Race) -> Option<Target> {
         limit: "a fifth",
         figure: format!("{part:.2} ({:.0} ms to {:.0} ms)", ours.median_ms, theirs.median_ms),
         met: part <= 0.2,
+    })
+}
+
+/// A pass over 50,000 sockets.
+fn pass(race: &Race) -> Option<Target> {
+    let ours = race.contestants.iter().find(|one| one.name == lookup::PASS)?;
+    let theirs = race.contestants.iter().find(|one| one.name == "ss -tlnp")?;
+    let times = theirs.median_ms / ours.median_ms;
+    race.title.contains(lookup::LARGE).then(|| Target {
+        what: format!("{}: the pass alone beside `ss -tlnp`", race.title),
+        limit: "60 ms, a tenth",
+        figure: format!("{:.0} ms, {:.2}", ours.median_ms, 1.0 / times),
+        met: ours.median_ms < 60.0 && times >= 10.0,
     })
 }
