@@ -46,6 +46,7 @@ impl Rings {
             oom: watch(self.oom)?,
             port: watch(self.port)?,
             exit: watch(self.exit)?,
+            bytes: BytesMut::new(),
             more: false,
             due: None,
         })
@@ -55,11 +56,16 @@ impl Rings {
 /// Most bytes taken at a time: the rest waits in the rings, whose size is known.
 const DRAIN_MAX: usize = 4 * 1024 * 1024;
 
+/// Room that is kept for the next drain, in bytes.
+const KEPT: usize = 256 * 1024;
+
 /// Reads the rings under tokio.
 pub struct RingReader {
     oom: AsyncFd<RingBuf<MapData>>,
     port: AsyncFd<RingBuf<MapData>>,
     exit: AsyncFd<RingBuf<MapData>>,
+    /// Where a drain puts the records; used again once they are all dealt with.
+    bytes: BytesMut,
     /// The last drain left something.
     more: bool,
     /// A ring has something, to be drained then. The kernel told so once and will not again before it was drained.
@@ -107,22 +113,24 @@ impl RingReader {
 
     /// Takes the records out of every ring.
     pub fn drain(&mut self) -> Vec<Bytes> {
-        let mut bytes = BytesMut::new();
         let mut lengths = Vec::new();
         self.more = false;
         self.due = None;
         for ring in [&mut self.oom, &mut self.port, &mut self.exit] {
             let ring = ring.get_mut();
             while let Some(item) = ring.next() {
-                bytes.extend_from_slice(&item);
+                self.bytes.extend_from_slice(&item);
                 lengths.push(item.len());
-                if bytes.len() > DRAIN_MAX {
+                if self.bytes.len() > DRAIN_MAX {
                     self.more = true;
                     break;
                 }
             }
         }
-        let mut bytes = bytes.freeze();
+        let mut bytes = self.bytes.split().freeze();
+        if bytes.len() > KEPT {
+            self.bytes = BytesMut::new();
+        }
         lengths.into_iter().map(|len| bytes.split_to(len)).collect()
     }
 }
