@@ -67,6 +67,7 @@ service() {
     systemctl start "$name"
 }
 
+# The answer's number: `status_of URL [SECONDS]`.
 status_of() {
-    curl -s -o /dev/null -m 10 -w '%{http_code}' "$1" || true
+    curl -s -o /dev/null -m "${2:-10}" -w '%{http_code}' "$1" || true
 }

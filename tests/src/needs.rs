@@ -1,6 +1,7 @@
 //! What a test needs of the machine, and why this machine has not got it. A test whose need is
 //! not met is reported as skipped, by name and reason: never left out in silence.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -36,7 +37,12 @@ pub enum Need {
     Ia32,
     /// Binds are seen where function tracing is left out.
     BindCalls,
+    /// A machine that runs nothing but the tests: what they do to it hurts nobody.
+    OwnMachine,
 }
+
+/// Says that nobody else uses this machine.
+const OWN_MACHINE: &str = "OBSERVER_TEST_OWN_MACHINE";
 
 /// Why no live test can run here at all.
 pub fn why_nothing_runs() -> Option<String> {
@@ -72,6 +78,9 @@ impl Need {
             Self::Trampolines => tiers::with().why_not("fexit/inet_bind"),
             Self::UringBind => knows_no_way("by-uring", "this kernel binds nothing by io_uring"),
             Self::Ia32 => knows_no_way("by-ia32", "this kernel runs no 32-bit programs"),
+            Self::OwnMachine => env::var_os(OWN_MACHINE).is_none().then(|| {
+                format!("others use this machine ({OWN_MACHINE}=1, or cargo xtask guests)")
+            }),
             Self::BindCalls => tiers::without().why_not("tp/syscalls:sys_exit_bind"),
         }
     }

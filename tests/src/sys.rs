@@ -57,6 +57,16 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Memory and swap of the machine, in bytes.
+pub fn memory_bytes() -> u64 {
+    // SAFETY: zeros are a valid value of a structure of numbers.
+    let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` outlives the call.
+    let done = unsafe { libc::sysinfo(&raw mut info) };
+    assert!(done == 0, "sysinfo: {}", std::io::Error::last_os_error());
+    (info.totalram + info.totalswap) * u64::from(info.mem_unit)
+}
+
 /// Where a program is, if it is installed. Root's folders count, whatever `PATH` says.
 pub fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -18,9 +18,21 @@ observer log --unit "$fpm" --kind exit
 child=$(observer log --unit "$fpm" --kind exit --json | head -1 | node -p 'JSON.parse(require("fs").readFileSync(0)).process.pid')
 recorded "$child" .cause.sender.pid "$master"
 tells "pid:$child" "from php-fpm"
-# Master and children at once: nobody is left to remove the file.
+# Master and children at once: nobody is left to remove the file, and this unit's own remedy is to start anew.
+mkdir -p "/run/systemd/system/$fpm.d"
+printf '[Service]\nRestart=no\n' >"/run/systemd/system/$fpm.d/no-restart.conf"
+systemctl daemon-reload
 systemctl kill -s KILL "$fpm"
 recorded "$master" .cause.type killed
-tells /run/php/fpm.sock "$version"
+[[ -S /run/php/fpm.sock ]]
+# Whoever comes next without clearing up first is refused by a file.
+next=$(node -e '
+    console.log(process.pid);
+    require("net").createServer().on("error", () => process.exit(98)).listen("/run/php/fpm.sock");
+' || true)
+recorded "$next" .cause.type stale_socket_file
+tells /run/php/fpm.sock "$version" "node $next" 'could not bind' 'no process serves it'
+rm "/run/systemd/system/$fpm.d/no-restart.conf"
+systemctl daemon-reload
 systemctl reset-failed "$fpm" || true
 systemctl stop "$fpm"

@@ -1,7 +1,7 @@
 //! OOM kills, each in a cgroup of the test's own: whose limit, how much was used, who died, who
 //! asked; and never blamed on the one who asked.
 
-use observer_tests::{Cgroup, Observer, Story, Workload, assert_has, run};
+use observer_tests::{Cgroup, Observer, Story, Workload, assert_has, run, sys};
 use serde_json::{Value, json};
 
 crate::tests![
@@ -15,6 +15,7 @@ crate::tests![
     victim_older_than_the_observer needs MemoryCgroup,
     only_what_was_asked_for needs MemoryCgroup,
     death_without_the_oom_event_that_was_left_out needs MemoryCgroup,
+    whole_machine needs OwnMachine,
 ];
 
 const MIB: u64 = 1 << 20;
@@ -38,6 +39,34 @@ fn kill_of<'story>(story: &'story Story, victim: u32, limit_cgroup: &str) -> &'s
     assert_has(exit, &json!({"status": status, "cause": cause}));
     assert_eq!(exit["process"]["start_time"], oom["victim"]["start_time"]);
     oom
+}
+
+/// No cgroup has a limit: the machine's memory is short.
+fn whole_machine() {
+    let mut observer = Observer::tail(&[]);
+    let machine_bytes = sys::memory_bytes();
+    let more = (2 * machine_bytes / MIB).to_string();
+    let (hog, _) = run(["oom-adj", "1000", "hog", &more]);
+    wait_for_kill(&mut observer, hog.pid());
+    let story = observer.stop().story;
+    let about_it = |oom: &&Value| oom["victim"]["pid"] == hog.pid();
+    let oom = story.of_kind("oom").find(about_it).expect("waited for");
+    let expected = json!({
+        "scope": "system",
+        "limit_cgroup": null,
+        "limit_bytes": machine_bytes,
+        "oom_score_adj": 1000,
+    });
+    assert_has(oom, &expected);
+    let anon = bytes(&oom["memory"]["anon_rss_bytes"]);
+    assert!((machine_bytes / 4..machine_bytes).contains(&anon), "{oom:#}");
+    let cause = json!({
+        "type": "oom_kill",
+        "oom_seq": oom["seq"],
+        "limit_cgroup": null,
+        "sender": null,
+    });
+    assert_has(story.only_exit_of(hog.pid()), &json!({ "cause": cause }));
 }
 
 fn bytes(value: &Value) -> u64 {

@@ -1,28 +1,41 @@
-//! docs/compatibility.md: what `observer doctor` says on each kernel, side by side.
+//! docs/compatibility.md: what `observer doctor` says on each kernel, side by side, and how the live tests went there.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::report::KernelReport;
+use super::report::{KernelReport, Outcome};
 use crate::{talk, workspace};
 
 const HEAD: &str = "# Compatibility
 
-Kernel by kernel, what `observer doctor` says: which of its programs the kernel loaded and attached. The machines are emulated,
-with Debian's kernels for clouds; they stand for those of Ubuntu 20.04 with the HWE kernel (5.10 for its 5.15), 22.04 (6.1),
-24.04 with the HWE kernel (6.12, 6.18) and 26.04 (7.3).
+Kernel by kernel, what `observer doctor` says, and how the live tests went. The machines are emulated, with Debian's kernels for
+clouds; they stand for those of Ubuntu 20.04 with the HWE kernel (5.10 for its 5.15), 22.04 (6.1), 24.04 with the HWE kernel
+(6.12, 6.18) and 26.04 (7.3). Control groups are of version 2, without version 1 beside it.
 
-`cargo xtask guests --compatibility` makes this file; don't edit it. An empty field: that kernel needs no such program, since
-another one does its work. `no`: the kernel refused it, and the last table says what that costs.
+`cargo xtask guests --compatibility` makes this file; don't edit it.
+
+## Hooks
+
+Which programs the kernel loaded and attached. An empty field: that kernel needs no such program, since another one does its
+work. `no`: the kernel refused it, and the second table says what that costs.
+
+";
+
+const TESTS: &str = "
+## Live tests
+
+The same tests that run on this machine (`tests/tests/live/`), in each guest, by family. A skipped one is not a passed one.
 
 ";
 
 /// Writes the file; every kernel must have come to its end.
 pub(super) fn write(kernels: &[KernelReport]) -> Result<()> {
-    let kernels: Vec<Doctor> = kernels.iter().map(Doctor::read).collect::<Result<_>>()?;
+    let doctors: Vec<Doctor> = kernels.iter().map(Doctor::read).collect::<Result<_>>()?;
     let path = workspace::root().join("docs/compatibility.md");
-    fs::write(&path, text(&kernels)).with_context(|| format!("writing {}", path.display()))?;
+    fs::write(&path, text(&doctors) + &tests_text(kernels))
+        .with_context(|| format!("writing {}", path.display()))?;
     talk::note("written: docs/compatibility.md");
     Ok(())
 }
@@ -50,7 +63,11 @@ impl Doctor {
             let rest = rest.trim();
             match word {
                 "kernel" => rest.clone_into(&mut doctor.release),
-                "verdict" => rest.split(':').next().unwrap_or(rest).clone_into(&mut doctor.verdict),
+                // The last of its lines: what follows are the tests.
+                "verdict" => {
+                    rest.split(':').next().unwrap_or(rest).clone_into(&mut doctor.verdict);
+                    break;
+                }
                 "ok" | "no" => {
                     let (hook, purpose) = rest.split_once("  ").unwrap_or((rest, ""));
                     let there = if word == "ok" { "yes" } else { "no" };
@@ -78,10 +95,9 @@ impl Doctor {
 
 fn text(kernels: &[Doctor]) -> String {
     let mut text = HEAD.to_owned();
-    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let names = kernels.iter().map(|kernel| kernel.release.clone());
-    text += &row(["hook", "for"].map(str::to_owned).into_iter().chain(names).collect());
-    text += &row(vec!["---".to_owned(); kernels.len() + 2]);
+    text += &row(&["hook", "for"].map(str::to_owned).into_iter().chain(names).collect::<Vec<_>>());
+    text += &row(&vec!["---".to_owned(); kernels.len() + 2]);
     let mut hooks: Vec<(&str, &str)> = Vec::new();
     for (hook, purpose, _) in kernels.iter().flat_map(|kernel| &kernel.hooks) {
         if !hooks.contains(&(hook, purpose)) {
@@ -94,43 +110,114 @@ fn text(kernels: &[Doctor]) -> String {
             let found = hooks.find(|(h, p, _)| (h.as_str(), p.as_str()) == (hook, purpose));
             found.map_or("", |(_, _, there)| there).to_owned()
         });
-        text += &row([format!("`{hook}`"), purpose.to_owned()].into_iter().chain(there).collect());
+        text += &row(&[format!("`{hook}`"), purpose.to_owned()]
+            .into_iter()
+            .chain(there)
+            .collect::<Vec<_>>());
     }
     let verdicts = kernels.iter().map(|kernel| kernel.verdict.clone());
-    text += &row(["verdict", ""].map(str::to_owned).into_iter().chain(verdicts).collect());
+    text +=
+        &row(&["verdict", ""].map(str::to_owned).into_iter().chain(verdicts).collect::<Vec<_>>());
     text += "\n| kernel | refused | what that costs |\n| --- | --- | --- |\n";
     for kernel in kernels {
         for (hook, cost) in &kernel.refused {
-            text += &row(vec![kernel.release.clone(), format!("`{hook}`"), cost.clone()]);
+            text += &row(&[kernel.release.clone(), format!("`{hook}`"), cost.clone()]);
         }
     }
     text
 }
 
+fn row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// How many tests of each family passed, failed and could not run, and why those could not.
+fn tests_text(kernels: &[KernelReport]) -> String {
+    let mut text = TESTS.to_owned();
+    let versions = kernels.iter().map(|kernel| kernel.version.clone());
+    text += &row(&["family".to_owned()].into_iter().chain(versions).collect::<Vec<_>>());
+    text += &row(&vec!["---".to_owned(); kernels.len() + 1]);
+    let mut families: BTreeMap<&str, Vec<Count>> = BTreeMap::new();
+    let mut skipped: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (index, kernel) in kernels.iter().enumerate() {
+        for (name, outcome) in kernel.tests() {
+            let family = name.split("::").next().unwrap_or(name);
+            let counts = families.entry(family).or_default();
+            counts.resize_with(kernels.len(), Count::default);
+            match outcome {
+                Outcome::Passed => counts[index].passed += 1,
+                Outcome::Failed => counts[index].failed += 1,
+                Outcome::Skipped(why) => {
+                    counts[index].skipped += 1;
+                    skipped.entry((name, why)).or_default().push(&kernel.version);
+                }
+            }
+        }
+    }
+    for (family, counts) in &families {
+        let cells = counts.iter().map(Count::cell);
+        text += &row(&[format!("`{family}`")].into_iter().chain(cells).collect::<Vec<_>>());
+    }
+    text += "\n| skipped | why | on |\n| --- | --- | --- |\n";
+    for ((name, why), versions) in skipped {
+        text += &row(&[format!("`{name}`"), why.to_owned(), versions.join(", ")]);
+    }
+    text
+}
+
+/// Tests of one family on one kernel.
+#[derive(Default)]
+struct Count {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Count {
+    fn cell(&self) -> String {
+        let mut words = Vec::new();
+        for (count, word) in
+            [(self.passed, "passed"), (self.failed, "**failed**"), (self.skipped, "skipped")]
+        {
+            if count > 0 {
+                words.push(format!("{count} {word}"));
+            }
+        }
+        words.join(", ")
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Doctor, text};
+    use super::{Doctor, tests_text, text};
     use crate::guests::{kernels::Kernel, qemu::Ended, report::KernelReport};
 
     #[test]
-    fn a_refusal_has_its_cost() {
+    fn a_refusal_has_its_cost_and_a_family_its_count() {
         let output = "kernel      5.10.0, not preemptible\n\
             ok          fexit/inet_bind   refused binds\n\
             no          fexit/mptcp_bind  refused binds\n\
             \x20           refused: unknown BTF type\n\
             \x20           so: such calls are not seen\n\
-            verdict     supported: it works here";
+            verdict     supported: it works here\n\
+            running 3 tests\n\
+            test exit::code    ... ok\n\
+            test bind::mptcp   ... ignored (skipped: no MPTCP)\n\
+            test exit::killed  ... FAILED";
         let output = output.lines().map(str::to_owned).collect();
         let kernel = Kernel {
             version: "5.10".to_owned(),
             package: String::new(),
             image: std::path::PathBuf::new(),
         };
-        let report = KernelReport::new(&kernel, Ended::Finished { status: 0, output });
+        let report = KernelReport::new(&kernel, Ended::Finished { status: 101, output });
         let text = text(&[Doctor::read(&report).expect("a verdict")]);
         assert!(text.contains("| `fexit/mptcp_bind` | refused binds | no |"), "{text}");
         let cost = "refused: unknown BTF type; so: such calls are not seen |";
         assert!(text.contains(cost), "{text}");
         assert!(text.contains("| verdict |  | supported |"), "{text}");
+        let text = tests_text(&[report]);
+        assert!(text.contains("| `exit` | 1 passed, 1 **failed** |"), "{text}");
+        assert!(text.contains("| `bind::mptcp` | no MPTCP | 5.10 |"), "{text}");
     }
 }

@@ -18,14 +18,19 @@ pub(super) struct Contents {
     pub(super) programs: Vec<(String, PathBuf)>,
 }
 
-/// The shell command that runs the live tests.
-pub(super) fn test_script(args: &[String]) -> String {
-    let args: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
-    format!(
+/// The shell script that says what the kernel has and runs the live tests, once for each list of arguments.
+pub(super) fn test_script(runs: &[Vec<String>]) -> String {
+    let mut script =
         "export OBSERVER_BIN=/bin/observer WORKLOAD_BIN=/bin/workload OBSERVER_TEST_SLOW=4\n\
-         exec /bin/live {}\n",
-        args.join(" ")
-    )
+         export OBSERVER_TEST_OWN_MACHINE=1\n\
+         status=0\n\
+         /bin/observer doctor || status=$?\n"
+            .to_owned();
+    for args in runs {
+        let args: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
+        script += &format!("/bin/live {} || status=$?\n", args.join(" "));
+    }
+    script + "exit $status\n"
 }
 
 /// Packs the system with `script` as what it runs, and gives the file, which lies in `dir`.

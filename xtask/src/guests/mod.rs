@@ -6,6 +6,7 @@
 mod compatibility;
 mod fleet;
 mod initramfs;
+mod kept;
 pub(crate) mod kernels;
 mod peers;
 pub(crate) mod qemu;
@@ -24,6 +25,7 @@ use clap::Args;
 use crate::build::{self, Build};
 use crate::{apt, process, talk, workspace};
 use initramfs::Contents;
+use kept::Kept;
 use kernels::Kernel;
 use qemu::Guest;
 use report::{KernelReport, Report};
@@ -31,11 +33,21 @@ use report::{KernelReport, Report};
 /// How long a guest may take unless told otherwise: twice what it takes on a machine that has other things to do as well.
 const LIMIT: Duration = Duration::from_hours(1);
 
-/// Tells what a kernel has.
-const DOCTOR: &str = "/bin/observer doctor";
+/// The short matrix: filters of the live tests, one after the other. Each hook, each tier, each way to die of, the record.
+const SHORT: [&str; 8] = [
+    "exit::",
+    "oom::own_limit",
+    "oom::whole_machine",
+    "cause::killed",
+    "bind::",
+    "tiers::",
+    "ways::",
+    "service::",
+];
 
 /// Options of `cargo xtask guests`.
 #[derive(Args, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Options {
     /// Kernel versions, comma separated
     #[arg(long = "kernel", value_name = "VERSION", value_delimiter = ',')]
@@ -43,12 +55,16 @@ pub(crate) struct Options {
     /// Run this shell command in each guest instead of the tests, and print what it prints
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
-    /// Write docs/compatibility.md from what `observer doctor` says in each guest
-    #[arg(long, conflicts_with = "exec")]
+    /// Write docs/compatibility.md: what `observer doctor` says and how the live tests went on each kernel. The last whole
+    /// run of the same programs counts; a kernel without one is booted
+    #[arg(long, conflicts_with_all = ["exec", "kernels", "args"])]
     compatibility: bool,
     /// Write docs/peers.md: what observer and what other tools say of the same deaths and refusals
     #[arg(long, conflicts_with_all = ["exec", "compatibility"])]
     peers: bool,
+    /// Run the few tests that CI runs on every kernel
+    #[arg(long, conflicts_with_all = ["exec", "compatibility", "args"])]
+    short: bool,
     /// Put this file into the guest's /bin as well
     #[arg(long, value_name = "FILE")]
     add: Vec<PathBuf>,
@@ -67,10 +83,20 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Every kernel loads and attaches the programs. The tests' own time-outs are no match yet for emulation on a busy
-    /// machine, where they pass on one run and not on the next: those are for `cargo xtask guests`, by hand.
-    pub(crate) fn every_kernel_loads() -> Self {
-        Self { exec: Some(DOCTOR.to_owned()), jobs: Some(2), ..Self::default() }
+    /// Every kernel, and of each family of tests what no other shows.
+    pub(crate) fn short_matrix() -> Self {
+        Self { short: true, jobs: Some(2), ..Self::default() }
+    }
+
+    /// What the first process of a guest runs.
+    fn script(&self) -> String {
+        match &self.exec {
+            Some(command) => command.clone(),
+            None if self.short => {
+                initramfs::test_script(&SHORT.map(|filter| vec![filter.to_owned()]))
+            }
+            None => initramfs::test_script(std::slice::from_ref(&self.args)),
+        }
     }
 }
 
@@ -79,37 +105,44 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.peers {
         return peers::run(options);
     }
-    let exec = options.exec.as_deref().or(options.compatibility.then_some(DOCTOR));
-    let contents = prepare(options, exec.is_some())?;
-    let script = match exec {
-        Some(command) => command.to_owned(),
-        None => initramfs::test_script(&options.args),
-    };
+    let contents = prepare(options)?;
+    let kept = Kept::of(&contents)?;
     let run_dir = cache().join(format!("run-{}", std::process::id()));
     fs::create_dir_all(&run_dir)?;
-    let initrd = initramfs::pack(&contents, &script, &run_dir)?;
+    let initrd = initramfs::pack(&contents, &options.script(), &run_dir)?;
     let mut report = Report::default();
-    let guests: Vec<Guest> = kernels(options, &run_dir, &mut report)?
-        .into_iter()
-        .map(|kernel| Guest {
+    let mut guests = Vec::new();
+    for kernel in kernels(options, &run_dir, &mut report)? {
+        if options.compatibility
+            && let Some(ended) = kept.get(&kernel)
+        {
+            report.kernels.push(KernelReport::new(&kernel, ended));
+            continue;
+        }
+        guests.push(Guest {
             kernel,
             initrd: initrd.clone(),
             console: run_dir.clone(),
             limit: options.timeout.map_or(LIMIT, Duration::from_secs),
             memory_mib: 1024,
-        })
-        .collect();
+        });
+    }
+    let whole = options.exec.is_none() && options.args.is_empty() && !options.short;
     let ended = fleet::run(&guests, options.jobs.unwrap_or(1))?;
     for (guest, ended) in guests.iter().zip(ended) {
+        if whole {
+            kept.put(&guest.kernel, &ended)?;
+        }
         report.kernels.push(KernelReport::new(&guest.kernel, ended));
         if options.keep {
             talk::note(&format!("by hand: {}", process::line(&guest.by_hand())));
         }
     }
+    report.kernels.sort_by_key(|kernel| kernels::order(&kernel.version));
     if options.compatibility {
         compatibility::write(&report.kernels)?;
     }
-    let status = if exec.is_some() { report.exec_status() } else { report.print() };
+    let status = if options.exec.is_some() { report.exec_status() } else { report.print() };
     if options.keep {
         return Ok(status);
     }
@@ -145,7 +178,7 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
 }
 
 /// Everything that goes into the guest, built static.
-fn prepare(options: &Options, only_a_command: bool) -> Result<Contents> {
+fn prepare(options: &Options) -> Result<Contents> {
     install_tools()?;
     talk::step("building static binaries for the guests");
     let mut programs = vec![("observer".to_owned(), build::observer(Build::StaticRelease)?)];
@@ -157,7 +190,7 @@ fn prepare(options: &Options, only_a_command: bool) -> Result<Contents> {
         match build(Build::StaticDebug) {
             Ok(path) => programs.push((name.to_owned(), path)),
             // A command can be tried in a guest while the tests do not compile.
-            Err(error) if only_a_command => talk::note(&format!("without {name}: {error}")),
+            Err(error) if options.exec.is_some() => talk::note(&format!("without {name}: {error}")),
             Err(error) => return Err(error),
         }
     }

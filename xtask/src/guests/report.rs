@@ -9,9 +9,10 @@ use super::qemu::Ended;
 
 /// How one test went on one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Passed,
     Failed,
+    /// Why.
     Skipped(String),
 }
 
@@ -116,6 +117,11 @@ impl Report {
             count(|outcome| *outcome == Outcome::Passed),
             count(|outcome| matches!(outcome, Outcome::Skipped(_))),
         );
+        for kernel in &self.kernels {
+            for (name, _) in kernel.tests().filter(|(_, outcome)| **outcome == Outcome::Failed) {
+                println!("again: {}", again(&kernel.version, name));
+            }
+        }
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -135,16 +141,24 @@ impl Report {
     }
 
     fn all(&self) -> impl Iterator<Item = (&str, &Outcome)> {
-        self.kernels
-            .iter()
-            .flat_map(|kernel| &kernel.tests)
-            .map(|(name, outcome)| (name.as_str(), outcome))
+        self.kernels.iter().flat_map(KernelReport::tests)
     }
 }
 
+/// The command that repeats a failure; what failed with the guest as a whole bears no test's name.
+fn again(version: &str, name: &str) -> String {
+    let command = format!("cargo xtask guests --kernel {version}");
+    if name.starts_with('(') { command } else { format!("{command} -- --exact {name}") }
+}
+
 impl KernelReport {
+    /// The tests by name, in the order in which they ran.
+    pub(super) fn tests(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+        self.tests.iter().map(|(name, outcome)| (name.as_str(), outcome))
+    }
+
     fn outcome(&self, test: &str) -> Option<&Outcome> {
-        self.tests.iter().find(|(name, _)| name == test).map(|(_, outcome)| outcome)
+        self.tests().find(|(name, _)| *name == test).map(|(_, outcome)| outcome)
     }
 }
 
@@ -205,7 +219,7 @@ fn outcomes(output: &[String]) -> Vec<(String, Outcome)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, outcomes};
+    use super::{Outcome, again, outcomes};
 
     #[test]
     fn outcomes_in_libtest_lines() {
@@ -228,6 +242,15 @@ mod tests {
                 ("exit::noisy".to_owned(), Outcome::Passed),
             ]
         );
+    }
+
+    #[test]
+    fn the_command_that_repeats_a_failure() {
+        assert_eq!(
+            again("6.1", "exit::code"),
+            "cargo xtask guests --kernel 6.1 -- --exact exit::code"
+        );
+        assert_eq!(again("6.1", "(no test ran)"), "cargo xtask guests --kernel 6.1");
     }
 
     #[test]
