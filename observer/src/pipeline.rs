@@ -1,6 +1,7 @@
 //! The flow itself: records in, events out, in one place for the live kernel and for recordings.
 
 mod ports;
+mod seen;
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::{
-    decode::{self, Exit, KernelEvent, Note, Oom, TaskId},
+    decode::{self, Exit, KernelEvent, Note, Oom},
     diagnose::{
         exit::{Facts, Noted, cause, seconds_between},
         join::{Joiner, Ready},
@@ -25,6 +26,7 @@ use crate::{
 
 use ports::Told;
 pub use ports::{Look, Looked, Ports};
+use seen::Seen;
 
 /// Turns records into events.
 pub struct Pipeline {
@@ -184,31 +186,49 @@ impl Pipeline {
 
     /// Takes records in, in any order; events come out.
     pub fn feed(&mut self, records: &[Bytes], now_ns: u64) -> Vec<Event> {
-        self.enricher.clock.resample();
-        let mut events: Vec<KernelEvent> = records.iter().filter_map(|r| self.decode(r)).collect();
-        events.sort_by_key(KernelEvent::time_ns);
-        let mut ready = Vec::new();
         let mut out = Vec::new();
-        for event in events {
-            if let KernelEvent::Exit(exit) = &event
-                && !self.seen.insert(exit.task.id())
-            {
-                continue;
+        self.feed_each(records, now_ns, |event| out.push(event));
+        out
+    }
+
+    /// As [`Self::feed`], one event at a time: what is dropped before the next one is made costs the allocator least.
+    pub fn feed_each(&mut self, records: &[Bytes], now_ns: u64, mut tell: impl FnMut(Event)) {
+        self.enricher.clock.resample();
+        let mut order: Vec<(u64, &Bytes)> =
+            records.iter().map(|record| (decode::time_ns(record), record)).collect();
+        order.sort_by_key(|(time_ns, _)| *time_ns);
+        let mut out = Vec::new();
+        for (_, record) in order {
+            self.take(record, now_ns, &mut out);
+            for event in out.drain(..) {
+                tell(event);
             }
-            if let KernelEvent::Bind(bind) = event {
+        }
+        let mut ready = Vec::new();
+        self.joiner.expire(now_ns, &mut ready);
+        self.tell(ready, &mut out);
+        for event in out {
+            tell(event);
+        }
+    }
+
+    fn take(&mut self, record: &Bytes, now_ns: u64, out: &mut Vec<Event>) {
+        match self.decode(record) {
+            Some(KernelEvent::Exit(exit)) if !self.seen.insert(exit.task.id()) => {}
+            Some(KernelEvent::Bind(bind)) => {
                 let mut told = Vec::new();
                 if let Some(ports) = &mut self.ports {
                     ports.bind(bind, &mut self.enricher, &mut told);
                 }
-                self.tell_ports(told, &mut out);
-                continue;
+                self.tell_ports(told, out);
             }
-            self.joiner.push(event, now_ns, &mut ready);
-            self.tell(&mut ready, &mut out);
+            Some(event) => {
+                let mut ready = Vec::new();
+                self.joiner.push(event, now_ns, &mut ready);
+                self.tell(ready, out);
+            }
+            None => {}
         }
-        self.joiner.expire(now_ns, &mut ready);
-        self.tell(&mut ready, &mut out);
-        out
     }
 
     /// Lets go of everything that waits.
@@ -232,8 +252,8 @@ impl Pipeline {
             .ok()
     }
 
-    fn tell(&mut self, ready: &mut Vec<Ready>, out: &mut Vec<Event>) {
-        for ready in ready.drain(..) {
+    fn tell(&mut self, ready: Vec<Ready>, out: &mut Vec<Event>) {
+        for ready in ready {
             match ready {
                 Ready::Oom(oom, exit) => out.push(self.oom(&oom, exit.as_deref())),
                 Ready::Exit(exit) => {
@@ -354,32 +374,6 @@ impl Pipeline {
             host: self.host.name.clone(),
             body,
         }
-    }
-}
-
-/// Deaths that were taken in lately: two exit programs may see the same one, and before Linux 6.16 two threads may both
-/// look like the last.
-#[derive(Default)]
-struct Seen {
-    set: std::collections::HashSet<TaskId>,
-    order: std::collections::VecDeque<TaskId>,
-}
-
-impl Seen {
-    const KEPT: usize = 8192;
-
-    /// False when it was seen before.
-    fn insert(&mut self, id: TaskId) -> bool {
-        if !self.set.insert(id) {
-            return false;
-        }
-        if self.order.len() == Self::KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.set.remove(&oldest);
-        }
-        self.order.push_back(id);
-        true
     }
 }
 

@@ -21,7 +21,9 @@ use crate::{
         recording::Header,
         rings::RingReader,
     },
-    model::{After, Body, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
+    model::{
+        After, Body, ClockInfo, Event, HookInfo, IncidentEvent, LossEvent, SessionEvent, Time,
+    },
     pipeline::{Looked, Pipeline, Ports},
 };
 
@@ -124,20 +126,21 @@ impl Live {
         self.growing_numbered = false;
     }
 
-    /// Joins what is told into stories.
-    fn tell_stories(&mut self, events: &mut Vec<Event>) {
-        let mut told = Vec::new();
-        for event in events.iter().filter(|event| is_evidence(event, &self.watched)) {
-            told.extend(self.stories.push(event));
-        }
+    /// Tells the stories that grew or ended, those that it is time for included.
+    fn tell_stories(
+        &mut self,
+        mut grown: Vec<IncidentEvent>,
+        tell: &mut impl FnMut(Event) -> Result<()>,
+    ) -> Result<()> {
         let now = jiff::Timestamp::now();
         if self.stories.deadline().is_some_and(|deadline| deadline.0 <= now) {
-            told.extend(self.stories.tick(Time(now)));
+            grown.extend(self.stories.tick(Time(now)));
         }
-        for incident in told {
+        for incident in grown {
             let numbered = self.growing_numbered || !incident.open;
-            events.push(self.pipeline.incident(incident, numbered));
+            tell(self.pipeline.incident(incident, numbered))?;
         }
+        Ok(())
     }
 
     /// Number of the last event.
@@ -260,30 +263,62 @@ impl Live {
 
     /// Events that are ready.
     pub fn events(&mut self) -> Result<Vec<Event>> {
-        self.drained(false)
+        let mut events = Vec::new();
+        self.events_each(|event| {
+            events.push(event);
+            Ok(())
+        })?;
+        Ok(events)
     }
 
-    fn drained(&mut self, end: bool) -> Result<Vec<Event>> {
+    /// As [`Self::events`], one at a time; see [`Pipeline::feed_each`].
+    pub fn events_each(&mut self, tell: impl FnMut(Event) -> Result<()>) -> Result<()> {
+        self.drained(false, tell)
+    }
+
+    fn drained(&mut self, end: bool, mut tell: impl FnMut(Event) -> Result<()>) -> Result<()> {
         let records = self.rings.drain();
         self.swollen |= records.iter().map(bytes::Bytes::len).sum::<usize>() > SWOLLEN;
         let now = clock::boot_ns();
         if let Some(recorder) = &mut self.recorder {
             recorder.drain(now, &records);
         }
-        let mut events = self.pipeline.feed(&records, now);
-        if let Some(found) = self.found.take() {
-            events.extend(self.looked(found));
-        }
+        let mut grown = Vec::new();
+        let mut told = Ok(());
+        let (stories, watched) = (&mut self.stories, &self.watched);
+        self.pipeline.feed_each(&records, now, |event| {
+            if is_evidence(&event, watched) {
+                grown.extend(stories.push(&event));
+            }
+            if told.is_ok() {
+                told = tell(event);
+            }
+        });
+        told?;
+        let mut more = match self.found.take() {
+            Some(found) => self.looked(found),
+            None => Vec::new(),
+        };
         self.start_look(now)?;
-        self.losses(&mut events, end)?;
-        self.tell_stories(&mut events);
-        self.watch_holders()?;
-        Ok(events)
+        self.losses(&mut more, end)?;
+        for event in more {
+            if is_evidence(&event, &self.watched) {
+                grown.extend(self.stories.push(&event));
+            }
+            tell(event)?;
+        }
+        self.tell_stories(grown, &mut tell)?;
+        self.watch_holders()
     }
 
     /// Detaches nothing yet, but lets go of everything that is held back.
     pub async fn finish(&mut self) -> Result<Vec<Event>> {
-        let mut events = self.drained(true)?;
+        let mut events = Vec::new();
+        self.drained(true, |event| {
+            events.push(event);
+            Ok(())
+        })?;
+        let known = events.len();
         if let Some(running) = self.look.take() {
             let found = running.await.context("the look at all descriptors")?;
             events.extend(self.looked(found));
@@ -295,8 +330,8 @@ impl Live {
             events.extend(self.looked(look.run(pass)));
         }
         events.extend(self.pipeline.finish());
-        let known = events.iter().filter(|event| is_evidence(event, &self.watched));
-        let mut ends: Vec<_> = known.flat_map(|event| self.stories.push(event)).collect();
+        let new = events[known..].iter().filter(|event| is_evidence(event, &self.watched));
+        let mut ends: Vec<_> = new.flat_map(|event| self.stories.push(event)).collect();
         ends.extend(self.stories.finish());
         // One that has not ended is not told as if it had: whoever looks back finds it in its events.
         for incident in ends.into_iter().filter(|incident| !incident.open) {

@@ -22,13 +22,16 @@ pub struct Show<'a> {
     output: Output,
     shown: BTreeMap<Kind, u64>,
     lost: u64,
-    unshown: usize,
-    /// Lines on their way, used again: a storm would otherwise spend its time on allocations.
+    /// On their way.
+    unshown: BTreeMap<Kind, u64>,
+    /// Their lines, in memory that is used again: a storm would otherwise spend its time on allocations.
     lines: Vec<u8>,
 }
 
-/// So much is written at a time.
-const CHUNK: usize = 128 * 1024;
+/// So much of it is kept from one time to the next, in bytes.
+const KEPT: usize = 512 * 1024;
+
+const WRITE: &str = "can't write to standard output";
 
 impl<'a> Show<'a> {
     /// To standard output.
@@ -40,54 +43,55 @@ impl<'a> Show<'a> {
             output: Output::stdout(),
             shown: BTreeMap::new(),
             lost: 0,
-            unshown: 0,
+            unshown: BTreeMap::new(),
             lines: Vec::new(),
         }
     }
 
     /// Writes those that are wanted, and flushes. What was not flushed when the future is dropped counts as not shown.
     pub async fn events(&mut self, events: &[Event]) -> Result<Reader> {
-        let mut batch: BTreeMap<Kind, u64> = BTreeMap::new();
-        let json = self.args.json || self.args.format == Format::Json;
-        let mut wanted = Vec::with_capacity(events.len());
         for event in events {
-            if let Body::Loss(loss) = &event.body {
-                self.lost = self.lost.saturating_add(loss.total());
-            }
-            if self.args.filter.matches(event) && (json || !self.is_background(event)) {
-                wanted.push(event);
-                *batch.entry(event.body.kind()).or_default() += 1;
-            }
+            self.take(event)?;
         }
-        // All of them, before the first wait.
-        self.unshown += wanted.len();
-        self.lines.clear();
-        for event in &wanted {
-            if json {
-                serde_json::to_writer(&mut self.lines, event)?;
-                self.lines.push(b'\n');
-            } else {
-                self.lines.extend_from_slice(self.text.event(event).as_bytes());
-            }
-            if self.lines.len() >= CHUNK && self.write().await? == Reader::Gone {
-                return Ok(Reader::Gone);
-            }
-        }
-        if self.write().await? == Reader::Gone {
-            return Ok(Reader::Gone);
-        }
-        let reader = self.output.flush().await.context("can't write to standard output")?;
-        self.unshown -= wanted.len();
-        for (kind, count) in batch {
-            *self.shown.entry(kind).or_default() += count;
-        }
-        Ok(reader)
+        self.flush().await
     }
 
-    async fn write(&mut self) -> Result<Reader> {
-        let reader = self.output.write(&self.lines).await;
-        self.lines.clear();
-        reader.context("can't write to standard output")
+    /// Takes an event in; [`Self::flush`] shows it.
+    pub fn take(&mut self, event: &Event) -> Result<()> {
+        if let Body::Loss(loss) = &event.body {
+            self.lost = self.lost.saturating_add(loss.total());
+        }
+        let json = self.args.json || self.args.format == Format::Json;
+        if !self.args.filter.matches(event) || (!json && self.is_background(event)) {
+            return Ok(());
+        }
+        *self.unshown.entry(event.body.kind()).or_default() += 1;
+        if json {
+            serde_json::to_writer(&mut self.lines, event)?;
+            self.lines.push(b'\n');
+        } else {
+            self.lines.extend_from_slice(self.text.event(event).as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Writes what was taken in. When the future is dropped, all of that counts as not shown.
+    pub async fn flush(&mut self) -> Result<Reader> {
+        let mut lines = std::mem::take(&mut self.lines);
+        let mut reader = self.output.write(&lines).await.context(WRITE)?;
+        if reader == Reader::There {
+            reader = self.output.flush().await.context(WRITE)?;
+        }
+        if reader == Reader::There {
+            for (kind, count) in std::mem::take(&mut self.unshown) {
+                *self.shown.entry(kind).or_default() += count;
+            }
+        }
+        lines.clear();
+        if lines.capacity() <= KEPT {
+            self.lines = lines;
+        }
+        Ok(reader)
     }
 
     /// What was served already at the start: a hundred lines that nobody asked for, unless somebody did.
@@ -101,9 +105,9 @@ impl<'a> Show<'a> {
     #[must_use]
     pub fn summary(&self) -> String {
         let shown = |kind| self.shown.get(&kind).copied().unwrap_or(0);
-        let unshown = match self.unshown {
+        let unshown = match self.unshown.values().sum() {
             0 => String::new(),
-            n => format!(" at most {} not shown, since nobody read on;", count(n as u64, "event")),
+            n => format!(" at most {} not shown, since nobody took them;", count(n, "event")),
         };
         format!(
             "observer: {}, {}, {} shown;{unshown} {} lost",

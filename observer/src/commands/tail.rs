@@ -71,15 +71,23 @@ async fn standalone(args: &TailArgs, programs: Options, mut stop: Stop) -> Resul
             () = &mut stop => Ok(Reader::There),
         }
     };
-    if outcome? == Reader::There {
-        let events = live.finish().await?;
-        let last = tokio::time::timeout(LAST_WORDS, show.events(&events));
-        if let Ok(written) = last.await {
-            written?;
-        }
-    }
+    let ended = match outcome {
+        Ok(Reader::There) => last_words(&mut live, &mut show).await,
+        Ok(Reader::Gone) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // Also of a disk that is full: so much was shown, and so much was not.
     logging::say(&show.summary());
-    Ok(status::DONE)
+    ended.map(|()| status::DONE)
+}
+
+async fn last_words(live: &mut Live, show: &mut Show<'_>) -> Result<()> {
+    let events = live.finish().await?;
+    match tokio::time::timeout(LAST_WORDS, show.events(&events)).await {
+        Ok(written) => written.map(|_reader| ()),
+        // It is counted as not shown.
+        Err(_elapsed) => Ok(()),
+    }
 }
 
 async fn follow(live: &mut Live, show: &mut Show<'_>) -> Result<Reader> {
@@ -89,8 +97,8 @@ async fn follow(live: &mut Live, show: &mut Show<'_>) -> Result<Reader> {
     }
     loop {
         live.ready().await?;
-        let events = live.events()?;
-        if show.events(&events).await? == Reader::Gone {
+        live.events_each(|event| show.take(&event))?;
+        if show.flush().await? == Reader::Gone {
             return Ok(Reader::Gone);
         }
     }

@@ -20,19 +20,19 @@ impl<'a> Cursor<'a> {
     pub(super) fn fixed<T: FromBytes>(&mut self) -> Result<T, DecodeError> {
         self.at = self.at.next_multiple_of(8);
         let bytes = self.take(size_of::<T>())?;
-        T::read_from_bytes(&bytes).map_err(|_size| self.short())
+        T::read_from_bytes(bytes).map_err(|_size| self.short())
     }
 
     /// Takes a segment.
-    pub(super) fn take(&mut self, len: usize) -> Result<Bytes, DecodeError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let end = self.at.checked_add(len).filter(|end| *end <= self.record.len());
         let Some(end) = end else { return Err(self.short()) };
-        let bytes = self.record.slice(self.at..end);
+        let bytes = &self.record[self.at..end];
         self.at = end;
         Ok(bytes)
     }
 
-    /// Takes a segment, or what there is of it.
+    /// Takes a segment, or what there is of it, to be kept with the record that it lies in.
     pub(super) fn take_up_to(&mut self, len: usize) -> Bytes {
         let end = self.at.saturating_add(len).min(self.record.len());
         let bytes = self.record.slice(self.at.min(end)..end);

@@ -67,6 +67,12 @@ pub enum DecodeError {
     Kind(u16),
 }
 
+/// When what a record tells of happened: nanoseconds of `CLOCK_BOOTTIME`. 0 where it has no header.
+#[must_use]
+pub fn time_ns(record: &Bytes) -> u64 {
+    Cursor::new(record).fixed::<Header>().map_or(0, |header| header.time_ns)
+}
+
 /// Decodes one record.
 pub fn decode(record: &Bytes) -> Result<KernelEvent, DecodeError> {
     let mut cursor = Cursor::new(record);

@@ -45,8 +45,8 @@ impl Oom {
 
 pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Oom, DecodeError> {
     let record: OomRecord = cursor.fixed()?;
-    let victim_memory = path(&cursor.take(record.victim_memory_len as usize)?, false);
-    let trigger_memory = path(&cursor.take(record.trigger_memory_len as usize)?, false);
+    let victim_memory = path(cursor.take(record.victim_memory_len as usize)?, false);
+    let trigger_memory = path(cursor.take(record.trigger_memory_len as usize)?, false);
     let victim = Task::decode(cursor)?;
     let trigger = Task::decode(cursor)?;
     Ok(Oom {

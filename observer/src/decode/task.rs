@@ -38,13 +38,13 @@ impl Task {
         let mut exe = if flags & TASK_NO_MM != 0 || exe.is_empty() {
             Vec::new()
         } else {
-            path(&exe, flags & TASK_EXE_CUT != 0)
+            path(exe, flags & TASK_EXE_CUT != 0)
         };
         if !exe.is_empty() && flags & TASK_EXE_DELETED != 0 {
             exe.extend_from_slice(b" (deleted)");
         }
         let cut = flags & TASK_CGROUP_CUT != 0;
-        let cgroup = if cgroup.is_empty() && cut { Vec::new() } else { path(&cgroup, cut) };
+        let cgroup = if cgroup.is_empty() && cut { Vec::new() } else { path(cgroup, cut) };
         Ok(Self { record, exe, cgroup, args })
     }
 
@@ -107,10 +107,11 @@ pub(crate) fn until_nul(bytes: &[u8]) -> &[u8] {
 
 /// Turns names that come leaf first into a path; one whose first components are missing begins with `…/`.
 pub(super) fn path(names: &[u8], cut: bool) -> Vec<u8> {
-    let mut names: Vec<&[u8]> = names.split(|b| *b == 0).filter(|name| !name.is_empty()).collect();
-    names.reverse();
-    let mut path = if cut { "…".as_bytes().to_vec() } else { Vec::new() };
-    for name in &names {
+    let mut path = Vec::with_capacity("…".len() + names.len() + 1);
+    if cut {
+        path.extend_from_slice("…".as_bytes());
+    }
+    for name in names.rsplit(|b| *b == 0).filter(|name| !name.is_empty()) {
         path.push(b'/');
         path.extend_from_slice(name);
     }

@@ -112,11 +112,11 @@ fn arguments(process: &mut Process, task: &Task) {
     if cut {
         bytes = without_half_a_letter(bytes);
     }
-    let args: Vec<&[u8]> = bytes.split(|b| *b == 0).collect();
-    if args.iter().any(|arg| std::str::from_utf8(arg).is_err()) {
-        process.args_hex = Some(args.iter().map(|arg| crate::model::hex(arg)).collect());
+    let args = bytes.split(|b| *b == 0);
+    if std::str::from_utf8(bytes).is_err() {
+        process.args_hex = Some(args.clone().map(crate::model::hex).collect());
     }
-    let mut args: Vec<String> = args.into_iter().map(lossy).collect();
+    let mut args: Vec<String> = args.map(lossy).collect();
     if cut {
         if let Some(last) = args.last_mut() {
             last.push('…');
