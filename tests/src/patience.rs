@@ -10,7 +10,12 @@ pub fn limit() -> Duration {
 
 /// So many seconds of an ordinary machine; `OBSERVER_TEST_SLOW` multiplies them (an emulated guest needs that).
 pub fn scaled(seconds: u64) -> Duration {
-    Duration::from_secs(seconds).mul_f64(factor())
+    slowed(Duration::from_secs(seconds))
+}
+
+/// So much of an ordinary machine's time.
+pub fn slowed(time: Duration) -> Duration {
+    time.mul_f64(factor())
 }
 
 /// Whether this machine is said to be many times slower than its clock: an eBPF program takes a good part of a time slice.

@@ -38,7 +38,7 @@ pub fn run(args: &ReplayArgs) -> Result<u8> {
 pub fn events(recording: &Recording, users: Users) -> Result<Vec<Event>> {
     let header = &recording.header;
     let clock = Clock::fixed(header.boot_epoch_ns.into());
-    let enricher = Enricher { users, clock };
+    let enricher = Enricher::with(users, clock);
     let symbols = Symbols::Recorded(recording.symbols.clone());
     let mut pipeline = Pipeline::new(header.host(), enricher, symbols);
     pipeline.set_exits_all(header.exits_all);

@@ -2,6 +2,45 @@
 
 use std::borrow::Cow;
 
+use crate::model::{hex_of_non_utf8, lossy};
+
+/// What a cgroup's path tells.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// The path itself.
+    pub path: String,
+    /// Its bytes in hexadecimal, where they are not UTF-8.
+    pub path_hex: Option<String>,
+    /// See [`unit`].
+    pub unit: Option<String>,
+    /// See [`container`].
+    pub container: Option<String>,
+}
+
+/// The last one is remembered: processes die in groups.
+#[derive(Debug, Default)]
+pub struct Groups {
+    bytes: Vec<u8>,
+    group: Group,
+}
+
+impl Groups {
+    /// What the path tells.
+    pub fn of(&mut self, path: &[u8]) -> &Group {
+        if self.bytes != path {
+            path.clone_into(&mut self.bytes);
+            let text = lossy(path);
+            self.group = Group {
+                path_hex: hex_of_non_utf8(path),
+                unit: unit(&text).map(str::to_owned),
+                container: container(&text).map(str::to_owned),
+                path: text,
+            };
+        }
+        &self.group
+    }
+}
+
 /// The innermost unit in a path: `/system.slice/nginx.service` is `nginx.service`. A slice holds units and is none.
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {

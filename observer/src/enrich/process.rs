@@ -6,7 +6,7 @@ use crate::{
     model::{Missing, Parent, Process, Time, hex_of_non_utf8, lossy},
 };
 
-use super::{cgroup, users::Users};
+use super::{cgroup::Groups, users::Users};
 
 /// Knows names and clocks.
 #[derive(Debug)]
@@ -15,13 +15,20 @@ pub struct Enricher {
     pub users: Users,
     /// Time of day.
     pub clock: Clock,
+    groups: Groups,
 }
 
 impl Enricher {
     /// Reads names from this host.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { users: Users::new("/etc/passwd"), clock }
+        Self::with(Users::new("/etc/passwd"), clock)
+    }
+
+    /// With these names.
+    #[must_use]
+    pub fn with(users: Users, clock: Clock) -> Self {
+        Self { users, clock, groups: Groups::default() }
     }
 
     /// The process that a task belongs to.
@@ -48,7 +55,7 @@ impl Enricher {
         self.user(&mut process, record.uid);
         executable(&mut process, task);
         arguments(&mut process, task);
-        place(&mut process, task);
+        place(&mut process, task, &mut self.groups);
         process
     }
 
@@ -135,15 +142,15 @@ fn without_half_a_letter(bytes: &[u8]) -> &[u8] {
     }
 }
 
-fn place(process: &mut Process, task: &Task) {
+fn place(process: &mut Process, task: &Task, groups: &mut Groups) {
     if task.cgroup.is_empty() {
         note(&mut process.missing, "cgroup", "this kernel's cgroup can't be read");
     } else {
-        let path = lossy(&task.cgroup);
-        process.unit = cgroup::unit(&path).map(str::to_owned);
-        process.container = cgroup::container(&path).map(str::to_owned);
-        process.cgroup = Some(path);
-        process.cgroup_hex = hex_of_non_utf8(&task.cgroup);
+        let group = groups.of(&task.cgroup);
+        process.unit.clone_from(&group.unit);
+        process.container.clone_from(&group.container);
+        process.cgroup = Some(group.path.clone());
+        process.cgroup_hex.clone_from(&group.path_hex);
     }
     match task.record.netns {
         0 => note(&mut process.missing, "netns", "the process had left its namespaces"),

@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 /// The bytes as text; what is not UTF-8 is replaced.
 #[must_use]
 pub fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    // Nearly all of them are UTF-8, which is found out faster than what to replace.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// The bytes in hexadecimal, when they are not UTF-8: the original of what [`lossy`] replaced.

@@ -2,9 +2,12 @@
 
 use std::{borrow::Cow, fmt};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+
+/// As [`Time`]'s `Display`, without the detour through a formatter: there are two of them in each event.
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
 
 /// A moment, to the nanosecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +21,9 @@ impl fmt::Display for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut text = String::with_capacity("2026-11-22T14:32:15.000000000Z".len());
+        PRINTER.print_timestamp(&self.0, &mut text).map_err(S::Error::custom)?;
+        serializer.serialize_str(&text)
     }
 }
 

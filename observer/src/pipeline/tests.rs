@@ -25,7 +25,7 @@ fn pipeline() -> Pipeline {
         memory_bytes: 1 << 30,
     };
     let users = Users::fixed([(0, "root".to_owned())].into());
-    let enricher = Enricher { users, clock: Clock::fixed(BOOT) };
+    let enricher = Enricher::with(users, Clock::fixed(BOOT));
     Pipeline::new(host, enricher, Symbols::Recorded([].into()))
 }
 

@@ -148,7 +148,9 @@ fn through_a_full_disk(segment_bytes: u64) {
         let known = tail.so_far().lost();
         all.push(deaths(&mut tail, 200));
         let status = place.text(&["status"]);
-        assert!(status.contains("NOT RECORDING"), "{status}");
+        // Deaths come so slowly there that the gap may have been told by now, in what was left of the file's last page.
+        let over = patience::slow_machine() && tail.so_far().lost() > known;
+        assert!(over || status.contains("NOT RECORDING"), "{status}");
         disk.empty();
         let deadline = Instant::now() + patience::limit();
         while tail.so_far().lost() == known {

@@ -41,7 +41,7 @@ fn killed_at_random_moments() {
     for round in 0..25 {
         let service = place.serve(&[]);
         let mut storm = Workload::start(["storm", "600", "1"]);
-        let moment = random_moment(round);
+        let moment = patience::slowed(random_moment(round));
         thread::sleep(moment);
         service.kill();
         storm.wait();
@@ -119,10 +119,10 @@ fn a_stop_takes_in_what_came_before() {
     let (last, _) = run(["exit", "5"]);
     service.stop();
     let record = place.record();
-    assert_eq!(record.story.exits_of_children(storm.pid()).count(), 300);
+    record.story.assert_all_told(&[storm.pid()], 300);
     record.story.only_exit_of(last.pid());
     let told = tail.finish_left();
-    assert_eq!(told.exits_of_children(storm.pid()).count(), 300, "a client misses some");
+    told.assert_all_told(&[storm.pid()], 300);
     told.only_exit_of(last.pid());
     let seals = newest(&place, "seals");
     let line = seals.lines().last().expect("a seal");
