@@ -102,6 +102,9 @@ impl PortTable {
     ) -> Vec<ListenEvent> {
         let mut new = Vec::new();
         let mut seen = HashSet::new();
+        // The kernel has told their end while the look was under way: what it saw of them is old.
+        let late = self.past.iter().filter(|past| past.until_ns >= snapshot.began_ns);
+        let released: Vec<Socket> = late.map(|past| past.socket).collect();
         for held in snapshot.sockets.iter().filter(|held| serves(&held.socket)) {
             let holders: HashSet<TaskId> = held
                 .holders
@@ -113,6 +116,11 @@ impl PortTable {
                 continue;
             }
             let sk = held.socket.0.sk;
+            let same =
+                |socket: &Socket| socket.0.sk == sk && socket.endpoint() == held.socket.endpoint();
+            if released.iter().any(same) {
+                continue;
+            }
             seen.insert(sk);
             match self.served.get_mut(&sk) {
                 Some(known) if known.socket.endpoint() == held.socket.endpoint() => {
@@ -264,3 +272,6 @@ fn event(socket: &Socket, process: Process, initial: bool) -> ListenEvent {
         initial,
     }
 }
+
+#[cfg(test)]
+mod tests;

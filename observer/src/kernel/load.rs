@@ -67,6 +67,7 @@ impl Kernel {
     /// Checks, loads and attaches. An optional program that the kernel refuses is noted; a required one fails.
     pub fn load(options: Options) -> Result<Self> {
         preflight::check()?;
+        keep_memory(true);
         let types = btf::Btf::read(Path::new(preflight::BTF_PATH))?;
         let offsets = Offsets::resolve(&types).map_err(|e| Failure::Unsupported(e.to_string()))?;
         let victim_is_task =
@@ -98,7 +99,6 @@ impl Kernel {
         }
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
         drop(loader);
-        give_memory_back();
         let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
 
         let mut settings: Array<_, u32> =
@@ -128,6 +128,7 @@ impl Kernel {
         }
         kernel.prepare_holders(&btf)?;
         drop(btf);
+        keep_memory(false);
         give_memory_back();
         Ok(kernel)
     }
@@ -289,6 +290,18 @@ fn holders<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Iter> {
 pub fn give_memory_back() {
     // SAFETY: malloc_trim has no preconditions.
     unsafe { libc::malloc_trim(0) };
+}
+
+/// What is freed is used again, or goes back to the kernel where it is large. The kernel's types are read three times here, and
+/// fresh pages for them take longer than reading them.
+fn keep_memory(keep: bool) {
+    const MIB: i32 = 1 << 20;
+    let bytes = if keep { 64 * MIB } else { MIB / 8 };
+    // SAFETY: mallopt has no preconditions.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
+    }
 }
 
 /// Takes a map out of the object.

@@ -169,11 +169,9 @@ fn ordinary_exits_are_for_who_asks() {
     let mut all = place.tail(&["--all"]);
     let (ordinary, _) = run(["storm", "50", "0"]);
     let abnormal = deaths(&mut plain, 20);
-    all.wait_until("all of them", |story| {
-        (story.exits_of_children(abnormal.pid()).count() == 20).then_some(())
-    });
+    all.wait_until("all of them", |story| story.has_all(&[abnormal.pid()], 20).then_some(()));
     let told = all.stop();
-    assert_eq!(told.story.exits_of_children(ordinary.pid()).count(), 50);
+    told.story.assert_all_told(&[ordinary.pid()], 50);
     assert_eq!(told.story.exits_of(silent.pid()).count(), 0);
     assert_unbroken(&told.seqs);
     // It left: whether the kernel still reports any is not for the record to show.
@@ -197,7 +195,7 @@ fn ordinary_exits_are_for_who_asks() {
         assert_eq!(record.story.exits_of_children(storm.pid()).count(), 0);
         assert_eq!(told.story.exits_of_children(storm.pid()).count(), 0);
     }
-    assert_eq!(record.story.exits_of_children(abnormal.pid()).count(), 20);
+    record.story.assert_all_told(&[abnormal.pid()], 20);
 }
 
 fn assert_unbroken(seqs: &[u64]) {

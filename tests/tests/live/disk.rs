@@ -326,7 +326,7 @@ fn read_only_while_it_runs() {
     place.verified();
     let record = place.record();
     record.assert_unbroken();
-    assert_eq!(record.story.exits_of_children(before.pid()).count(), 20);
+    record.story.assert_all_told(&[before.pid()], 20);
     let sessions: Vec<_> = record.story.of_kind("session").collect();
     assert_eq!(sessions.last().expect("some")["after"]["stopped"], false);
 }

@@ -174,8 +174,8 @@ fn a_reload_changes_the_rotation() {
     let place = Place::new("");
     let service = place.serve(&[]);
     let (first, _) = run(["storm", "200", "1"]);
-    let seen = |pid| place.record().story.exits_of_children(pid).count();
-    wait_until("the storm is recorded", || seen(first.pid()) == 200);
+    let seen = |pid, all| place.record().story.has_all(&[pid], all);
+    wait_until("the storm is recorded", || seen(first.pid(), 200));
     assert_eq!(place.names().iter().filter(|name| name.ends_with(".jsonl")).count(), 1);
     assert_eq!(place.compressed(), 0);
     place.set("[files]\nsegment_bytes = 65536\n");
@@ -183,7 +183,7 @@ fn a_reload_changes_the_rotation() {
     service.wait_said("settings read");
     // Far more than two segments of it, however long the events are.
     let (second, _) = run(["storm", "600", "1"]);
-    wait_until("the second one is", || seen(second.pid()) == 600);
+    wait_until("the second one is", || seen(second.pid(), 600));
     place.wait_compressed(2);
     service.stop();
     place.verified();

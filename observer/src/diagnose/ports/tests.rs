@@ -1,0 +1,61 @@
+//! What a look finds, and what the kernel tells meanwhile.
+
+use std::collections::HashSet;
+
+use observer_common::socket::{HolderRecord, STATE_LISTEN, SocketRecord};
+use zerocopy::FromZeros;
+
+use super::PortTable;
+use crate::{
+    decode::{Holder, Socket, TaskId},
+    enrich::snapshot::{Held, Snapshot},
+    model::{ListenEvent, Process},
+};
+
+const SERVER: TaskId = TaskId { tgid: 20, start_ns: 5 };
+
+fn listener() -> Socket {
+    let mut record = SocketRecord::new_zeroed();
+    record.sk = 1;
+    record.netns = 1;
+    record.family = 2;
+    record.kind = 1;
+    record.protocol = 6;
+    record.port = 8080;
+    record.state = STATE_LISTEN;
+    Socket(record)
+}
+
+/// A look that began then and found the listener.
+fn found_at(began_ns: u64) -> Snapshot {
+    let mut record = HolderRecord::new_zeroed();
+    (record.tgid, record.start_time_ns) = (SERVER.tgid, SERVER.start_ns);
+    let held = Held { socket: listener(), holders: vec![Holder { record }] };
+    Snapshot { began_ns, ended_ns: began_ns + 50, sockets: vec![held] }
+}
+
+fn look(table: &mut PortTable, snapshot: &Snapshot) -> Vec<ListenEvent> {
+    let none = (HashSet::new(), HashSet::new());
+    table.look(snapshot, false, &none.0, &none.1, &mut |_| Process::default())
+}
+
+#[test]
+fn a_listener_that_ended_during_the_look_does_not_begin_again() {
+    let mut table = PortTable::default();
+    assert!(table.listen(listener(), SERVER, Process::default(), 100).is_some());
+    assert!(table.stop(1, None, 220).is_some());
+    // It began before that end, and its outcome comes after it.
+    assert!(look(&mut table, &found_at(200)).is_empty());
+    assert!(table.get(1).is_none());
+    assert!(table.drop_gone(300).is_empty());
+}
+
+#[test]
+fn the_next_server_on_the_same_port_is_found() {
+    let mut table = PortTable::default();
+    table.listen(listener(), SERVER, Process::default(), 100);
+    table.stop(1, None, 220);
+    // The kernel deals out the same address for the next socket.
+    assert_eq!(look(&mut table, &found_at(221)).len(), 1);
+    assert!(table.get(1).is_some());
+}
