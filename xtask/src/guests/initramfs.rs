@@ -18,19 +18,19 @@ pub(super) struct Contents {
     pub(super) programs: Vec<(String, PathBuf)>,
 }
 
-/// The shell script that says what the kernel has and runs the live tests, once for each list of arguments.
-pub(super) fn test_script(runs: &[Vec<String>]) -> String {
-    let mut script =
+/// The shell script that says what the kernel has and runs the live tests, all or those of the short list.
+pub(super) fn test_script(args: &[String], short: bool) -> String {
+    let args: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
+    format!(
         "export OBSERVER_BIN=/bin/observer WORKLOAD_BIN=/bin/workload OBSERVER_TEST_SLOW=4\n\
-         export OBSERVER_TEST_OWN_MACHINE=1\n\
+         export OBSERVER_TEST_OWN_MACHINE=1 {}\n\
          status=0\n\
-         /bin/observer doctor || status=$?\n"
-            .to_owned();
-    for args in runs {
-        let args: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
-        script += &format!("/bin/live {} || status=$?\n", args.join(" "));
-    }
-    script + "exit $status\n"
+         /bin/observer doctor || status=$?\n\
+         /bin/live {} || status=$?\n\
+         exit $status\n",
+        if short { "OBSERVER_TEST_SHORT=1" } else { "" },
+        args.join(" ")
+    )
 }
 
 /// Packs the system with `script` as what it runs, and gives the file, which lies in `dir`.

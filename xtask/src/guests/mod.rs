@@ -33,18 +33,6 @@ use report::{KernelReport, Report};
 /// How long a guest may take unless told otherwise: twice what it takes on a machine that has other things to do as well.
 const LIMIT: Duration = Duration::from_hours(1);
 
-/// The short matrix: filters of the live tests, one after the other. Each hook, each tier, each way to die of, the record.
-const SHORT: [&str; 8] = [
-    "exit::",
-    "oom::own_limit",
-    "oom::whole_machine",
-    "cause::killed",
-    "bind::",
-    "tiers::",
-    "ways::",
-    "service::",
-];
-
 /// Options of `cargo xtask guests`.
 #[derive(Args, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -83,7 +71,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Every kernel, and of each family of tests what no other shows.
+    /// Every kernel, and of the tests what shows where kernels differ.
     pub(crate) fn short_matrix() -> Self {
         Self { short: true, jobs: Some(2), ..Self::default() }
     }
@@ -92,10 +80,7 @@ impl Options {
     fn script(&self) -> String {
         match &self.exec {
             Some(command) => command.clone(),
-            None if self.short => {
-                initramfs::test_script(&SHORT.map(|filter| vec![filter.to_owned()]))
-            }
-            None => initramfs::test_script(std::slice::from_ref(&self.args)),
+            None => initramfs::test_script(&self.args, self.short),
         }
     }
 }
