@@ -138,6 +138,7 @@ pub const GLOBALS: &[Global] = &[
     member("SOCKET_FILE", "socket", &["file"]),
     member("SK_FAMILY", "sock_common", &["skc_family"]),
     member("SK_STATE", "sock_common", &["skc_state"]),
+    member("SK_PEER_PORT", "sock_common", &["skc_dport"]),
     member("SK_NUM", "sock_common", &["skc_num"]),
     member("SK_ADDRESS", "sock_common", &["skc_rcv_saddr"]),
     member("SK_ADDRESS6", "sock_common", &["skc_v6_rcv_saddr"]),

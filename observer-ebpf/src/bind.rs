@@ -5,8 +5,8 @@
 
 use aya_ebpf::{
     helpers::generated as helpers,
-    macros::{fentry, fexit, tracepoint},
-    programs::{FEntryContext, FExitContext, TracePointContext},
+    macros::{btf_tracepoint, fentry, fexit, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
 };
 use observer_common::{
     header::KIND_BIND,
@@ -18,9 +18,9 @@ use observer_common::{
 
 use crate::{
     fields::{
-        Access, FDT_FD, FDT_MAX, FILE_PRIVATE, FILES_FDT, ICSK_ULP, Probe, REGS_DI, REGS_DX,
-        REGS_SI, SK_PROTOCOL, SK_TYPE, SOCKET_FILE, SOCKET_SK, TASK_FILES, ULP_NAME, current, now,
-        pointer, try_field,
+        Access, Direct, FDT_FD, FDT_MAX, FILE_PRIVATE, FILES_FDT, ICSK_ULP, Probe, REGS_DI,
+        REGS_DX, REGS_SI, SK_BACKLOG, SK_PEER_PORT, SK_PROTOCOL, SK_TYPE, SOCKET_FILE, SOCKET_SK,
+        TASK_FILES, ULP_NAME, current, now, pointer, try_field,
     },
     maps::PORT_RING,
     scratch::Writer,
@@ -88,6 +88,19 @@ pub(crate) fn listen_mptcp(ctx: FExitContext) -> i32 {
 #[fentry(function = "inet_csk_listen_stop")]
 pub(crate) fn listen_stop(ctx: FEntryContext) -> i32 {
     report(CALL_STOP, SLOT_STOP, ctx.arg(0), 0, Asked::Nothing, 0);
+    0
+}
+
+/// The same without function tracing: the end of any TCP socket, `tcp_v4_destroy_sock` in net/ipv4/tcp_ipv4.c, from
+/// `inet_csk_destroy_sock`. A listener has room for connections, and no peer.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub(crate) fn listen_end(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    if try_field::<Direct, u16>(sk, &SK_PEER_PORT) == Some(0)
+        && try_field::<Direct, u32>(sk, &SK_BACKLOG) != Some(0)
+    {
+        report(CALL_STOP, SLOT_STOP, sk, 0, Asked::Nothing, 0);
+    }
     0
 }
 

@@ -259,9 +259,9 @@ impl Pipeline {
                 Ready::Exit(exit) => {
                     let exit = match &mut self.ports {
                         Some(ports) => ports.exit(exit),
-                        None => Some(exit),
+                        None => Some((exit, Vec::new())),
                     };
-                    out.extend(exit.and_then(|exit| self.exit(&exit, Vec::new())));
+                    out.extend(exit.and_then(|(exit, closed)| self.exit(&exit, closed)));
                 }
             }
         }

@@ -45,7 +45,7 @@ pub fn events(recording: &Recording, users: Users) -> Result<Vec<Event>> {
     let attached =
         |program| header.session.hooks.iter().any(|h| h.attached && h.program == program);
     if [hooks::BINDS[0], hooks::BIND_CALLS[0]].iter().any(|hook| attached(hook.program)) {
-        pipeline.watch_ports(Ports::new(!attached(hooks::LISTEN_STOP)));
+        pipeline.watch_ports(Ports::new(!hooks::ENDS.into_iter().any(attached)));
     }
     let mut events = vec![pipeline.session(header.session.clone(), header.begin_ns)];
     pipeline.look_wanted(header.begin_ns);

@@ -41,6 +41,8 @@ pub struct Past {
     pub process: Process,
     /// When it was released: nanoseconds of `CLOCK_BOOTTIME`.
     pub until_ns: u64,
+    /// Who closed it, when that was seen.
+    closer: Option<TaskId>,
 }
 
 /// The table.
@@ -52,6 +54,8 @@ pub struct PortTable {
 
 /// How many past servers are remembered.
 const PAST: usize = 512;
+/// Who is asked to stop closes first, and ends when the last connection has: so long, in nanoseconds, the two are one.
+const ENDING_NS: u64 = 10_000_000_000;
 
 impl PortTable {
     /// A process began to serve; `None` when that is known already.
@@ -83,10 +87,22 @@ impl PortTable {
         Some(event(&socket, process, false))
     }
 
-    /// The kernel says that a listener is gone.
-    pub fn stop(&mut self, sk: u64, last: Option<Process>, time_ns: u64) -> Option<ReleaseEvent> {
+    /// The kernel says that a listener is gone, or a death took it along: with whom, when that was seen.
+    pub fn stop(
+        &mut self,
+        sk: u64,
+        last: Option<(TaskId, Process)>,
+        time_ns: u64,
+    ) -> Option<ReleaseEvent> {
         let served = self.served.remove(&sk)?;
         Some(self.release(served, last, time_ns))
+    }
+
+    /// What a process closed as it ended.
+    pub fn closed_by(&self, id: TaskId, end_ns: u64) -> impl Iterator<Item = Socket> {
+        let late = move |past: &&Past| past.until_ns.saturating_add(ENDING_NS) >= end_ns;
+        let own = self.past.iter().filter(move |past| past.closer == Some(id));
+        own.filter(late).map(|past| past.socket)
     }
 
     /// Takes a snapshot in; what it lacks is marked as gone, see [`Self::drop_gone`]. `name` makes a process of a holder;
@@ -172,7 +188,13 @@ impl PortTable {
         self.served.iter().map(|(sk, served)| (*sk, served.socket)).collect()
     }
 
-    fn release(&mut self, served: Served, last: Option<Process>, time_ns: u64) -> ReleaseEvent {
+    fn release(
+        &mut self,
+        served: Served,
+        last: Option<(TaskId, Process)>,
+        time_ns: u64,
+    ) -> ReleaseEvent {
+        let (closer, last) = last.unzip();
         let process = last.unwrap_or(served.process);
         if self.past.len() == PAST {
             self.past.pop_front();
@@ -185,6 +207,7 @@ impl PortTable {
             since_ns: served.since_ns,
             process: process.clone(),
             until_ns: time_ns,
+            closer,
         });
         let mut missing = Missing::new();
         if served.since_ns.is_none() {

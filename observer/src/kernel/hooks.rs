@@ -107,8 +107,20 @@ pub const OOM_END: Hook = Hook {
     without: "see oom_begin",
 };
 
-/// The program that tells the end of a listener.
-pub const LISTEN_STOP: &str = "listen_stop";
+/// The program that tells the end of a listener, where BPF trampolines work.
+const LISTEN_STOP: &str = "listen_stop";
+/// The one that tells it where they don't.
+pub const LISTEN_END: Hook = Hook {
+    program: "listen_end",
+    attach: Attach::TpBtf("tcp_destroy_sock"),
+    purpose: "end of a listening socket",
+    without: LOOKS,
+};
+/// Either of the two.
+pub const ENDS: [&str; 2] = [LISTEN_STOP, LISTEN_END.program];
+
+const LOOKS: &str =
+    "a port that a living process gave up is noticed by a look a second, when looks are cheap";
 
 /// Refused binds and listens, new servers and the ends of listeners, where BPF trampolines work. The first one tells
 /// whether they do.
@@ -124,7 +136,7 @@ pub const BINDS: [Hook; 8] = [
         program: LISTEN_STOP,
         attach: Attach::Fentry("inet_csk_listen_stop"),
         purpose: "end of a listening socket",
-        without: "a port that a living process gave up is noticed by a look a second, when looks are cheap",
+        without: LOOKS,
     },
 ];
 

@@ -180,6 +180,7 @@ impl Kernel {
                 self.optional(btf, hook);
             }
         }
+        self.listen_stop = self.optional(btf, hooks::LISTEN_END);
     }
 
     /// The typed program, or the one that probes.

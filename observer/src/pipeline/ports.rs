@@ -3,32 +3,30 @@
 //! A look takes milliseconds and runs elsewhere. While one runs, refusals gather for the next; an answer serves every
 //! refusal of the same address for a short while, so that a crash loop costs a few looks a second and no more.
 
+mod look;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use anyhow::Result;
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     decode::{self, Bind, Endpoint, Exit, TaskId},
-    diagnose::{
-        bind,
-        ports::{PortTable, serves},
-    },
+    diagnose::{bind, ports::PortTable},
     enrich::{
         Enricher,
         conflict::Asker,
-        connections::{self, Tables},
-        lookup::{Answer, Key, Question, answer},
-        procfs::{self, Living},
-        snapshot::{Held, Snapshot},
+        lookup::{Answer, Key, Question},
+        snapshot::Held,
     },
     kernel::clock,
     model::{Body, ListenEvent, Process, Socket},
 };
+
+use look::owner;
+pub use look::{Look, Looked};
 
 /// How long an answer serves refusals that come after it, in nanoseconds.
 const FRESH_NS: u64 = 200_000_000;
@@ -62,79 +60,11 @@ struct Dying {
     sockets: Vec<(u64, Socket)>,
 }
 
-/// A look that should be made.
-pub struct Look {
-    /// Ports whose connections matter too.
-    pub ports: Vec<u16>,
-    questions: Vec<Question>,
-    known: HashMap<u64, decode::Socket>,
-}
-
-/// What a look has found; recordings keep it in JSON.
-#[derive(Serialize, Deserialize)]
-pub struct Looked {
-    snapshot: Snapshot,
-    answers: Vec<(Question, Answer)>,
-    servers: HashMap<u64, Living>,
-    /// Known sockets that serve although no descriptor leads to them.
-    alive: HashSet<u64>,
-}
-
 /// What is ready to be told.
 pub(super) enum Told {
     Event(u64, Body),
     /// A death that waited, with the sockets that nobody serves any more.
     Death(Box<Exit>, Vec<Socket>),
-}
-
-impl Look {
-    /// Makes it: reads one pass over all descriptors, and what `/proc` knows of those in question. Blocks.
-    pub fn run(self, iterator: impl std::io::Read) -> Result<Looked> {
-        let snapshot = Snapshot::read(iterator)?;
-        let mut known = procfs::Known::default();
-        let mut tables = Tables::of(self.ports);
-        let answers = self
-            .questions
-            .into_iter()
-            .map(|question| {
-                let answer = answer(&snapshot, &question, &mut known, &mut tables);
-                (question, answer)
-            })
-            .collect();
-        let servers = snapshot
-            .sockets
-            .iter()
-            .filter(|held| serves(&held.socket) && !self.known.contains_key(&held.socket.0.sk))
-            .filter_map(|held| Some((held.socket.0.sk, known.living(owner(held)?.id())?)))
-            .collect();
-        let own = std::process::id();
-        let unheld: Vec<(u64, u64, u16)> = self
-            .known
-            .iter()
-            .filter_map(|(sk, socket)| Some((*sk, socket.0.inode, listening(socket)?)))
-            .filter(|(_, inode, _)| *inode != 0 && !snapshot.has_inode(*inode))
-            .collect();
-        let mut tables = Tables::of(unheld.iter().map(|(.., port)| *port));
-        let mut serves = |inode, port| {
-            let rows = tables.on_port((0, own), port, connections::TCP);
-            rows.is_some_and(|rows| rows.iter().any(|row| row.inode == inode))
-        };
-        let alive = unheld.into_iter().filter(|(_, inode, port)| serves(*inode, *port));
-        let alive = alive.map(|(sk, ..)| sk).collect();
-        Ok(Looked { snapshot, answers, servers, alive })
-    }
-}
-
-/// The port of a TCP listener. One that no descriptor leads to may be on its way between two processes, or be known to
-/// io_uring alone: the kernel's own list has it still.
-fn listening(socket: &decode::Socket) -> Option<u16> {
-    socket.endpoint().port().filter(|_| !socket.datagram())
-}
-
-/// The holder to name: one whose parent does not hold the socket as well.
-fn owner(held: &Held) -> Option<&crate::decode::Holder> {
-    let pids: HashSet<u32> = held.holders.iter().map(|holder| holder.record.tgid).collect();
-    held.holders.iter().find(|h| !pids.contains(&h.record.ppid)).or(held.holders.first())
 }
 
 impl Ports {
@@ -161,8 +91,8 @@ impl Ports {
             (CALL_STOP, _) => {
                 self.forget(&record.socket.endpoint());
                 let process = enricher.process(&record.task);
-                let release =
-                    self.table.stop(record.record.socket.sk, Some(process), record.time_ns);
+                let closer = Some((id, process));
+                let release = self.table.stop(record.record.socket.sk, closer, record.time_ns);
                 out.extend(
                     release.map(|r| Told::Event(record.time_ns, Body::Release(Box::new(r)))),
                 );
@@ -203,8 +133,9 @@ impl Ports {
         }
     }
 
-    /// Keeps the death of a holder until a look has shown what it leaves; gives back everybody else's.
-    pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<Box<Exit>> {
+    /// Keeps the death of a holder until a look has shown what it leaves; gives back everybody else's, with what they
+    /// closed as they ended.
+    pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<(Box<Exit>, Vec<Socket>)> {
         let id = exit.task.id();
         // An answer that names it is wrong from now on.
         self.fresh.retain(|_, (_, answer)| !answer.names(id));
@@ -212,17 +143,14 @@ impl Ports {
             self.died.push(id);
         }
         if !self.table.is_holder(id) {
-            return Some(exit);
+            let closed = self.table.closed_by(id, exit.time_ns);
+            let closed = closed.map(|socket| without_state(&socket)).collect();
+            return Some((exit, closed));
         }
         let held: Vec<u64> = self.table.held_by(id).collect();
         let sockets = held
             .into_iter()
-            .filter_map(|sk| {
-                let socket = self.table.get(sk)?.socket;
-                let mut shown = Socket::new(&socket, &socket.endpoint());
-                shown.state = None;
-                Some((sk, shown))
-            })
+            .filter_map(|sk| Some((sk, without_state(&self.table.get(sk)?.socket))))
             .collect();
         self.dying.push(Dying { exit, sockets });
         None
@@ -294,15 +222,18 @@ impl Ports {
             last.extend(dying.sockets.iter().map(|(sk, _)| (*sk, dying.exit.time_ns)));
         }
         for dying in gone {
-            let mut released = Vec::new();
             let mut events = Vec::new();
+            let closed = self.table.closed_by(dying.exit.task.id(), dying.exit.time_ns);
+            let closed = closed.filter(|c| dying.sockets.iter().all(|(sk, _)| *sk != c.0.sk));
+            let mut released: Vec<Socket> = closed.map(|socket| without_state(&socket)).collect();
             for (sk, socket) in dying.sockets {
                 let held = self.table.get(sk).is_some_and(|served| !served.gone);
                 if held || last.get(&sk) != Some(&dying.exit.time_ns) {
                     continue;
                 }
                 let process = enricher.process(&dying.exit.task);
-                let release = self.table.stop(sk, Some(process), dying.exit.time_ns);
+                let closer = Some((dying.exit.task.id(), process));
+                let release = self.table.stop(sk, closer, dying.exit.time_ns);
                 events.extend(
                     release.map(|r| Told::Event(dying.exit.time_ns, Body::Release(Box::new(r)))),
                 );
@@ -379,6 +310,13 @@ impl Ports {
         let named = self.fresh.values().flat_map(|(_, answer)| answer.holders());
         self.table.holders().into_iter().chain(named.map(|id| id.tgid)).collect()
     }
+}
+
+/// A socket that was served, as it is told.
+fn without_state(socket: &decode::Socket) -> Socket {
+    let mut shown = Socket::new(socket, &socket.endpoint());
+    shown.state = None;
+    shown
 }
 
 /// Whether a change at an endpoint may concern a question: the same port, whatever the address, or the same path.

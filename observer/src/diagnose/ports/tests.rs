@@ -59,3 +59,15 @@ fn the_next_server_on_the_same_port_is_found() {
     assert_eq!(look(&mut table, &found_at(221)).len(), 1);
     assert!(table.get(1).is_some());
 }
+
+#[test]
+fn what_a_process_closed_as_it_ended_is_its_own() {
+    const SECOND: u64 = 1_000_000_000;
+    let mut table = PortTable::default();
+    table.listen(listener(), SERVER, Process::default(), SECOND);
+    table.stop(1, Some((SERVER, Process::default())), 2 * SECOND);
+    let other = TaskId { tgid: SERVER.tgid, start_ns: 6 };
+    assert_eq!(table.closed_by(SERVER, 5 * SECOND).count(), 1);
+    assert_eq!(table.closed_by(other, 5 * SECOND).count(), 0);
+    assert_eq!(table.closed_by(SERVER, 50 * SECOND).count(), 0);
+}
