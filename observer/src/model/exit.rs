@@ -17,7 +17,7 @@ pub struct ExitEvent {
     /// Most memory it had resident, shared pages included; the kernel's counters lag by up to 128 KiB a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
-    /// The sockets it served that nobody serves any more.
+    /// The sockets it served that nobody serves any more, those included that it closed itself as it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Socket>,
     /// Why.

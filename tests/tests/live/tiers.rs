@@ -3,8 +3,7 @@
 //! What only one of them can know is little, and each test says what:
 //! - before Linux 6.16, what a dead process had in its memory: arguments, executable, peak (`LOST_MEMORY`);
 //! - where `mark_victim` hands over a number, the OOM kill itself: its death is told, with the same cause;
-//! - binds by io_uring and by 32-bit programs: `ways.rs` has those;
-//! - at once, that a living process gave up its port: without function tracing a look notices.
+//! - binds by io_uring and by 32-bit programs: `ways.rs` has those.
 
 use observer_tests::{Cgroup, Observer, Story, Workload, assert_has, run, tiers};
 use serde_json::{Map, Value, json};
