@@ -26,7 +26,8 @@ work. `no`: the kernel refused it, and the second table says what that costs.
 const TESTS: &str = "
 ## Live tests
 
-The same tests that run on this machine (`tests/tests/live/`), in each guest, by family. A skipped one is not a passed one.
+The same tests that run on this machine (`tests/tests/live/`), in each guest, by family: the last whole run there, of the
+commit and the day that the first row says (`+`: files had changed since). A skipped test is not a passed one.
 
 ";
 
@@ -154,6 +155,8 @@ fn tests_text(kernels: &[KernelReport]) -> String {
             }
         }
     }
+    let runs = kernels.iter().map(|kernel| kernel.run.clone());
+    text += &row(&["of".to_owned()].into_iter().chain(runs).collect::<Vec<_>>());
     for (family, counts) in &families {
         let cells = counts.iter().map(Count::cell);
         text += &row(&[format!("`{family}`")].into_iter().chain(cells).collect::<Vec<_>>());

@@ -12,14 +12,20 @@ use crate::talk;
 /// Debian's 6.12 crashes at random under TCG, also before anything of ours was loaded.
 const TRIES: u32 = 3;
 
-/// Boots each guest, at most `jobs` at a time, and gives how each ended, in the same order.
-pub(super) fn run(guests: &[Guest], jobs: usize) -> Result<Vec<Ended>> {
+/// Boots each guest, at most `jobs` at a time, and gives how each ended, in the same order; `each` is told at once.
+pub(super) fn run(
+    guests: &[Guest],
+    jobs: usize,
+    each: impl Fn(&Guest, &Ended) -> Result<()> + Sync,
+) -> Result<Vec<Ended>> {
     let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..guests.len()).collect());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let worker = || -> Result<Vec<(usize, Ended)>> {
         let mut done = Vec::new();
         while let Some(index) = next() {
-            done.push((index, boot_named(&guests[index], jobs > 1)?));
+            let ended = boot_named(&guests[index], jobs > 1)?;
+            each(&guests[index], &ended)?;
+            done.push((index, ended));
         }
         Ok(done)
     };

@@ -1,49 +1,68 @@
-//! The last whole run of the live tests on each kernel, kept until the programs change: five kernels take an hour, and
-//! nobody should have to run them in one go for a table.
+//! The last whole run of the live tests on each kernel: five kernels take two hours, and nobody should have to run them in
+//! one go for a table. The table says of each which commit it was.
 
-use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+use std::{fmt, fs};
 
 use anyhow::{Context as _, Result};
-use sha2::{Digest as _, Sha256};
 
-use super::initramfs::Contents;
 use super::kernels::Kernel;
 use super::qemu::Ended;
-use crate::provenance::hex;
+use crate::{process, workspace};
 
-/// Which programs, told by their bytes, the results belong to.
+/// A run that came to its end.
 pub(super) struct Kept {
-    programs: String,
+    /// Of which commit it was, with a `+` when files had changed since; and the day.
+    pub(super) run: String,
+    /// How it went.
+    pub(super) ended: Ended,
 }
 
-impl Kept {
-    /// Reads the programs.
-    pub(super) fn of(contents: &Contents) -> Result<Self> {
-        let mut hash = Sha256::new();
-        for (name, path) in &contents.programs {
-            hash.update(name);
-            hash.update(fs::read(path).with_context(|| format!("reading {}", path.display()))?);
-        }
-        Ok(Self { programs: hex(&hash.finalize()) })
+/// The last run on that kernel, if there was one.
+pub(super) fn last(kernel: &Kernel) -> Option<Kept> {
+    let text = fs::read_to_string(path(kernel)).ok()?;
+    let mut lines = text.lines();
+    let mut words = lines.next()?.split(' ');
+    let run = format!("{}, {}", words.next()?, words.next()?);
+    let status = words.next()?.parse().ok()?;
+    // Another build of the same kernel is another kernel.
+    (words.next()? == kernel.package).then_some(())?;
+    let output = lines.map(str::to_owned).collect();
+    Some(Kept { run, ended: Ended::Finished { status, output } })
+}
+
+impl fmt::Display for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.commit, self.day)
+    }
+}
+
+/// What is about to run.
+pub(super) struct Now {
+    commit: String,
+    day: String,
+}
+
+impl Now {
+    /// The commit that is checked out, and the day.
+    pub(super) fn read() -> Result<Self> {
+        let git = |words: &[&str]| {
+            process::read(Command::new("git").args(words).current_dir(workspace::root()))
+        };
+        let changed = !git(&["status", "--porcelain"])?.trim().is_empty();
+        let commit = git(&["rev-parse", "--short", "HEAD"])?.trim().to_owned();
+        let day = process::read(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned();
+        Ok(Self { commit: commit + if changed { "+" } else { "" }, day })
     }
 
-    /// How the last run went, if it was of these programs on that kernel.
-    pub(super) fn get(&self, kernel: &Kernel) -> Option<Ended> {
-        let text = fs::read_to_string(path(kernel)).ok()?;
-        let mut lines = text.lines();
-        let head = format!("{} {} ", self.programs, kernel.package);
-        let status = lines.next()?.strip_prefix(&head)?.parse().ok()?;
-        Some(Ended::Finished { status, output: lines.map(str::to_owned).collect() })
-    }
-
-    /// Keeps a run that came to its end.
-    pub(super) fn put(&self, kernel: &Kernel, ended: &Ended) -> Result<()> {
+    /// Keeps how it went, if it came to its end.
+    pub(super) fn keep(&self, kernel: &Kernel, ended: &Ended) -> Result<()> {
         let Ended::Finished { status, output } = ended else { return Ok(()) };
         let path = path(kernel);
         fs::create_dir_all(path.with_file_name(""))?;
-        let text =
-            format!("{} {} {status}\n{}\n", self.programs, kernel.package, output.join("\n"));
+        let Self { commit, day } = self;
+        let text = format!("{commit} {day} {status} {}\n{}\n", kernel.package, output.join("\n"));
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     }
 }

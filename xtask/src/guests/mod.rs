@@ -25,7 +25,7 @@ use clap::Args;
 use crate::build::{self, Build};
 use crate::{apt, process, talk, workspace};
 use initramfs::Contents;
-use kept::Kept;
+use kept::Now;
 use kernels::Kernel;
 use qemu::Guest;
 use report::{KernelReport, Report};
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
     /// Write docs/compatibility.md: what `observer doctor` says and how the live tests went on each kernel. The last whole
-    /// run of the same programs counts; a kernel without one is booted
+    /// run on each counts; a kernel without one is booted
     #[arg(long, conflicts_with_all = ["exec", "kernels", "args"])]
     compatibility: bool,
     /// Write docs/peers.md: what observer and what other tools say of the same deaths and refusals
@@ -91,7 +91,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return peers::run(options);
     }
     let contents = prepare(options)?;
-    let kept = Kept::of(&contents)?;
+    let whole = options.exec.is_none() && options.args.is_empty() && !options.short;
+    let now = if whole { Some(Now::read()?) } else { None };
     let run_dir = cache().join(format!("run-{}", std::process::id()));
     fs::create_dir_all(&run_dir)?;
     let initrd = initramfs::pack(&contents, &options.script(), &run_dir)?;
@@ -99,9 +100,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut guests = Vec::new();
     for kernel in kernels(options, &run_dir, &mut report)? {
         if options.compatibility
-            && let Some(ended) = kept.get(&kernel)
+            && let Some(kept) = kept::last(&kernel)
         {
-            report.kernels.push(KernelReport::new(&kernel, ended));
+            report.kernels.push(KernelReport::new(&kernel, kept.ended).of(kept.run));
             continue;
         }
         guests.push(Guest {
@@ -112,13 +113,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             memory_mib: 1024,
         });
     }
-    let whole = options.exec.is_none() && options.args.is_empty() && !options.short;
-    let ended = fleet::run(&guests, options.jobs.unwrap_or(1))?;
+    let ended = fleet::run(&guests, options.jobs.unwrap_or(1), |guest, ended| {
+        now.as_ref().map_or(Ok(()), |now| now.keep(&guest.kernel, ended))
+    })?;
     for (guest, ended) in guests.iter().zip(ended) {
-        if whole {
-            kept.put(&guest.kernel, &ended)?;
-        }
-        report.kernels.push(KernelReport::new(&guest.kernel, ended));
+        let run = now.as_ref().map(Now::to_string).unwrap_or_default();
+        report.kernels.push(KernelReport::new(&guest.kernel, ended).of(run));
         if options.keep {
             talk::note(&format!("by hand: {}", process::line(&guest.by_hand())));
         }

@@ -24,6 +24,8 @@ pub(crate) struct KernelReport {
     pub(crate) output: Vec<String>,
     /// The script's exit status, if it came to its end.
     status: Option<i32>,
+    /// Commit and day of the run.
+    pub(crate) run: String,
 }
 
 /// The table.
@@ -60,7 +62,12 @@ impl KernelReport {
         if let Some(trouble) = trouble {
             tests.push((format!("({trouble})"), Outcome::Failed));
         }
-        Self { version, tests, output, status }
+        Self { version, tests, output, status, run: String::new() }
+    }
+
+    /// Says what it was a run of.
+    pub(super) fn of(self, run: String) -> Self {
+        Self { run, ..self }
     }
 
     /// A kernel that is not to be had.
@@ -75,6 +82,7 @@ impl KernelReport {
             tests: vec![(name, outcome)],
             output: Vec::new(),
             status: None,
+            run: String::new(),
         }
     }
 }
