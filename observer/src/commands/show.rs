@@ -22,9 +22,11 @@ pub struct Show<'a> {
     output: Output,
     shown: BTreeMap<Kind, u64>,
     lost: u64,
-    /// On their way.
-    unshown: BTreeMap<Kind, u64>,
-    /// Their lines, in memory that is used again: a storm would otherwise spend its time on allocations.
+    /// Taken in since the last write began.
+    taken: BTreeMap<Kind, u64>,
+    /// Handed to writes that did not come to their end.
+    unshown: u64,
+    /// The lines of those taken in, in memory that is used again: a storm would otherwise spend its time on allocations.
     lines: Vec<u8>,
 }
 
@@ -43,7 +45,8 @@ impl<'a> Show<'a> {
             output: Output::stdout(),
             shown: BTreeMap::new(),
             lost: 0,
-            unshown: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            unshown: 0,
             lines: Vec::new(),
         }
     }
@@ -65,7 +68,7 @@ impl<'a> Show<'a> {
         if !self.args.filter.matches(event) || (!json && self.is_background(event)) {
             return Ok(());
         }
-        *self.unshown.entry(event.body.kind()).or_default() += 1;
+        *self.taken.entry(event.body.kind()).or_default() += 1;
         if json {
             serde_json::to_writer(&mut self.lines, event)?;
             self.lines.push(b'\n');
@@ -77,13 +80,16 @@ impl<'a> Show<'a> {
 
     /// Writes what was taken in. When the future is dropped, all of that counts as not shown.
     pub async fn flush(&mut self) -> Result<Reader> {
-        let mut lines = std::mem::take(&mut self.lines);
+        let (mut lines, taken) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.taken));
+        let count: u64 = taken.values().sum();
+        self.unshown += count;
         let mut reader = self.output.write(&lines).await.context(WRITE)?;
         if reader == Reader::There {
             reader = self.output.flush().await.context(WRITE)?;
         }
         if reader == Reader::There {
-            for (kind, count) in std::mem::take(&mut self.unshown) {
+            self.unshown -= count;
+            for (kind, count) in taken {
                 *self.shown.entry(kind).or_default() += count;
             }
         }
@@ -105,7 +111,7 @@ impl<'a> Show<'a> {
     #[must_use]
     pub fn summary(&self) -> String {
         let shown = |kind| self.shown.get(&kind).copied().unwrap_or(0);
-        let unshown = match self.unshown.values().sum() {
+        let unshown = match self.unshown + self.taken.values().sum::<u64>() {
             0 => String::new(),
             n => format!(" at most {} not shown, since nobody took them;", count(n, "event")),
         };
