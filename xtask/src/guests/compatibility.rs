@@ -31,11 +31,11 @@ commit and the day that the first row says (`+`: files had changed since). A ski
 
 ";
 
-/// Writes the file; every kernel must have come to its end.
-pub(super) fn write(kernels: &[KernelReport]) -> Result<()> {
+/// Writes the file from what the doctor said, to which every kernel must have come to its end, and from the last runs.
+pub(super) fn write(kernels: &[KernelReport], runs: &[KernelReport]) -> Result<()> {
     let doctors: Vec<Doctor> = kernels.iter().map(Doctor::read).collect::<Result<_>>()?;
     let path = workspace::root().join("docs/compatibility.md");
-    fs::write(&path, text(&doctors) + &tests_text(kernels))
+    fs::write(&path, text(&doctors) + &tests_text(runs))
         .with_context(|| format!("writing {}", path.display()))?;
     talk::note("written: docs/compatibility.md");
     Ok(())

@@ -9,18 +9,15 @@ use anyhow::{Context as _, Result};
 
 use super::kernels::Kernel;
 use super::qemu::Ended;
+use super::report::KernelReport;
 use crate::{process, workspace};
 
-/// A run that came to its end.
-pub(super) struct Kept {
-    /// Of which commit it was, with a `+` when files had changed since; and the day.
-    pub(super) run: String,
-    /// How it went.
-    pub(super) ended: Ended,
+/// The last run on that kernel; without a test, if there was none.
+pub(super) fn last(kernel: &Kernel) -> KernelReport {
+    read(kernel).unwrap_or_else(|| KernelReport::without_a_run(&kernel.version))
 }
 
-/// The last run on that kernel, if there was one.
-pub(super) fn last(kernel: &Kernel) -> Option<Kept> {
+fn read(kernel: &Kernel) -> Option<KernelReport> {
     let text = fs::read_to_string(path(kernel)).ok()?;
     let mut lines = text.lines();
     let mut words = lines.next()?.split(' ');
@@ -29,7 +26,7 @@ pub(super) fn last(kernel: &Kernel) -> Option<Kept> {
     // Another build of the same kernel is another kernel.
     (words.next()? == kernel.package).then_some(())?;
     let output = lines.map(str::to_owned).collect();
-    Some(Kept { run, ended: Ended::Finished { status, output } })
+    Some(KernelReport::new(kernel, Ended::Finished { status, output }).of(run))
 }
 
 impl fmt::Display for Now {

@@ -62,11 +62,6 @@ fn newest(packages: Vec<String>) -> Option<String> {
     packages.into_iter().max_by_key(|name| (numbers(name), name.starts_with("linux-binary-")))
 }
 
-/// Sorts versions as they followed each other.
-pub(crate) fn order(version: &str) -> Vec<u64> {
-    numbers(version)
-}
-
 /// `linux-image-5.10.0-46-cloud-amd64` → 5, 10, 0, 46, 64.
 fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect()

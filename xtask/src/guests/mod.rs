@@ -33,6 +33,9 @@ use report::{KernelReport, Report};
 /// How long a guest may take unless told otherwise: twice what it takes on a machine that has other things to do as well.
 const LIMIT: Duration = Duration::from_hours(1);
 
+/// Tells what a kernel has.
+const DOCTOR: &str = "/bin/observer doctor";
+
 /// Options of `cargo xtask guests`.
 #[derive(Args, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -43,8 +46,8 @@ pub(crate) struct Options {
     /// Run this shell command in each guest instead of the tests, and print what it prints
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
-    /// Write docs/compatibility.md: what `observer doctor` says and how the live tests went on each kernel. The last whole
-    /// run on each counts; a kernel without one is booted
+    /// Write docs/compatibility.md: what `observer doctor` says on each kernel, and how the last whole run of the live tests
+    /// went there
     #[arg(long, conflicts_with_all = ["exec", "kernels", "args"])]
     compatibility: bool,
     /// Write docs/peers.md: what observer and what other tools say of the same deaths and refusals
@@ -80,6 +83,7 @@ impl Options {
     fn script(&self) -> String {
         match &self.exec {
             Some(command) => command.clone(),
+            None if self.compatibility => DOCTOR.to_owned(),
             None => initramfs::test_script(&self.args, self.short),
         }
     }
@@ -91,7 +95,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return peers::run(options);
     }
     let contents = prepare(options)?;
-    let whole = options.exec.is_none() && options.args.is_empty() && !options.short;
+    let only_a_command = options.exec.is_some() || options.compatibility;
+    let whole = !only_a_command && options.args.is_empty() && !options.short;
     let now = if whole { Some(Now::read()?) } else { None };
     let run_dir = cache().join(format!("run-{}", std::process::id()));
     fs::create_dir_all(&run_dir)?;
@@ -99,12 +104,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut report = Report::default();
     let mut guests = Vec::new();
     for kernel in kernels(options, &run_dir, &mut report)? {
-        if options.compatibility
-            && let Some(kept) = kept::last(&kernel)
-        {
-            report.kernels.push(KernelReport::new(&kernel, kept.ended).of(kept.run));
-            continue;
-        }
         guests.push(Guest {
             kernel,
             initrd: initrd.clone(),
@@ -123,11 +122,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             talk::note(&format!("by hand: {}", process::line(&guest.by_hand())));
         }
     }
-    report.kernels.sort_by_key(|kernel| kernels::order(&kernel.version));
     if options.compatibility {
-        compatibility::write(&report.kernels)?;
+        let runs: Vec<KernelReport> =
+            guests.iter().map(|guest| kept::last(&guest.kernel)).collect();
+        compatibility::write(&report.kernels, &runs)?;
     }
-    let status = if options.exec.is_some() { report.exec_status() } else { report.print() };
+    let status = if only_a_command { report.exec_status() } else { report.print() };
     if options.keep {
         return Ok(status);
     }

@@ -70,6 +70,17 @@ impl KernelReport {
         Self { run, ..self }
     }
 
+    /// A kernel on which nothing has run yet.
+    pub(super) fn without_a_run(version: &str) -> Self {
+        Self {
+            version: version.to_owned(),
+            tests: Vec::new(),
+            output: Vec::new(),
+            status: None,
+            run: "not run yet".to_owned(),
+        }
+    }
+
     /// A kernel that is not to be had.
     pub(crate) fn absent(version: &str, reason: &str, asked_for: bool) -> Self {
         let (name, outcome) = if asked_for {

@@ -64,7 +64,7 @@ fn run(mut args: Args) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    sys::undo_what_the_runtime_did();
+    sys::dispose_of_signals_as_usual();
     sys::dump_no_core();
     match run(Args::of_this_process()) {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(WRONG_USAGE)),

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use libc::{c_int, pid_t};
 
-/// Rust ignores SIGPIPE and catches SIGSEGV and SIGBUS before `main`: a process that shall die
-/// like a C program has to undo both.
-pub(crate) fn undo_what_the_runtime_did() {
-    for signal in [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS] {
+/// Rust ignores SIGPIPE and catches SIGSEGV and SIGBUS before `main`, and whoever runs the tests in the background may have
+/// them ignore the signals of a terminal: a process that shall die like a C program has to undo all of that.
+pub(crate) fn dispose_of_signals_as_usual() {
+    let of_terminals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
+    let of_the_runtime = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
+    for signal in of_terminals.into_iter().chain(of_the_runtime) {
         disposition(signal, libc::SIG_DFL);
     }
 }
