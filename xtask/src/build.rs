@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::{process, workspace};
 
@@ -79,10 +80,11 @@ pub(crate) fn live_tests(build: Build) -> Result<PathBuf> {
         .context("cargo did not say where it put the live tests")
 }
 
-/// The last executable that cargo's messages name.
+/// The executable of the live tests, by cargo's messages: those of other programs come before and after it.
 fn executable(messages: &str) -> Option<PathBuf> {
-    let (_, rest) = messages.rsplit_once(r#""executable":""#)?;
-    rest.split_once('"').map(|(path, _)| PathBuf::from(path))
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut live = messages.filter(|message| message["target"]["name"] == "live");
+    live.find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 #[cfg(test)]
@@ -90,9 +92,10 @@ mod tests {
     use super::executable;
 
     #[test]
-    fn executable_of_the_last_artifact() {
-        let messages = r#"{"executable":null,"x":1}
-{"reason":"compiler-artifact","executable":"/t/live-1","fresh":true}
+    fn the_executable_by_its_name() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"live"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"live"},"executable":"/t/live-1","fresh":true}
+{"reason":"compiler-artifact","target":{"name":"workload"},"executable":"/t/workload"}
 {"reason":"build-finished"}"#;
         assert_eq!(executable(messages), Some("/t/live-1".into()));
     }
