@@ -57,7 +57,7 @@ impl Live {
             Pipeline::new(Host::this(), Enricher::new(Clock::new()), Symbols::Running);
         pipeline.set_exits_all(options.exits_all);
         if options.binds {
-            pipeline.watch_ports(Ports::new(!kernel.listen_stop));
+            pipeline.watch_ports(Ports::new(!kernel.tells_servers()));
         }
         Ok(Self {
             kernel,

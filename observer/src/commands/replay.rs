@@ -43,9 +43,9 @@ pub fn events(recording: &Recording, users: Users) -> Result<Vec<Event>> {
     let mut pipeline = Pipeline::new(header.host(), enricher, symbols);
     pipeline.set_exits_all(header.exits_all);
     let attached =
-        |program| header.session.hooks.iter().any(|h| h.attached && h.program == program);
+        |program: &str| header.session.hooks.iter().any(|h| h.attached && h.program == program);
     if [hooks::BINDS[0], hooks::BIND_CALLS[0]].iter().any(|hook| attached(hook.program)) {
-        pipeline.watch_ports(Ports::new(!hooks::ENDS.into_iter().any(attached)));
+        pipeline.watch_ports(Ports::new(!hooks::tell_servers(attached)));
     }
     let mut events = vec![pipeline.session(header.session.clone(), header.begin_ns)];
     pipeline.look_wanted(header.begin_ns);

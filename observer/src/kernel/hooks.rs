@@ -116,8 +116,11 @@ pub const LISTEN_END: Hook = Hook {
     purpose: "end of a listening socket",
     without: LOOKS,
 };
-/// Either of the two.
-pub const ENDS: [&str; 2] = [LISTEN_STOP, LISTEN_END.program];
+/// Whether the kernel tells where servers begin and where they end: else looks have to find that.
+pub fn tell_servers(attached: impl Fn(&str) -> bool) -> bool {
+    let begin = attached(BINDS[0].program) || BIND_CALLS.iter().all(|hook| attached(hook.program));
+    begin && (attached(LISTEN_STOP) || attached(LISTEN_END.program))
+}
 
 const LOOKS: &str =
     "a port that a living process gave up is noticed by a look a second, when looks are cheap";
@@ -185,5 +188,20 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError
             p.attach("syscalls", name).map(drop)
         }
         _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tell_servers;
+
+    #[test]
+    fn a_look_is_needed_for_what_no_program_tells() {
+        let told = |attached: &[&str]| tell_servers(|program| attached.contains(&program));
+        assert!(told(&["bind_inet", "listen_stop"]));
+        assert!(told(&["bind_exit", "listen_exit", "listen_end"]));
+        // Linux 5.10 without function tracing: ends alone.
+        assert!(!told(&["listen_end"]));
+        assert!(!told(&["bind_inet"]));
     }
 }

@@ -55,8 +55,6 @@ pub struct Kernel {
     watched: HashMap<MapData, u32, u32>,
     holders: &'static str,
     no_trampolines: bool,
-    /// The end of a listener is told by the kernel, at once.
-    pub listen_stop: bool,
     /// What was tried, in order.
     pub attached: Vec<Attached>,
     /// What the kernel's structures lack.
@@ -115,7 +113,6 @@ impl Kernel {
             watched: HashMap::try_from(take(&mut ebpf, "WATCHED")?).context("WATCHED")?,
             holders: HOLDERS[0],
             no_trampolines: options.no_trampolines,
-            listen_stop: false,
             attached: Vec::new(),
             missing_fields: offsets.missing(),
             ebpf,
@@ -167,8 +164,6 @@ impl Kernel {
             for hook in rest {
                 self.optional(btf, hook);
             }
-            let last = self.attached.last();
-            self.listen_stop = last.is_some_and(|a| a.refused.is_none());
             return;
         }
         for hook in hooks::BIND_CALLS {
@@ -180,7 +175,7 @@ impl Kernel {
                 self.optional(btf, hook);
             }
         }
-        self.listen_stop = self.optional(btf, hooks::LISTEN_END);
+        self.optional(btf, hooks::LISTEN_END);
     }
 
     /// The typed program, or the one that probes.
@@ -263,6 +258,15 @@ impl Kernel {
 
     fn skip(&mut self, hook: Hook, why: &str) {
         self.attached.push(Attached { hook, refused: Some(why.to_owned()) });
+    }
+
+    /// See [`hooks::tell_servers`].
+    #[must_use]
+    pub fn tells_servers(&self) -> bool {
+        let attached = |a: &&Attached| a.refused.is_none();
+        let attached: Vec<&str> =
+            self.attached.iter().filter(attached).map(|a| a.hook.program).collect();
+        hooks::tell_servers(|program| attached.contains(&program))
     }
 
     /// The rings; `None` the second time.

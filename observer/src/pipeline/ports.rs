@@ -30,7 +30,7 @@ pub use look::{Look, Looked};
 
 /// How long an answer serves refusals that come after it, in nanoseconds.
 const FRESH_NS: u64 = 200_000_000;
-/// How often to look where the kernel does not tell the end of a listener.
+/// How often to look where the kernel does not tell where listeners begin and end.
 const RECONCILE_NS: u64 = 1_000_000_000;
 /// A look may cost this part of a core, so that one that takes long comes seldom.
 const RECONCILE_SHARE: u64 = 100;
@@ -68,7 +68,7 @@ pub(super) enum Told {
 }
 
 impl Ports {
-    /// Nothing is known yet. `reconcile`: the kernel does not tell when a listener is gone.
+    /// Nothing is known yet. `reconcile`: the kernel does not tell where listeners begin and end.
     #[must_use]
     pub fn new(reconcile: bool) -> Self {
         Self {
