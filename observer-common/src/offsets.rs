@@ -81,6 +81,7 @@ pub const GLOBALS: &[Global] = &[
     member("CRED_UID", "cred", &["uid"]),
     member("NSPROXY_NET", "nsproxy", &["net_ns"]),
     member("NET_INUM", "net", &["ns.inum"]),
+    member("NET_PROT_SOCK", "net", &["ipv4.sysctl_ip_prot_sock"]),
     member("PID_LEVEL", "pid", &["level"]),
     member("PID_NUMBERS", "pid", &["numbers"]),
     other("UPID_SIZE", Wanted::Size("upid")),

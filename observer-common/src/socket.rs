@@ -71,8 +71,9 @@ record! {
         pub address: [u8; 16],
         /// Name of a unix socket; an abstract one begins with NUL.
         pub name: [u8; UNIX_NAME],
-        /// Always 0.
-        pub reserved: u32,
+        /// First port that needs no privilege in the socket's network namespace (`net.ipv4.ip_unprivileged_port_start`), at
+        /// least 1; 0 when it was not read. Only a [`BindRecord`] has it.
+        pub unprivileged_port: u32,
     } size 184
 }
 

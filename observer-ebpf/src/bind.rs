@@ -24,7 +24,10 @@ use crate::{
     },
     maps::PORT_RING,
     scratch::Writer,
-    socket::{AF_INET, AF_INET6, AF_UNIX, capture as capture_socket, family, inode, is_socket},
+    socket::{
+        AF_INET, AF_INET6, AF_UNIX, capture as capture_socket, family, inode, is_socket,
+        unprivileged_port,
+    },
     task::capture,
 };
 
@@ -233,6 +236,7 @@ fn report(call: u16, slot: u32, sk: *const u8, result: i32, asked: Asked, inode:
         (*record).asked_len = read_asked(&raw mut (*record).asked, asked);
         capture_socket::<Probe>(&raw mut (*record).socket, sk);
         (*record).socket.inode = inode;
+        (*record).socket.unprivileged_port = unprivileged_port(sk);
     }
     capture::<Probe>(writer, current(), ARGS_MAX);
     writer.submit(KIND_BIND, now(), &PORT_RING);

@@ -9,10 +9,10 @@ use observer_common::{
 };
 
 use crate::fields::{
-    Access, DENTRY_INODE, FILE_INODE, INET_SPORT, INODE_INO, INODE_MODE, INODE_SB, NET_INUM, Probe,
-    SB_DEV, SK_ADDRESS, SK_ADDRESS6, SK_BACKLOG, SK_DEVICE, SK_FAMILY, SK_NET, SK_NUM, SK_PROTOCOL,
-    SK_REUSE_BIT, SK_REUSEPORT_BIT, SK_STATE, SK_TYPE, SK_UID, SK_V6ONLY_BIT, UNIX_ADDR,
-    UNIX_ADDR_LEN, UNIX_ADDR_NAME, UNIX_DENTRY, pointer, try_field,
+    Access, DENTRY_INODE, FILE_INODE, INET_SPORT, INODE_INO, INODE_MODE, INODE_SB, NET_INUM,
+    NET_PROT_SOCK, Probe, SB_DEV, SK_ADDRESS, SK_ADDRESS6, SK_BACKLOG, SK_DEVICE, SK_FAMILY,
+    SK_NET, SK_NUM, SK_PROTOCOL, SK_REUSE_BIT, SK_REUSEPORT_BIT, SK_STATE, SK_TYPE, SK_UID,
+    SK_V6ONLY_BIT, UNIX_ADDR, UNIX_ADDR_LEN, UNIX_ADDR_NAME, UNIX_DENTRY, pointer, try_field,
 };
 
 pub(crate) const AF_UNIX: u16 = 1;
@@ -72,7 +72,7 @@ pub(crate) unsafe fn capture<A: Access>(record: *mut SocketRecord, sk: *const u8
         (*record).flags = flags::<A>(sk);
         (*record).address = address::<A>(sk, family);
         (*record).port = if family == AF_UNIX { 0 } else { port::<A>(sk) };
-        (*record).reserved = 0;
+        (*record).unprivileged_port = 0;
         (*record).name_len = 0;
         (*record).path_inode = 0;
         (*record).path_device = 0;
@@ -80,6 +80,14 @@ pub(crate) unsafe fn capture<A: Access>(record: *mut SocketRecord, sk: *const u8
             unix(record, sk);
         }
     }
+}
+
+/// First port that needs no privilege where the socket is: `inet_port_requires_bind_service`, include/net/ip.h.
+#[inline(always)]
+pub(crate) fn unprivileged_port(sk: *const u8) -> u32 {
+    pointer::<Probe>(sk, &SK_NET)
+        .and_then(|net| try_field::<Probe, u32>(net, &NET_PROT_SOCK))
+        .map_or(0, |first| if first == 0 { 1 } else { first })
 }
 
 /// Local port. `skc_num` is 0 again once a listener whose port bind(2) did not name stops; `inet_sport` stays.

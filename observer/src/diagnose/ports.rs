@@ -168,10 +168,10 @@ impl PortTable {
         new
     }
 
-    /// Releases what the last look did not find.
-    pub fn drop_gone(&mut self, time_ns: u64) -> Vec<ReleaseEvent> {
-        let gone: Vec<u64> =
-            self.served.iter().filter(|(_, s)| s.gone).map(|(sk, _)| *sk).collect();
+    /// Releases what the last look did not find, except what a death is still `closing`.
+    pub fn drop_gone(&mut self, closing: &HashSet<u64>, time_ns: u64) -> Vec<ReleaseEvent> {
+        let gone = self.served.iter().filter(|(sk, served)| served.gone && !closing.contains(sk));
+        let gone: Vec<u64> = gone.map(|(sk, _)| *sk).collect();
         gone.into_iter()
             .filter_map(|sk| {
                 let seen_ns = self.served.get(&sk)?.seen_ns;

@@ -3,10 +3,7 @@
 use std::{
     borrow::Cow,
     fs,
-    os::{
-        fd::AsFd,
-        unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
-    },
+    os::unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -84,9 +81,6 @@ pub struct Answer {
     pub port_range: Option<String>,
     /// Zombies beside the process that was refused.
     pub zombies: Vec<(u32, String)>,
-    /// The first port that needs no privilege (`net.ipv4.ip_unprivileged_port_start`); each network namespace has
-    /// its own, and `None` stands for one that can't be looked into.
-    pub unprivileged_port: Option<u16>,
 }
 
 impl Answer {
@@ -138,7 +132,6 @@ pub enum PathFile {
 }
 
 const EADDRINUSE: u32 = 98;
-const EACCES: u32 = 13;
 
 /// Answers one question from a snapshot that was taken with its port marked.
 #[must_use]
@@ -149,9 +142,6 @@ pub fn answer(
     tables: &mut Tables,
 ) -> Answer {
     let mut answer = Answer { began_ns: snapshot.began_ns, ..Answer::default() };
-    if question.errno == EACCES {
-        answer.unprivileged_port = unprivileged_port(question);
-    }
     if question.errno != EADDRINUSE {
         return answer;
     }
@@ -247,25 +237,4 @@ fn look_at(pid: u32, path: &[u8]) -> PathFile {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => PathFile::Gone,
         Err(_) => PathFile::Unreachable,
     }
-}
-
-/// `/proc/sys/net` shows the reader's own network namespace: a thread of its own goes to that of the asker.
-fn unprivileged_port(question: &Question) -> Option<u16> {
-    let read = || {
-        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?;
-        text.trim().parse().ok()
-    };
-    let netns = question.asker.socket.0.netns;
-    if netns_of(std::process::id()) == Some(netns) {
-        return read();
-    }
-    let pid =
-        [question.pid, question.ppid].into_iter().find(|pid| netns_of(*pid) == Some(netns))?;
-    let file = fs::File::open(format!("/proc/{pid}/ns/net")).ok()?;
-    let there = std::thread::spawn(move || {
-        let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-        rustix::thread::move_into_link_name_space(file.as_fd(), kind).ok()?;
-        read()
-    });
-    there.join().ok()?
 }

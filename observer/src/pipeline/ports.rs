@@ -35,6 +35,12 @@ const RECONCILE_NS: u64 = 1_000_000_000;
 /// A look may cost this part of a core, so that one that takes long comes seldom.
 const RECONCILE_SHARE: u64 = 100;
 
+/// How long the sockets of a dead process may be on their way out, in nanoseconds: do_exit (kernel/exit.c) closes its files
+/// after its end was told, and 20,000 connections take a fifth of a second.
+const CLOSING_NS: u64 = 1_000_000_000;
+/// How long to wait before the next look at them, besides four times what the last one took.
+const CLOSING_PAUSE_NS: u64 = 20_000_000;
+
 /// So many refusals wait for a look; a storm's others are told with what is known anyway.
 const WAITING: usize = 8192;
 
@@ -58,6 +64,18 @@ pub struct Ports {
 struct Dying {
     exit: Box<Exit>,
     sockets: Vec<(u64, Socket)>,
+    /// What it closed meanwhile: told after it.
+    releases: Vec<Told>,
+    /// A look has found a socket on its way out.
+    closing: bool,
+}
+
+impl Dying {
+    /// Whether a socket of it is between the end of its descriptor and its own.
+    fn is_closing(&self, alive: &HashSet<u64>, now_ns: u64) -> bool {
+        now_ns < self.exit.time_ns.saturating_add(CLOSING_NS)
+            && self.sockets.iter().any(|(sk, _)| alive.contains(sk))
+    }
 }
 
 /// What is ready to be told.
@@ -93,9 +111,15 @@ impl Ports {
                 let process = enricher.process(&record.task);
                 let closer = Some((id, process));
                 let release = self.table.stop(record.record.socket.sk, closer, record.time_ns);
-                out.extend(
-                    release.map(|r| Told::Event(record.time_ns, Body::Release(Box::new(r)))),
-                );
+                let release =
+                    release.map(|r| Told::Event(record.time_ns, Body::Release(Box::new(r))));
+                match self.dying.iter_mut().find(|dying| dying.exit.task.id() == id) {
+                    Some(dying) => {
+                        dying.releases.extend(release);
+                        dying.closing = false;
+                    }
+                    None => out.extend(release),
+                }
             }
             (CALL_LISTEN | CALL_BIND, 0) => {
                 self.forget(&record.socket.endpoint());
@@ -152,15 +176,15 @@ impl Ports {
             .into_iter()
             .filter_map(|sk| Some((sk, without_state(&self.table.get(sk)?.socket))))
             .collect();
-        self.dying.push(Dying { exit, sockets });
+        self.dying.push(Dying { exit, sockets, releases: Vec::new(), closing: false });
         None
     }
 
     /// The look to make next, when one is needed and none is under way.
     pub(super) fn wanted(&mut self, now_ns: u64) -> Option<Look> {
         let due = self.next_ns.is_some_and(|next| next <= now_ns);
-        if self.looking || (self.looked && self.waiting.is_empty() && self.dying.is_empty() && !due)
-        {
+        let died = self.dying.iter().any(|dying| !dying.closing);
+        if self.looking || (self.looked && self.waiting.is_empty() && !died && !due) {
             return None;
         }
         self.looking = true;
@@ -183,12 +207,16 @@ impl Ports {
         let began = snapshot.began_ns;
 
         // Deaths before the end of the pass: their descriptors may be in it, while their memory is torn down.
+        let ended = snapshot.ended_ns;
+        let died = self.dying.iter().filter(|dying| dying.exit.time_ns <= ended);
+        let ids: HashSet<TaskId> = died.map(|dying| dying.exit.task.id()).collect();
         let (gone, later) = std::mem::take(&mut self.dying)
             .into_iter()
-            .partition(|d| d.exit.time_ns <= snapshot.ended_ns);
+            .partition(|dying| dying.exit.time_ns <= ended && !dying.is_closing(&alive, ended));
         self.dying = later;
-        let gone: Vec<Dying> = gone;
-        let ids: HashSet<TaskId> = gone.iter().map(|dying| dying.exit.task.id()).collect();
+        for dying in self.dying.iter_mut().filter(|dying| dying.exit.time_ns <= ended) {
+            dying.closing = true;
+        }
 
         let mut name = |held: &Held| match (servers.get(&held.socket.0.sk), owner(held)) {
             (Some(living), _) => enricher.process(&living.task),
@@ -203,14 +231,19 @@ impl Ports {
             new.into_iter().map(|listen| Told::Event(began, Body::Listen(Box::new(listen)))),
         );
         self.deaths(gone, enricher, out);
-        for release in self.table.drop_gone(began) {
+        let closing = self.dying.iter().flat_map(|dying| &dying.sockets);
+        let closing: HashSet<u64> = closing.map(|(sk, _)| *sk).collect();
+        for release in self.table.drop_gone(&closing, began) {
             out.push(Told::Event(began, Body::Release(Box::new(release))));
         }
 
         self.answer(answers, began, enricher, out);
         let now = clock::boot_ns();
-        let pause = RECONCILE_NS.max(now.saturating_sub(began) * RECONCILE_SHARE);
-        self.next_ns = self.reconcile.then_some(now + pause);
+        let took = now.saturating_sub(began);
+        let reconcile = self.reconcile.then(|| now + RECONCILE_NS.max(took * RECONCILE_SHARE));
+        let closing = self.dying.iter().any(|dying| dying.closing);
+        let closed = closing.then(|| now + CLOSING_PAUSE_NS + took * 4);
+        self.next_ns = reconcile.into_iter().chain(closed).min();
     }
 
     /// Deaths of holders: what nobody else holds is released by them.
@@ -222,7 +255,7 @@ impl Ports {
             last.extend(dying.sockets.iter().map(|(sk, _)| (*sk, dying.exit.time_ns)));
         }
         for dying in gone {
-            let mut events = Vec::new();
+            let mut events = dying.releases;
             let closed = self.table.closed_by(dying.exit.task.id(), dying.exit.time_ns);
             let closed = closed.filter(|c| dying.sockets.iter().all(|(sk, _)| *sk != c.0.sk));
             let mut released: Vec<Socket> = closed.map(|socket| without_state(&socket)).collect();
@@ -285,9 +318,12 @@ impl Ports {
             let event = bind::event(&record, process, &Answer::default(), &self.table, enricher);
             out.push(Told::Event(record.time_ns, Body::Bind(Arc::new(event))));
         }
-        out.extend(
-            std::mem::take(&mut self.dying).into_iter().map(|d| Told::Death(d.exit, Vec::new())),
-        );
+        for dying in std::mem::take(&mut self.dying) {
+            let closed = self.table.closed_by(dying.exit.task.id(), dying.exit.time_ns);
+            let closed = closed.map(|socket| without_state(&socket)).collect();
+            out.push(Told::Death(dying.exit, closed));
+            out.extend(dying.releases);
+        }
     }
 
     /// Who serves what, as far as it was told. What the first look finds is still to come, for everybody.
@@ -336,3 +372,6 @@ fn question(bind: &Bind) -> Question {
         errno: bind.record.result.unsigned_abs(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ crate::tests![
     begins_and_ends,
     served_before_the_observer_came,
     released_with_the_last_of_two,
+    released_by_a_busy_server,
     freed_by_hand_while_it_lives,
     a_table_of_holders,
     nobody_there_is_1,
@@ -79,6 +80,28 @@ fn released_with_the_last_of_two() {
     let socket = json!({"protocol": "tcp", "port": port});
     assert_has(story.only_exit_of(child), &json!({ "released": [socket] }));
     assert_has(story.only_exit_of(parent.pid()), &json!({ "released": null }));
+}
+
+/// The kernel tells the end of a process first and closes its files then, which takes a while.
+fn released_by_a_busy_server() {
+    let mut observer = Observer::tail(&["--all"]);
+    let mut pids = Vec::new();
+    for _ in 0..3 {
+        let mut server = Workload::start_ready(["busy-server", "4000"]);
+        let port = server.number("port");
+        server.signal(libc::SIGKILL);
+        server.wait();
+        wait_for_release(&mut observer, port);
+        observer.exit_of(server.pid());
+        pids.push((server.pid(), port));
+    }
+    let story = observer.stop().story;
+    for (pid, port) in pids {
+        let socket = json!({"protocol": "tcp", "address": "127.0.0.1", "port": port});
+        assert_has(story.only_exit_of(pid), &json!({ "released": [socket] }));
+        let [release] = about_port(&story, "release", port)[..] else { panic!("{story}") };
+        assert_has(release, &json!({ "process": {"pid": pid} }));
+    }
 }
 
 fn freed_by_hand_while_it_lives() {

@@ -36,7 +36,7 @@ pub(super) fn cause(
         )
         .because("the kernel answered EADDRNOTAVAIL")
         .with_remedy("bind to an address that `ip address` lists, or to 0.0.0.0 or [::]"),
-        EACCES | EPERM => permission(bind, answer),
+        EACCES | EPERM => permission(bind),
         EINVAL if bind.record.call == CALL_LISTEN && bind.socket.0.state != STATE_CLOSE => {
             Cause::new(
                 CauseType::Unknown,
@@ -66,14 +66,14 @@ pub(super) fn cause(
     }
 }
 
-fn permission(bind: &Bind, answer: &Answer) -> Cause {
-    let (summary, confidence, remedy) = match (&bind.asked, answer.unprivileged_port) {
-        (Endpoint::Inet(_, port), Some(first)) if *port < first => (
+fn permission(bind: &Bind) -> Cause {
+    let (summary, confidence, remedy) = match (&bind.asked, bind.socket.0.unprivileged_port) {
+        (Endpoint::Inet(_, port), first) if u32::from(*port) < first => (
             format!("ports below {first} need CAP_NET_BIND_SERVICE, which this process lacks"),
             Confidence::Certain,
             "give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or let it use a higher port",
         ),
-        (Endpoint::Inet(..), None) => (
+        (Endpoint::Inet(..), 0) => (
             "its network namespace keeps this port for CAP_NET_BIND_SERVICE, or a security policy forbids it".to_owned(),
             Confidence::Possible,
             "look at net.ipv4.ip_unprivileged_port_start in that namespace, and at the kernel's log",

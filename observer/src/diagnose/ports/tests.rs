@@ -47,7 +47,7 @@ fn a_listener_that_ended_during_the_look_does_not_begin_again() {
     // It began before that end, and its outcome comes after it.
     assert!(look(&mut table, &found_at(200)).is_empty());
     assert!(table.get(1).is_none());
-    assert!(table.drop_gone(300).is_empty());
+    assert!(table.drop_gone(&HashSet::new(), 300).is_empty());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixStream;
 
 use libc::c_int;
 
@@ -24,6 +25,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("client", client),
     ("stale", stale),
     ("crowd", crowd),
+    ("busy-server", busy_server),
 ];
 
 fn serve(wish: &Wish) -> Result<c_int, String> {
@@ -281,3 +283,14 @@ fn crowd(mut args: Args) -> Outcome {
 
 /// The first port of each member of a crowd.
 const CROWD_PORT: u16 = 20_000;
+
+/// `busy-server CONNECTIONS`: serves, with so many connections, and waits. Its end takes a while.
+fn busy_server(mut args: Args) -> Outcome {
+    let wanted: u64 = args.number("CONNECTIONS")?;
+    sys::set_limit(libc::RLIMIT_NOFILE, wanted * 2 + 64, wanted * 2 + 64)?;
+    serve(&Wish::parse(&["tcp".to_owned(), "127.0.0.1:0".to_owned()])?)?;
+    let pairs: Result<Vec<_>, _> = (0..wanted).map(|_| UnixStream::pair()).collect();
+    let _pairs = pairs.map_err(|why| format!("connections: {why}"))?;
+    sys::say("ready", 1);
+    sys::pause_for_good()
+}
