@@ -1,6 +1,9 @@
 //! What every command that shows events does with them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
@@ -22,13 +25,17 @@ pub struct Show<'a> {
     output: Output,
     shown: BTreeMap<Kind, u64>,
     lost: u64,
-    /// Taken in since the last write began.
+    /// Taken in, and not known to be shown.
     taken: BTreeMap<Kind, u64>,
-    /// Handed to writes that did not come to their end.
-    unshown: u64,
-    /// The lines of those taken in, in memory that is used again: a storm would otherwise spend its time on allocations.
+    /// The lines of those, in memory that is used again: a storm would otherwise spend its time on allocations.
     lines: Vec<u8>,
+    /// How much of them was handed over.
+    sent: usize,
 }
+
+/// How long the reader may take for one piece of the last lines, and for all of them: one that hangs must not keep us.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// So much of it is kept from one time to the next, in bytes.
 const KEPT: usize = 512 * 1024;
@@ -46,12 +53,12 @@ impl<'a> Show<'a> {
             shown: BTreeMap::new(),
             lost: 0,
             taken: BTreeMap::new(),
-            unshown: 0,
             lines: Vec::new(),
+            sent: 0,
         }
     }
 
-    /// Writes those that are wanted, and flushes. What was not flushed when the future is dropped counts as not shown.
+    /// Writes those that are wanted, and flushes. What was not when the future is dropped counts as not shown.
     pub async fn events(&mut self, events: &[Event]) -> Result<Reader> {
         for event in events {
             self.take(event)?;
@@ -78,24 +85,39 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
-    /// Writes what was taken in. When the future is dropped, all of that counts as not shown.
+    /// Writes what was taken in. When the future is dropped, the next one goes on where it was.
     pub async fn flush(&mut self) -> Result<Reader> {
-        let (mut lines, taken) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.taken));
-        let count: u64 = taken.values().sum();
-        self.unshown += count;
-        let mut reader = self.output.write(&lines).await.context(WRITE)?;
-        if reader == Reader::There {
-            reader = self.output.flush().await.context(WRITE)?;
-        }
-        if reader == Reader::There {
-            self.unshown -= count;
-            for (kind, count) in taken {
-                *self.shown.entry(kind).or_default() += count;
+        loop {
+            let reader = self.piece().await?;
+            if reader == Reader::Gone || self.sent == self.lines.len() {
+                return Ok(reader);
             }
         }
-        lines.clear();
-        if lines.capacity() <= KEPT {
-            self.lines = lines;
+    }
+
+    /// As [`Self::flush`], as far as somebody takes it: what is left counts as not shown. It ends
+    /// with a line, unless the reader hangs in the midst of a piece.
+    pub async fn last_words(&mut self) -> Result<()> {
+        let end = Instant::now() + LAST_WORDS;
+        loop {
+            let Ok(reader) = tokio::time::timeout(PATIENCE, self.piece()).await else {
+                return Ok(());
+            };
+            if reader? == Reader::Gone || self.sent == self.lines.len() || Instant::now() > end {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn piece(&mut self) -> Result<Reader> {
+        let reader = self.output.write(&self.lines, &mut self.sent).await.context(WRITE)?;
+        if reader == Reader::There && self.sent == self.lines.len() {
+            for (kind, count) in std::mem::take(&mut self.taken) {
+                *self.shown.entry(kind).or_default() += count;
+            }
+            self.sent = 0;
+            self.lines.clear();
+            self.lines.shrink_to(KEPT);
         }
         Ok(reader)
     }
@@ -111,7 +133,7 @@ impl<'a> Show<'a> {
     #[must_use]
     pub fn summary(&self) -> String {
         let shown = |kind| self.shown.get(&kind).copied().unwrap_or(0);
-        let unshown = match self.unshown + self.taken.values().sum::<u64>() {
+        let unshown = match self.taken.values().sum::<u64>() {
             0 => String::new(),
             n => format!(" at most {} not shown, since nobody took them;", count(n, "event")),
         };

@@ -2,7 +2,7 @@
 
 mod joined;
 
-use std::{path::Path, pin::pin, time::Duration};
+use std::{path::Path, pin::pin};
 
 use anyhow::{Context, Result};
 use aya_log::EbpfLogger;
@@ -18,9 +18,6 @@ use crate::{
     service::{client, protocol::Request},
     sinks::stdout::Reader,
 };
-
-/// How long the last events may take to be written: a reader that hangs must not keep us. They are counted.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Shows events until Ctrl-C, SIGTERM, or until nobody reads any more.
 pub fn run(args: &TailArgs, programs: Options, socket: &Path) -> Result<u8> {
@@ -82,12 +79,10 @@ async fn standalone(args: &TailArgs, programs: Options, mut stop: Stop) -> Resul
 }
 
 async fn last_words(live: &mut Live, show: &mut Show<'_>) -> Result<()> {
-    let events = live.finish().await?;
-    match tokio::time::timeout(LAST_WORDS, show.events(&events)).await {
-        Ok(written) => written.map(|_reader| ()),
-        // It is counted as not shown.
-        Err(_elapsed) => Ok(()),
+    for event in live.finish().await? {
+        show.take(&event)?;
     }
+    show.last_words().await
 }
 
 async fn follow(live: &mut Live, show: &mut Show<'_>) -> Result<Reader> {

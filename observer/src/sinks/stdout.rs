@@ -6,14 +6,14 @@ use std::{
     os::fd::AsFd as _,
 };
 
-use tokio::io::{AsyncWriteExt, BufWriter, Stdout, stdout};
+use tokio::io::{AsyncWriteExt, Stdout, stdout};
 
-/// Writes lines; what is written is seen once it is flushed.
+/// Writes lines.
 pub enum Output {
     /// A file takes what it gets at once: handing that to another thread would cost more than the write.
     File(File),
     /// A pipe or a terminal may be read slowly, or never.
-    Stream(BufWriter<Stdout>),
+    Stream(Stdout),
 }
 
 /// Whether anybody still reads.
@@ -32,25 +32,36 @@ impl Output {
         let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         match file {
             Ok(file) if file.metadata().is_ok_and(|file| file.is_file()) => Self::File(file),
-            _ => Self::Stream(BufWriter::with_capacity(64 * 1024, stdout())),
+            _ => Self::Stream(stdout()),
         }
     }
 
-    /// Writes bytes, which end their own lines.
-    pub async fn write(&mut self, lines: &[u8]) -> io::Result<Reader> {
+    /// Writes the lines behind `sent`, or as many whole ones as make a piece, until they can be seen. When the future is
+    /// dropped, `sent` says where to go on.
+    pub async fn write(&mut self, lines: &[u8], sent: &mut usize) -> io::Result<Reader> {
+        let piece = piece(lines, *sent);
         closed_is_no_error(match self {
-            Self::File(file) => file.write_all(lines),
-            Self::Stream(stream) => stream.write_all(lines).await,
+            Self::File(file) => file.write_all(&lines[*sent..]).map(|()| *sent = lines.len()),
+            Self::Stream(stream) => send(stream, &lines[..piece], sent).await,
         })
     }
+}
 
-    /// Shows what was written.
-    pub async fn flush(&mut self) -> io::Result<Reader> {
-        closed_is_no_error(match self {
-            Self::File(_) => Ok(()),
-            Self::Stream(stream) => stream.flush().await,
-        })
+/// At least so many bytes are handed over at a time, if there are: each costs a thread's wake-up.
+const PIECE: usize = 128 * 1024;
+
+/// Where the piece ends that begins at `sent`: at the end of a line.
+fn piece(lines: &[u8], sent: usize) -> usize {
+    let far = sent.saturating_add(PIECE).min(lines.len());
+    let end = lines[far..].iter().position(|byte| *byte == b'\n');
+    end.map_or(lines.len(), |more| far + more + 1)
+}
+
+async fn send(stream: &mut Stdout, lines: &[u8], sent: &mut usize) -> io::Result<()> {
+    while *sent < lines.len() {
+        *sent += stream.write(&lines[*sent..]).await?;
     }
+    stream.flush().await
 }
 
 fn closed_is_no_error(result: io::Result<()>) -> io::Result<Reader> {

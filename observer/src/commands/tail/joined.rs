@@ -25,7 +25,9 @@ pub(super) async fn follow(mut answer: Answer, args: &TailArgs, mut stop: Stop) 
             () = &mut stop => Ok(true),
         }
     };
+    let last = show.last_words().await;
     logging::say(&show.summary());
+    last?;
     if !outcome? {
         bail!("the service has ended");
     }
