@@ -14,12 +14,8 @@ use crate::{
     diagnose::story::Stories,
     enrich::{Enricher, Host, Symbols},
     kernel::{
-        Kernel, clock,
-        clock::Clock,
-        load::{Options, give_memory_back},
-        preflight,
-        recording::Header,
-        rings::RingReader,
+        Kernel, clock, clock::Clock, footprint::give_memory_back, load::Options, preflight,
+        recording::Header, rings::RingReader,
     },
     model::{
         After, Body, ClockInfo, Event, HookInfo, IncidentEvent, LossEvent, SessionEvent, Time,

@@ -10,7 +10,16 @@ use aya::{
 };
 use observer_common::settings::{EXITS_ALL, SETTINGS};
 
-use super::{btf, counts::Lost, hooks, hooks::Hook, offsets::Offsets, preflight, rings::Rings};
+use super::{
+    btf,
+    counts::Lost,
+    footprint::{give_memory_back, give_program_back, keep_memory},
+    hooks,
+    hooks::Hook,
+    offsets::Offsets,
+    preflight,
+    rings::Rings,
+};
 use crate::error::Failure;
 
 /// The object that `cargo xtask ebpf` builds.
@@ -127,6 +136,7 @@ impl Kernel {
         drop(btf);
         keep_memory(false);
         give_memory_back();
+        give_program_back();
         Ok(kernel)
     }
 
@@ -288,25 +298,6 @@ impl Kernel {
 fn holders<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Iter> {
     let program = ebpf.program_mut(name);
     Ok(program.with_context(|| format!("the eBPF object has no program {name}"))?.try_into()?)
-}
-
-/// The kernel's types took 20 MiB to parse, and what gathered while the reader stood still takes as much: the allocator
-/// would keep it for ever.
-pub fn give_memory_back() {
-    // SAFETY: malloc_trim has no preconditions.
-    unsafe { libc::malloc_trim(0) };
-}
-
-/// What is freed is used again, or goes back to the kernel where it is large. The kernel's types are read three times here, and
-/// fresh pages for them take longer than reading them.
-fn keep_memory(keep: bool) {
-    const MIB: i32 = 1 << 20;
-    let bytes = if keep { 64 * MIB } else { MIB / 8 };
-    // SAFETY: mallopt has no preconditions.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
-    }
 }
 
 /// Takes a map out of the object.

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod clock;
 pub mod counts;
+pub mod footprint;
 pub mod hooks;
 pub mod load;
 pub mod loss;
