@@ -31,7 +31,41 @@ record! {
         pub rlimit_fsize: u64,
         /// Number of signal notes that follow.
         pub notes: u32,
-        /// Always 0.
-        pub reserved: u32,
+        /// What a [`LikeRecord`] calls this one; 0 when none will follow it.
+        pub pattern: u32,
     } size 72
+}
+
+/// A pattern is the place that the kernel side keeps it in, with how often that was filled above it: what comes later with
+/// the same place stands for the pattern no longer.
+pub const PATTERN_PLACE_BITS: u32 = 16;
+
+record! {
+    /// A death that differs from an earlier one, its pattern, in nothing but this: a crash loop or a shell's loop tells its
+    /// paths and arguments once. It comes through the same ring, behind its pattern.
+    pub struct LikeRecord {
+        /// Kind [`crate::header::KIND_EXIT_LIKE`].
+        pub header: Header,
+        /// As in [`crate::task::TaskRecord`].
+        pub start_time_ns: u64,
+        /// As in [`crate::task::TaskRecord`].
+        pub mm: u64,
+        /// As in [`crate::task::TaskRecord`].
+        pub tgid: u32,
+        /// As in [`crate::task::TaskRecord`].
+        pub tid: u32,
+        /// As in [`crate::task::TaskRecord`].
+        pub ppid: u32,
+        /// As in [`crate::task::TaskRecord`].
+        pub ns_pid: u32,
+        /// As in [`ExitRecord`].
+        pub status: u32,
+        /// As in [`ExitRecord`]; whoever had more is told in full.
+        pub peak_rss_pages: u32,
+        /// [`ExitRecord::pattern`] of the earlier death.
+        pub pattern: u32,
+        /// From the one signal's note to the death, in nanoseconds; 0 without a note. Whoever had an older one, or several,
+        /// is told in full. A note that the earlier process had of itself, this one has of itself.
+        pub note_age_ns: u32,
+    } size 64
 }

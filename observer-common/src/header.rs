@@ -9,6 +9,8 @@ pub const KIND_EXIT: u16 = 1;
 pub const KIND_OOM: u16 = 2;
 /// A bind or a listen, or the end of a listener: [`crate::socket::BindRecord`].
 pub const KIND_BIND: u16 = 3;
+/// A process ended as one before it did: [`crate::exit::LikeRecord`].
+pub const KIND_EXIT_LIKE: u16 = 4;
 
 record! {
     /// The first bytes of every record.

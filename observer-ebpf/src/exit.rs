@@ -25,6 +25,7 @@ use crate::{
         TASK_SIGNAL, TASK_START, TASK_TGID, field, now, try_field,
     },
     maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, WATCHED, may_have_notes, setting},
+    pattern,
     scratch::Writer,
     task::{PF_KTHREAD, capture, peak_rss, value_or_zero},
 };
@@ -139,13 +140,18 @@ fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
         (*record).rlimit_cpu_soft = rlimit(signal, RLIMIT_CPU * RLIMIT);
         (*record).rlimit_cpu_hard = rlimit(signal, RLIMIT_CPU * RLIMIT + 8);
         (*record).rlimit_fsize = rlimit(signal, RLIMIT_FSIZE * RLIMIT);
-        (*record).reserved = 0;
+        (*record).pattern = 0;
     }
     capture::<Direct>(writer, task, ARGS_MAX);
+    let note = writer.next();
     let notes = notes(writer, identity(task));
     // SAFETY: as above.
     unsafe { (*record).notes = notes };
-    writer.submit(KIND_EXIT, now(), &EXIT_RING);
+    if slot == SLOT_EXIT && notes <= 1 {
+        pattern::submit(writer, now(), if notes == 1 { note } else { 0 });
+    } else {
+        writer.submit(KIND_EXIT, now(), &EXIT_RING);
+    }
 }
 
 #[inline(always)]

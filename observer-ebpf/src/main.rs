@@ -30,6 +30,7 @@ mod holders;
 mod maps;
 mod oom;
 mod paths;
+mod pattern;
 mod scratch;
 mod signal;
 mod socket;

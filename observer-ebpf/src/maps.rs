@@ -10,17 +10,18 @@ use observer_common::{
     signal::{NoteKey, Sender, SenderKey, SignalNote},
 };
 
-use crate::{oom::OomControl, scratch::Scratch};
+use crate::{oom::OomControl, pattern::Pattern, scratch::Scratch};
 
 // Rings, one per family, so that a storm in one can't push out another. An OOM record is about 1 KiB: room for 250 kills.
-// An exit is 250 to 300 bytes without signals: room for 7,000 deaths while the reader does not run.
 #[map]
 pub(crate) static OOM_RING: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 // A refused bind is about 600 bytes: room for 850, at 10 ms a drain 85,000 a second.
 #[map]
 pub(crate) static PORT_RING: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
+// An exit is 250 to 600 bytes, and 72 where it is like one before it: room for 1,800 to 14,500 deaths while the reader does
+// not run.
 #[map]
-pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
+pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
 
 /// What each program could not deliver: one entry, since userspace asks after each drain.
 #[map]
@@ -61,6 +62,11 @@ pub(crate) static OOM_CONTROLS: LruHashMap<u64, OomControl> = LruHashMap::with_m
 /// Who was reported last on each CPU, by the first exit program for the second: (start time, tgid).
 #[map]
 pub(crate) static LAST_EXIT: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Deaths that later ones may be like: [`PATTERN_PLACES`] on each CPU, 1 KiB each.
+#[map]
+pub(crate) static PATTERNS: PerCpuArray<Pattern> = PerCpuArray::with_max_entries(PATTERN_PLACES, 0);
+pub(crate) const PATTERN_PLACES: u32 = 8;
 
 /// Room to build a record: 16 KiB for each program on each CPU.
 #[map]

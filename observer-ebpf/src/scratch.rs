@@ -68,11 +68,26 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn fixed<T>(self) -> *mut T {
         const { assert!(size_of::<T>() <= 1024 && align_of::<T>() <= 8) };
-        let aligned = (self.len() + 7) & !7;
+        let aligned = self.next();
         self.set_len(aligned);
         let at = (aligned & START_MAX & !7) as usize;
         self.set_len(aligned + size_of::<T>() as u32);
         // SAFETY: `at` is below 0x2000, a multiple of 8, and `bytes`, which is aligned to 8, has 0x4000.
+        unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at).cast() }
+    }
+
+    /// Where the next fixed part will begin.
+    #[inline(always)]
+    pub(crate) fn next(self) -> u32 {
+        (self.len() + 7) & !7
+    }
+
+    /// A fixed part that was appended where [`Self::next`] had said.
+    #[inline(always)]
+    pub(crate) fn part<T>(self, at: u32) -> *mut T {
+        const { assert!(size_of::<T>() <= 1024 && align_of::<T>() <= 8) };
+        let at = (at & START_MAX & !7) as usize;
+        // SAFETY: as in `fixed`.
         unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at).cast() }
     }
 
@@ -143,17 +158,27 @@ impl Writer {
         unsafe { (&raw const (*self.scratch).bytes).cast() }
     }
 
-    /// Fills in the header, which begins the record, and submits it; counts it as lost when the ring is full.
+    /// Makes the last eight bytes whole: what an earlier record left behind this one reads as 0.
     #[inline(always)]
-    pub(crate) fn submit(self, kind: u16, time_ns: u64, ring: &RingBuf) {
+    pub(crate) fn pad(self) {
+        // SAFETY: `end` has room for more than eight bytes.
+        unsafe { self.end().cast::<u64>().write_unaligned(0) };
+    }
+
+    /// Fills in the header, which begins the record, and submits it; counts it as lost when the ring is full. Says whether
+    /// it went well.
+    #[inline(always)]
+    pub(crate) fn submit(self, kind: u16, time_ns: u64, ring: &RingBuf) -> bool {
         let len = self.len();
         let header = self.bytes().cast_mut().cast::<Header>();
         // SAFETY: `bytes` is aligned to 8 and large enough for a header.
         unsafe { header.write(Header { size: len, kind, abi: ABI, time_ns }) };
         // SAFETY: the mask keeps the slice inside `bytes`, which was zero from the start.
         let record = unsafe { core::slice::from_raw_parts(self.bytes(), (len & 0x3fff) as usize) };
-        if ring.output::<[u8]>(record, 0).is_err() {
+        let submitted = ring.output::<[u8]>(record, 0).is_ok();
+        if !submitted {
             count_lost(self.slot);
         }
+        submitted
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::{
-    decode::{self, Exit, KernelEvent, Note, Oom},
+    decode::{self, Exit, KernelEvent, Note, Oom, Patterns},
     diagnose::{
         exit::{Facts, Noted, cause, seconds_between},
         join::{Joiner, Ready},
@@ -36,6 +36,7 @@ pub struct Pipeline {
     joiner: Joiner,
     recent: RecentDeaths,
     seen: Seen,
+    patterns: Patterns,
     seq: u64,
     ports: Option<Ports>,
     /// Ordinary deaths are wanted too.
@@ -57,6 +58,7 @@ impl Pipeline {
             joiner: Joiner::default(),
             recent: RecentDeaths::default(),
             seen: Seen::default(),
+            patterns: Patterns::default(),
             seq: 0,
             ports: None,
             exits_all: true,
@@ -194,12 +196,13 @@ impl Pipeline {
     /// As [`Self::feed`], one event at a time: what is dropped before the next one is made costs the allocator least.
     pub fn feed_each(&mut self, records: &[Bytes], now_ns: u64, mut tell: impl FnMut(Event)) {
         self.enricher.clock.resample();
-        let mut order: Vec<(u64, &Bytes)> =
-            records.iter().map(|record| (decode::time_ns(record), record)).collect();
+        let read =
+            records.iter().map(|record| (decode::time_ns(record), self.patterns.read(record)));
+        let mut order: Vec<(u64, decode::Read)> = read.collect();
         order.sort_by_key(|(time_ns, _)| *time_ns);
         let mut out = Vec::new();
         for (_, record) in order {
-            self.take(record, now_ns, &mut out);
+            self.take(&record.whole(), now_ns, &mut out);
             for event in out.drain(..) {
                 tell(event);
             }

@@ -3,16 +3,18 @@
 mod cursor;
 mod exit;
 mod oom;
+mod pattern;
 mod raw;
 mod socket;
 mod task;
 
 use bytes::Bytes;
-use observer_common::header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_OOM};
+use observer_common::header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_EXIT_LIKE, KIND_OOM};
 
 use cursor::Cursor;
 pub use exit::{Exit, Note};
 pub use oom::Oom;
+pub use pattern::{Patterns, Read};
 pub use socket::{Bind, Endpoint, Holder, Socket, decode_holders};
 pub(crate) use task::until_nul;
 pub use task::{Task, TaskId};
@@ -62,6 +64,9 @@ pub enum DecodeError {
     /// It was written by other programs than these.
     #[error("record of ABI {0}, this is {ABI}")]
     Abi(u16),
+    /// It is like another one, which is not known.
+    #[error("record of a death that is like an unknown one")]
+    Pattern,
     /// Nothing is known of its kind.
     #[error("record of unknown kind {0}")]
     Kind(u16),
@@ -87,6 +92,7 @@ pub fn decode(record: &Bytes) -> Result<KernelEvent, DecodeError> {
         KIND_EXIT => Ok(KernelEvent::Exit(Box::new(exit::decode(&mut cursor)?))),
         KIND_OOM => Ok(KernelEvent::Oom(Box::new(oom::decode(&mut cursor)?))),
         KIND_BIND => Ok(KernelEvent::Bind(Box::new(socket::decode_bind(&mut cursor)?))),
+        KIND_EXIT_LIKE => Err(DecodeError::Pattern),
         kind => Err(DecodeError::Kind(kind)),
     }
 }

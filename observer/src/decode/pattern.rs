@@ -1,0 +1,207 @@
+//! Deaths that were told by what makes them differ from an earlier one: `observer-ebpf/src/pattern.rs`.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use bytes::{Bytes, BytesMut};
+use observer_common::{
+    exit::{ExitRecord, LikeRecord, PATTERN_PLACE_BITS},
+    header::{Header, KIND_EXIT, KIND_EXIT_LIKE},
+    signal::SignalNote,
+    task::TaskRecord,
+};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+/// The last pattern of each place that the kernel side keeps them in.
+#[derive(Debug, Default)]
+pub struct Patterns(HashMap<u32, (u32, Bytes)>);
+
+/// A record, and what it is to be completed with.
+#[derive(Clone, Debug)]
+pub struct Read<'a> {
+    record: &'a Bytes,
+    pattern: Option<Bytes>,
+}
+
+impl Patterns {
+    /// Takes the next record in, in the order of the ring: a pattern comes before whatever is like it.
+    pub fn read<'a>(&mut self, record: &'a Bytes) -> Read<'a> {
+        let kind = Header::read_from_prefix(record).map_or(0, |(header, _)| header.kind);
+        let pattern = match kind {
+            KIND_EXIT => {
+                self.keep(record);
+                None
+            }
+            KIND_EXIT_LIKE => self.of(record),
+            _ => None,
+        };
+        Read { record, pattern }
+    }
+
+    fn keep(&mut self, record: &Bytes) {
+        let Ok((exit, _)) = ExitRecord::read_from_prefix(record) else { return };
+        if exit.pattern != 0 {
+            // A copy, since the record shares its memory with all that were drained with it.
+            let copy = Bytes::copy_from_slice(record);
+            self.0.insert(place(exit.pattern), (exit.pattern, copy));
+        }
+    }
+
+    fn of(&self, record: &Bytes) -> Option<Bytes> {
+        let like = LikeRecord::read_from_bytes(record).ok()?;
+        let (pattern, bytes) = self.0.get(&place(like.pattern))?;
+        (*pattern == like.pattern).then(|| bytes.clone())
+    }
+}
+
+fn place(pattern: u32) -> u32 {
+    pattern & ((1 << PATTERN_PLACE_BITS) - 1)
+}
+
+impl<'a> Read<'a> {
+    /// The whole record, as if it had been told in full; itself when it is like one that is not known.
+    #[must_use]
+    pub fn whole(&self) -> Cow<'a, Bytes> {
+        let whole = self.pattern.as_ref().and_then(|pattern| complete(self.record, pattern));
+        whole.map_or(Cow::Borrowed(self.record), Cow::Owned)
+    }
+}
+
+/// `None` when one of the two is too short.
+fn complete(record: &Bytes, pattern: &Bytes) -> Option<Bytes> {
+    let like = LikeRecord::read_from_bytes(record).ok()?;
+    let (mut exit, rest) = ExitRecord::read_from_prefix(pattern).ok()?;
+    let (mut task, segments) = TaskRecord::read_from_prefix(rest).ok()?;
+    exit.header.time_ns = like.header.time_ns;
+    exit.status = like.status;
+    exit.peak_rss_pages = like.peak_rss_pages.into();
+    exit.pattern = 0;
+    task.start_time_ns = like.start_time_ns;
+    task.mm = like.mm;
+    task.tgid = like.tgid;
+    task.tid = like.tid;
+    task.ppid = like.ppid;
+    task.ns_pid = like.ns_pid;
+    let mut whole = BytesMut::with_capacity(pattern.len());
+    for part in [exit.as_bytes(), task.as_bytes(), segments] {
+        whole.extend_from_slice(part);
+    }
+    if exit.notes == 1 {
+        let (was, at) = (own(pattern)?, note_at(&task));
+        let (mut note, _) = SignalNote::read_from_prefix(whole.get(at..)?).ok()?;
+        note.time_ns = like.header.time_ns.saturating_sub(like.note_age_ns.into());
+        note.target_start_ns = like.start_time_ns;
+        let sender = &mut note.sender;
+        if (sender.tgid, sender.start_time_ns, sender.mm) == was {
+            (sender.tgid, sender.start_time_ns, sender.mm) = own(&whole)?;
+        }
+        note.write_to_prefix(&mut whole[at..]).ok()?;
+    }
+    Some(whole.freeze())
+}
+
+/// Who died, in the terms of a note's sender.
+fn own(record: &[u8]) -> Option<(u32, u64, u64)> {
+    let (_, rest) = ExitRecord::read_from_prefix(record).ok()?;
+    let (task, _) = TaskRecord::read_from_prefix(rest).ok()?;
+    Some((task.tgid, task.start_time_ns, task.mm))
+}
+
+/// Where the first note begins.
+fn note_at(task: &TaskRecord) -> usize {
+    let segments = [task.exe_len, task.cgroup_len, task.args_len].map(usize::from);
+    let end = size_of::<ExitRecord>() + size_of::<TaskRecord>() + segments.iter().sum::<usize>();
+    end.next_multiple_of(8)
+}
+
+#[cfg(test)]
+mod tests {
+    use observer_common::header::ABI;
+
+    use super::*;
+    use crate::decode::{
+        DecodeError, Exit, KernelEvent, decode,
+        samples::{exit, exit_bytes, note, task},
+    };
+
+    /// What the kernel side tells of a death that differs from its pattern in this alone.
+    fn like(exit: &Exit, pattern: u32) -> Bytes {
+        let (header, task) = (
+            Header { size: 64, kind: KIND_EXIT_LIKE, abi: ABI, time_ns: exit.time_ns },
+            &exit.task.record,
+        );
+        let record = LikeRecord {
+            header,
+            start_time_ns: task.start_time_ns,
+            mm: task.mm,
+            tgid: task.tgid,
+            tid: task.tid,
+            ppid: task.ppid,
+            ns_pid: task.ns_pid,
+            status: exit.record.status,
+            peak_rss_pages: u32::try_from(exit.record.peak_rss_pages).expect("a small one"),
+            pattern,
+            note_age_ns: exit.notes.first().map_or(0, |note| {
+                u32::try_from(exit.time_ns - note.record.time_ns).expect("a new one")
+            }),
+        };
+        Bytes::copy_from_slice(record.as_bytes())
+    }
+
+    fn full(pid: u32, pattern: u32) -> Bytes {
+        let mut death = exit(pid, 0x100);
+        death.record.pattern = pattern;
+        exit_bytes(&death)
+    }
+
+    #[test]
+    fn whole_again() {
+        let mut patterns = Patterns::default();
+        let mut later = exit(21, 9);
+        later.time_ns += 7;
+        later.record.peak_rss_pages = 1;
+        (later.task.record.ppid, later.task.record.tid, later.task.record.ns_pid) = (5, 22, 3);
+        patterns.read(&full(20, 0x1_0003));
+        assert_eq!(patterns.read(&like(&later, 0x1_0003)).whole()[..], exit_bytes(&later)[..]);
+        // And what else there is stays as it is.
+        let own = full(22, 0);
+        assert_eq!(*patterns.read(&own).whole(), own);
+    }
+
+    #[test]
+    fn with_the_signal_that_ended_it() {
+        let killed = |pid: u32, sender: u32| {
+            let mut death = exit(pid, 9);
+            let mut note = note(9, sender);
+            note.record.time_ns += u64::from(pid);
+            note.record.target_start_ns = death.task.record.start_time_ns;
+            note.record.sender.mm = task(sender).record.mm;
+            if sender == pid {
+                note.sender = None;
+            }
+            death.notes.push(note);
+            death
+        };
+        // By somebody else, and by itself.
+        for (first, second) in [(50, 50), (20, 21)] {
+            let mut patterns = Patterns::default();
+            let mut pattern = killed(20, first);
+            pattern.record.pattern = 0x1_0003;
+            patterns.read(&exit_bytes(&pattern));
+            let later = killed(21, second);
+            let whole = exit_bytes(&later);
+            assert_eq!(patterns.read(&like(&later, 0x1_0003)).whole()[..], whole[..]);
+        }
+    }
+
+    #[test]
+    fn only_like_the_last_of_a_place() {
+        let mut patterns = Patterns::default();
+        patterns.read(&full(20, 0x1_0003));
+        patterns.read(&full(20, 0x2_0003));
+        for stranger in [0x1_0003, 0x2_0004, 0] {
+            let record = like(&exit(21, 9), stranger);
+            let error = decode(&patterns.read(&record).whole()).map(|_: KernelEvent| ());
+            assert_eq!(error, Err(DecodeError::Pattern));
+        }
+    }
+}
