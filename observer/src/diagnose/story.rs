@@ -32,8 +32,8 @@ const SETTLE: i64 = 2;
 const MOMENT: i64 = 5;
 /// Most open stories; the one that was quiet for longest is let go of.
 const CASES: usize = 256;
-/// Most events that wait.
-const PENDING: usize = 4096;
+/// Most events that wait: a tenth of a second of a storm. Four times as many made the service 8 MiB larger, for good.
+const PENDING: usize = 1024;
 /// Most deaths, refusals and losses that are remembered for stories that begin later.
 const PAST: usize = 1024;
 /// Most times that a growing story is told, its end left aside.
