@@ -107,7 +107,7 @@ impl Pipeline {
                 Ok(found) => ports.looked(found, &mut self.enricher, &mut told),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "can't look who holds what");
-                    ports.failed(&mut self.enricher, &mut told);
+                    ports.let_go(&mut self.enricher, &mut told);
                 }
             }
         }
@@ -236,7 +236,13 @@ impl Pipeline {
 
     /// Lets go of everything that waits.
     pub fn finish(&mut self) -> Vec<Event> {
-        self.feed(&[], u64::MAX)
+        let mut out = self.feed(&[], u64::MAX);
+        let mut told = Vec::new();
+        if let Some(ports) = &mut self.ports {
+            ports.let_go(&mut self.enricher, &mut told);
+        }
+        self.tell_ports(told, &mut out);
+        out
     }
 
     /// When [`Self::feed`] should be called although nothing came.

@@ -309,8 +309,8 @@ impl Ports {
         self.fresh.extend(answers.into_iter().filter(stands));
     }
 
-    /// A look failed: nothing waits for it any longer.
-    pub(super) fn failed(&mut self, enricher: &mut Enricher, out: &mut Vec<Told>) {
+    /// A look failed, or there will be none: nothing waits any longer.
+    pub(super) fn let_go(&mut self, enricher: &mut Enricher, out: &mut Vec<Told>) {
         self.looking = false;
         self.looked = true;
         for record in std::mem::take(&mut self.waiting) {

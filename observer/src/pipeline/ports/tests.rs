@@ -62,6 +62,15 @@ fn what_is_being_closed_is_waited_for() {
 }
 
 #[test]
+fn the_end_waits_for_nothing() {
+    let (mut ports, mut enricher) = after_a_servers_death();
+    assert!(look(&mut ports, &mut enricher, DEATH + 100, true).is_empty());
+    let mut told = Vec::new();
+    ports.let_go(&mut enricher, &mut told);
+    assert_eq!(released(&told, 1), 0, "it was not closed yet");
+}
+
+#[test]
 fn what_stays_open_is_not_waited_for_for_long() {
     let (mut ports, mut enricher) = after_a_servers_death();
     let told = look(&mut ports, &mut enricher, DEATH + CLOSING_NS, true);
