@@ -198,7 +198,7 @@ impl Pipeline {
         self.enricher.clock.resample();
         let read =
             records.iter().map(|record| (decode::time_ns(record), self.patterns.read(record)));
-        let mut order: Vec<(u64, decode::Read)> = read.collect();
+        let mut order: Vec<(u64, decode::Partial)> = read.collect();
         order.sort_by_key(|(time_ns, _)| *time_ns);
         let mut out = Vec::new();
         for (_, record) in order {

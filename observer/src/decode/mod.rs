@@ -14,7 +14,7 @@ use observer_common::header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_EXIT_LIKE,
 use cursor::Cursor;
 pub use exit::{Exit, Note};
 pub use oom::Oom;
-pub use pattern::{Patterns, Read};
+pub use pattern::{Partial, Patterns};
 pub use socket::{Bind, Endpoint, Holder, Socket, decode_holders};
 pub(crate) use task::until_nul;
 pub use task::{Task, TaskId};

@@ -17,14 +17,14 @@ pub struct Patterns(HashMap<u32, (u32, Bytes)>);
 
 /// A record, and what it is to be completed with.
 #[derive(Clone, Debug)]
-pub struct Read<'a> {
+pub struct Partial<'a> {
     record: &'a Bytes,
     pattern: Option<Bytes>,
 }
 
 impl Patterns {
     /// Takes the next record in, in the order of the ring: a pattern comes before whatever is like it.
-    pub fn read<'a>(&mut self, record: &'a Bytes) -> Read<'a> {
+    pub fn read<'a>(&mut self, record: &'a Bytes) -> Partial<'a> {
         let kind = Header::read_from_prefix(record).map_or(0, |(header, _)| header.kind);
         let pattern = match kind {
             KIND_EXIT => {
@@ -34,7 +34,7 @@ impl Patterns {
             KIND_EXIT_LIKE => self.of(record),
             _ => None,
         };
-        Read { record, pattern }
+        Partial { record, pattern }
     }
 
     fn keep(&mut self, record: &Bytes) {
@@ -57,7 +57,7 @@ fn place(pattern: u32) -> u32 {
     pattern & ((1 << PATTERN_PLACE_BITS) - 1)
 }
 
-impl<'a> Read<'a> {
+impl<'a> Partial<'a> {
     /// The whole record, as if it had been told in full; itself when it is like one that is not known.
     #[must_use]
     pub fn whole(&self) -> Cow<'a, Bytes> {

@@ -167,8 +167,7 @@ impl Ports {
             self.died.push(id);
         }
         if !self.table.is_holder(id) {
-            let closed = self.table.closed_by(id, exit.time_ns);
-            let closed = closed.map(|socket| without_state(&socket)).collect();
+            let closed = self.closed_by(&exit);
             return Some((exit, closed));
         }
         let held: Vec<u64> = self.table.held_by(id).collect();
@@ -178,6 +177,11 @@ impl Ports {
             .collect();
         self.dying.push(Dying { exit, sockets, releases: Vec::new(), closing: false });
         None
+    }
+
+    fn closed_by(&self, exit: &Exit) -> Vec<Socket> {
+        let closed = self.table.closed_by(exit.task.id(), exit.time_ns);
+        closed.map(|socket| without_state(&socket)).collect()
     }
 
     /// The look to make next, when one is needed and none is under way.
@@ -319,8 +323,7 @@ impl Ports {
             out.push(Told::Event(record.time_ns, Body::Bind(Arc::new(event))));
         }
         for dying in std::mem::take(&mut self.dying) {
-            let closed = self.table.closed_by(dying.exit.task.id(), dying.exit.time_ns);
-            let closed = closed.map(|socket| without_state(&socket)).collect();
+            let closed = self.closed_by(&dying.exit);
             out.push(Told::Death(dying.exit, closed));
             out.extend(dying.releases);
         }
