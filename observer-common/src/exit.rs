@@ -15,7 +15,8 @@ record! {
     pub struct ExitRecord {
         /// Kind [`crate::header::KIND_EXIT`].
         pub header: Header,
-        /// wait(2)'s status word: `signal->group_exit_code`, else the leading thread's `exit_code`.
+        /// wait(2)'s status word, by the rule of wait_task_zombie (kernel/exit.c): `signal->group_exit_code` with
+        /// `SIGNAL_GROUP_EXIT` in `signal->flags`, else the leading thread's `exit_code`.
         pub status: u32,
         /// `task->seccomp.mode` of the last thread.
         pub seccomp: u32,

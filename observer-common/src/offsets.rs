@@ -67,6 +67,7 @@ pub const GLOBALS: &[Global] = &[
     required("TASK_PARENT", "task_struct", &["real_parent"]),
     required("TASK_COMM", "task_struct", &["comm"]),
     required("SIGNAL_LIVE", "signal_struct", &["live.counter"]),
+    required("SIGNAL_FLAGS", "signal_struct", &["flags"]),
     required("SIGNAL_GROUP_EXIT_CODE", "signal_struct", &["group_exit_code"]),
     member("TASK_CRED", "task_struct", &["cred"]),
     member("TASK_SIGHAND", "task_struct", &["sighand"]),

@@ -20,9 +20,9 @@ use observer_common::{
 
 use crate::{
     fields::{
-        Direct, EXIT_HAS_GROUP_DEAD, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE, SIGNAL_OOM_MM,
-        SIGNAL_RLIM, TASK_EXIT_CODE, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SECCOMP_MODE,
-        TASK_SIGNAL, TASK_START, TASK_TGID, field, now, try_field,
+        Direct, EXIT_HAS_GROUP_DEAD, SIGNAL_FLAGS, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE,
+        SIGNAL_OOM_MM, SIGNAL_RLIM, TASK_EXIT_CODE, TASK_FLAGS, TASK_LEADER, TASK_MM,
+        TASK_SECCOMP_MODE, TASK_SIGNAL, TASK_START, TASK_TGID, field, now, try_field,
     },
     maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, WATCHED, may_have_notes, setting},
     pattern,
@@ -34,6 +34,8 @@ use crate::{
 const RLIMIT_CPU: usize = 0;
 const RLIMIT_FSIZE: usize = 1;
 const RLIMIT: usize = 16;
+/// `signal->flags`, include/linux/sched/signal.h.
+const SIGNAL_GROUP_EXIT: u32 = 4;
 
 /// Linux 6.16 and later: before exit_mm, and the kernel says whether this is the last thread.
 /// Earlier: after exit_mm, and the count of living threads tells, sometimes to two threads at once (userspace removes doubles).
@@ -86,7 +88,10 @@ fn group_dead(ctx: &BtfTracePointContext, task: *const u8) -> bool {
         return is_true(ctx.arg(1));
     }
     let signal: *const u8 = field::<Direct, _>(task, &TASK_SIGNAL);
+    let leader: *const u8 = field::<Direct, _>(task, &TASK_LEADER);
+    // All threads are leaving, but a leader that has its memory yet may have no exit code yet: it comes by here later.
     field::<Direct, u32>(signal, &SIGNAL_LIVE) == 0
+        && field::<Direct, *const u8>(leader, &TASK_MM).is_null()
 }
 
 #[inline(always)]
@@ -103,12 +108,13 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
         return;
     }
     let signal: *const u8 = field::<Direct, _>(task, &TASK_SIGNAL);
-    // The same on every kernel: before 5.18 or so a process whose threads left one by one has no group code.
-    let mut status: u32 = field::<Direct, _>(signal, &SIGNAL_GROUP_EXIT_CODE);
-    if status == 0 {
+    // As wait_task_zombie does it. Without the flag a group code may be there all the same: that of a stop, long over.
+    let status: u32 = if field::<Direct, u32>(signal, &SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
+        field::<Direct, _>(signal, &SIGNAL_GROUP_EXIT_CODE)
+    } else {
         let leader: *const u8 = field::<Direct, _>(task, &TASK_LEADER);
-        status = field::<Direct, _>(leader, &TASK_EXIT_CODE);
-    }
+        field::<Direct, _>(leader, &TASK_EXIT_CODE)
+    };
     if status == 0 && setting(EXITS_ALL) == 0 {
         let tgid: u32 = field::<Direct, _>(task, &TASK_TGID);
         // SAFETY: only whether there is a value matters.

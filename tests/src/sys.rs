@@ -15,6 +15,15 @@ pub fn kill(pid: u32, signal: i32) {
     assert!(done == 0, "kill({pid}, {signal}): {}", std::io::Error::last_os_error());
 }
 
+/// Waits until a child is stopped (or has ended), and leaves it as it is: whoever takes the stop note away changes what the
+/// kernel keeps of it.
+pub fn wait_for_stop(pid: u32) {
+    let how = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT;
+    // SAFETY: zeros are a valid value; the kernel fills it in.
+    let done = unsafe { libc::waitid(libc::P_PID, pid, &mut std::mem::zeroed(), how) };
+    assert!(done == 0, "waitid({pid}): {}", std::io::Error::last_os_error());
+}
+
 /// A handle that goes on meaning the same process when its pid comes round again; none when it
 /// is gone already.
 pub fn pidfd(pid: u32) -> Option<OwnedFd> {

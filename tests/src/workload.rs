@@ -83,6 +83,13 @@ impl Workload {
         self.process.signal(signal);
     }
 
+    /// Stops it, and lets it go on. Nobody takes note of the stop, as if its parent did not care.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+        sys::wait_for_stop(self.pid());
+        self.signal(libc::SIGCONT);
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait()

@@ -8,6 +8,7 @@ crate::tests![
     leader_left_first,
     leader_left_first_and_the_rest_was_killed,
     forty_threads_leave_at_once,
+    stopped_before,
     worker_ends_the_process,
     exec_from_a_thread_is_no_death,
     process_of_two_milliseconds,
@@ -67,6 +68,7 @@ fn status_is_that_of_wait() {
 /// all leave one by one is the kernel's choice: wait(2) is the judge).
 fn leader_left_first() {
     one_exit_each(&["leader-first group", "leader-first last"].repeat(5));
+    one_exit_each(&["leader-first group 0", "leader-first last 0"].repeat(5));
 }
 
 fn leader_left_first_and_the_rest_was_killed() {
@@ -82,6 +84,27 @@ fn leader_left_first_and_the_rest_was_killed() {
 
 fn forty_threads_leave_at_once() {
     one_exit_each(&["threads 40 9"; 25]);
+}
+
+/// What stopped it once is kept beside its exit code until somebody asks, and is not how it ended.
+fn stopped_before() {
+    let mut observer = Observer::tail(&["--all"]);
+    let ends = ["0", "12"].map(|code| {
+        let mut workload = Workload::start_ready(["handle-term", code]);
+        workload.pause();
+        workload.signal(libc::SIGTERM);
+        let ended = workload.wait();
+        assert!(ended.code().is_some(), "{ended}");
+        (workload, ended)
+    });
+    for (workload, _) in &ends {
+        observer.exit_of(workload.pid());
+    }
+    let finished = observer.stop();
+    for (workload, ended) in &ends {
+        let exit = finished.story.only_exit_of(workload.pid());
+        assert_has(exit, &json!({ "status": expected_status(*ended) }));
+    }
 }
 
 fn worker_ends_the_process() {

@@ -21,18 +21,19 @@ const LEADER_CODE: i32 = 3;
 /// What ends the process, long after.
 const LAST_CODE: i32 = 7;
 
-/// `leader-first group|last|wait`: the first thread leaves with 3. The other one, once the first
-/// is a zombie, ends the process with 7: by `exit_group`, or as the last thread to leave; or it
+/// `leader-first group|last|wait [CODE]`: the first thread leaves with 3. The other one, once the first
+/// is a zombie, ends the process with CODE or 7: by `exit_group`, or as the last thread to leave; or it
 /// waits to be killed.
 fn leader_first(mut args: Args) -> Outcome {
     let how = args.text("group|last|wait")?;
+    let last = args.number_or(LAST_CODE);
     spawn(move || {
         while !leader_is_gone() {
             sys::sleep_ms(1);
         }
         match how.as_str() {
-            "group" => sys::leave(LAST_CODE),
-            "last" => sys::leave_thread(LAST_CODE),
+            "group" => sys::leave(last),
+            "last" => sys::leave_thread(last),
             _ => {
                 sys::say("ready", 1);
                 sys::pause_for_good()
