@@ -245,10 +245,10 @@ mod tests {
         let process = Process {
             pid: 7,
             uid: Some(33),
-            user: Some("www-data".to_owned()),
-            comm: Some("node".to_owned()),
-            unit: Some("shop.service".to_owned()),
-            container: Some("0123456789ab".to_owned()),
+            user: Some("www-data".into()),
+            comm: Some("node".into()),
+            unit: Some("shop.service".into()),
+            container: Some("0123456789ab".into()),
             ..Process::default()
         };
         let filter = |set: fn(&mut Filter)| {

@@ -98,7 +98,7 @@ impl Subject {
     fn is_process(&self, process: &Process) -> bool {
         match self {
             Self::Pid(pid) => process.pid == *pid,
-            Self::Unit(unit) => process.unit.as_ref() == Some(unit),
+            Self::Unit(unit) => process.unit.as_deref() == Some(unit),
             Self::Port(..) | Self::Path(_) => false,
         }
     }

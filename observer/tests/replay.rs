@@ -42,7 +42,7 @@ fn one_recording() -> PathBuf {
 }
 
 fn replayed(recording: &Recording) -> Vec<Event> {
-    let names = [(0, "root".to_owned()), (65534, "nobody".to_owned())];
+    let names = [(0, "root".into()), (65534, "nobody".into())];
     replay::events(recording, Users::fixed(names.into())).expect("events")
 }
 

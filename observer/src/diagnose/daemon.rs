@@ -84,10 +84,10 @@ mod tests {
 
     fn process(exe: &str, cgroup: &str, uid: u32) -> Process {
         Process {
-            exe: Some(exe.to_owned()),
-            cgroup: Some(cgroup.to_owned()),
+            exe: Some(exe.into()),
+            cgroup: Some(cgroup.into()),
             uid: Some(uid),
-            comm: Some("earlyoom".to_owned()),
+            comm: Some("earlyoom".into()),
             ..Process::default()
         }
     }
@@ -111,8 +111,7 @@ mod tests {
     #[test]
     fn a_script_under_its_interpreter() {
         let mut nohang = process("/usr/bin/python3.12", "/system.slice/nohang.service", 0);
-        nohang.args =
-            Some(["python3", "/usr/sbin/nohang", "--monitor"].map(str::to_owned).to_vec());
+        nohang.args = Some(["python3", "/usr/sbin/nohang", "--monitor"].map(str::to_owned).into());
         assert_eq!(recognise(&nohang), Some(("nohang", Confidence::Certain)));
     }
 }

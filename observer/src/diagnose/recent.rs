@@ -1,6 +1,6 @@
 //! Deaths of the last while, for the parents that report them in their own way.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::decode::TaskId;
 
@@ -23,7 +23,7 @@ pub struct Recent {
     /// When: nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
     /// Its name.
-    pub comm: String,
+    pub comm: Arc<str>,
 }
 
 /// The latest of these deaths.

@@ -1,6 +1,6 @@
 //! From a cgroup's path to the systemd unit and the container.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::model::{hex_of_non_utf8, lossy};
 
@@ -8,13 +8,13 @@ use crate::model::{hex_of_non_utf8, lossy};
 #[derive(Debug, Default)]
 pub struct Group {
     /// The path itself.
-    pub path: String,
+    pub path: Arc<str>,
     /// Its bytes in hexadecimal, where they are not UTF-8.
     pub path_hex: Option<String>,
     /// See [`unit`].
-    pub unit: Option<String>,
+    pub unit: Option<Arc<str>>,
     /// See [`container`].
-    pub container: Option<String>,
+    pub container: Option<Arc<str>>,
 }
 
 /// The last one is remembered: processes die in groups.
@@ -32,9 +32,9 @@ impl Groups {
             let text = lossy(path);
             self.group = Group {
                 path_hex: hex_of_non_utf8(path),
-                unit: unit(&text).map(str::to_owned),
-                container: container(&text).map(str::to_owned),
-                path: text,
+                unit: unit(&text).map(Arc::from),
+                container: container(&text).map(Arc::from),
+                path: text.into(),
             };
         }
         &self.group

@@ -8,6 +8,7 @@ pub mod kallsyms;
 pub mod lookup;
 pub mod process;
 pub mod procfs;
+mod shared;
 pub mod snapshot;
 pub mod sock_diag;
 pub mod unheld;

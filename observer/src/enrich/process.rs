@@ -1,12 +1,18 @@
 //! From a captured task to a process of the public vocabulary.
 
+use std::sync::Arc;
+
 use crate::{
     decode::{Task, TaskId},
     kernel::clock::Clock,
-    model::{Missing, Parent, Process, Time, hex_of_non_utf8, lossy},
+    model::{Missing, Parent, Process, Time, hex, hex_of_non_utf8, lossy},
 };
 
-use super::{cgroup::Groups, users::Users};
+use super::{
+    cgroup::Groups,
+    shared::{ArgLists, Texts},
+    users::Users,
+};
 
 /// Knows names and clocks.
 #[derive(Debug)]
@@ -16,6 +22,8 @@ pub struct Enricher {
     /// Time of day.
     pub clock: Clock,
     groups: Groups,
+    texts: Texts,
+    args: ArgLists,
 }
 
 impl Enricher {
@@ -28,22 +36,30 @@ impl Enricher {
     /// With these names.
     #[must_use]
     pub fn with(users: Users, clock: Clock) -> Self {
-        Self { users, clock, groups: Groups::default() }
+        Self {
+            users,
+            clock,
+            groups: Groups::default(),
+            texts: Texts::default(),
+            args: ArgLists::default(),
+        }
     }
 
     /// The process that a task belongs to.
     pub fn process(&mut self, task: &Task) -> Process {
         let record = &task.record;
+        let comm = self.texts.of(task.comm());
+        let parent_comm = self.texts.of(task.parent_comm());
         let mut process = Process {
             pid: record.tgid,
             start_time: Some(Time(self.clock.start_time(record.start_time_ns))),
             ppid: Some(record.ppid),
-            comm: Some(lossy(task.comm())),
-            comm_hex: hex_of_non_utf8(task.comm()),
+            comm_hex: original(&comm, task.comm()),
+            comm: Some(comm),
             parent: Some(Parent {
                 pid: record.ppid,
-                comm: lossy(task.parent_comm()),
-                comm_hex: hex_of_non_utf8(task.parent_comm()),
+                comm_hex: original(&parent_comm, task.parent_comm()),
+                comm: parent_comm,
             }),
             ns_pid: (record.ns_level > 0).then_some(record.ns_pid),
             ..Process::default()
@@ -53,8 +69,8 @@ impl Enricher {
             process.parent = None;
         }
         self.user(&mut process, record.uid);
-        executable(&mut process, task);
-        arguments(&mut process, task);
+        self.executable(&mut process, task);
+        self.arguments(&mut process, task);
         place(&mut process, task, &mut self.groups);
         process
     }
@@ -66,7 +82,7 @@ impl Enricher {
         Process {
             pid: id.tgid,
             start_time: Some(Time(self.clock.start_time(id.start_ns))),
-            comm: Some(lossy(comm)),
+            comm: Some(lossy(comm).into()),
             comm_hex: hex_of_non_utf8(comm),
             missing: absent.into_iter().map(|key| (key.to_owned(), why.to_owned())).collect(),
             ..Process::default()
@@ -79,68 +95,47 @@ impl Enricher {
             return;
         }
         process.uid = Some(uid);
-        process.user = self.users.name(uid).map(str::to_owned);
+        process.user = self.users.name(uid);
         if process.user.is_none() {
             note(&mut process.missing, "user", self.users.absence());
         }
     }
+
+    fn executable(&mut self, process: &mut Process, task: &Task) {
+        if task.exe.is_empty() {
+            let why = if task.no_mm() { NO_MM } else { "the kernel names no file" };
+            note(&mut process.missing, "exe", why);
+            return;
+        }
+        let exe = self.texts.of(&task.exe);
+        process.exe_hex = original(&exe, &task.exe);
+        process.exe = Some(exe);
+    }
+
+    fn arguments(&mut self, process: &mut Process, task: &Task) {
+        if task.args.is_empty() {
+            let why = match (task.no_mm(), task.record.args_total) {
+                (true, _) => NO_MM,
+                (false, 0) => "the process was started without any, or overwrote them",
+                (false, _) => "their memory was not at hand",
+            };
+            note(&mut process.missing, "args", why);
+            return;
+        }
+        let cut = task.args.len() < task.record.args_total as usize;
+        let args = self.args.of(&task.args, cut);
+        process.args = Some(Arc::clone(&args.texts));
+        process.args_hex.clone_from(&args.hex);
+        process.args_total_bytes = cut.then_some(task.record.args_total.into());
+    }
+}
+
+/// What a text was made of, in hexadecimal, where that was no UTF-8 and something had to be replaced.
+fn original(text: &str, bytes: &[u8]) -> Option<String> {
+    (text.as_bytes() != bytes).then(|| hex(bytes))
 }
 
 const NO_MM: &str = "the process had given up its memory before it could be read";
-
-fn executable(process: &mut Process, task: &Task) {
-    if task.exe.is_empty() {
-        let why = if task.no_mm() { NO_MM } else { "the kernel names no file" };
-        note(&mut process.missing, "exe", why);
-        return;
-    }
-    process.exe = Some(lossy(&task.exe));
-    process.exe_hex = hex_of_non_utf8(&task.exe);
-}
-
-fn arguments(process: &mut Process, task: &Task) {
-    if task.args.is_empty() {
-        let why = match (task.no_mm(), task.record.args_total) {
-            (true, _) => NO_MM,
-            (false, 0) => "the process was started without any, or overwrote them",
-            (false, _) => "their memory was not at hand",
-        };
-        note(&mut process.missing, "args", why);
-        return;
-    }
-    let cut = task.args.len() < task.record.args_total as usize;
-    // The last argument's NUL ends it. Programs that write their title over their arguments (nginx, postgres) fill up
-    // with NULs: those are no arguments either.
-    let mut bytes = task.args.strip_suffix(b"\0").unwrap_or(&task.args);
-    if bytes.ends_with(b"\0\0") {
-        let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
-        bytes = &bytes[..end];
-    }
-    if cut {
-        bytes = without_half_a_letter(bytes);
-    }
-    let args = bytes.split(|b| *b == 0);
-    if std::str::from_utf8(bytes).is_err() {
-        process.args_hex = Some(args.clone().map(crate::model::hex).collect());
-    }
-    let mut args: Vec<String> = args.map(lossy).collect();
-    if cut {
-        if let Some(last) = args.last_mut() {
-            last.push('…');
-        }
-        process.args_total_bytes = Some(task.record.args_total.into());
-    }
-    process.args = Some(args);
-}
-
-/// A list that was cut within a letter ends before it.
-fn without_half_a_letter(bytes: &[u8]) -> &[u8] {
-    let last = bytes.iter().rposition(|b| *b == 0).map_or(0, |nul| nul + 1);
-    match std::str::from_utf8(&bytes[last..]) {
-        Err(error) if error.error_len().is_none() => &bytes[..last + error.valid_up_to()],
-        _ => bytes,
-    }
-}
 
 fn place(process: &mut Process, task: &Task, groups: &mut Groups) {
     if task.cgroup.is_empty() {

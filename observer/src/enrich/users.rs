@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,7 +14,7 @@ pub struct Users {
     path: Option<PathBuf>,
     changed: Option<SystemTime>,
     looked: Option<Instant>,
-    names: HashMap<u32, String>,
+    names: HashMap<u32, Arc<str>>,
 }
 
 /// How long the file is trusted not to have changed.
@@ -28,7 +29,7 @@ impl Users {
 
     /// These names and no others, for a recording: this host's names are not those of the host that recorded.
     #[must_use]
-    pub fn fixed(names: HashMap<u32, String>) -> Self {
+    pub fn fixed(names: HashMap<u32, Arc<str>>) -> Self {
         Self { path: None, changed: None, looked: None, names }
     }
 
@@ -42,12 +43,12 @@ impl Users {
     }
 
     /// A user's name.
-    pub fn name(&mut self, uid: u32) -> Option<&str> {
+    pub fn name(&mut self, uid: u32) -> Option<Arc<str>> {
         if self.looked.is_none_or(|at| at.elapsed() > LOOK) {
             self.looked = Some(Instant::now());
             self.refresh();
         }
-        self.names.get(&uid).map(String::as_str)
+        self.names.get(&uid).cloned()
     }
 
     fn refresh(&mut self) {
@@ -64,7 +65,7 @@ impl Users {
             let (name, uid) = (fields.next(), fields.nth(1).and_then(|uid| uid.parse().ok()));
             if let (Some(name), Some(uid)) = (name, uid) {
                 // The first entry of an id wins, as in getpwuid(3).
-                self.names.entry(uid).or_insert_with(|| name.to_owned());
+                self.names.entry(uid).or_insert_with(|| name.into());
             }
         }
     }
@@ -81,8 +82,8 @@ mod tests {
         std::fs::write(&path, "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbroken\nwww:x:33:33\n")
             .expect("write");
         let mut users = Users::new(path);
-        assert_eq!(users.name(0), Some("root"));
-        assert_eq!(users.name(33), Some("www"));
+        assert_eq!(users.name(0).as_deref(), Some("root"));
+        assert_eq!(users.name(33).as_deref(), Some("www"));
         assert_eq!(users.name(7), None);
     }
 }

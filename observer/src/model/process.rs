@@ -1,11 +1,14 @@
 //! A process as a reader sees it.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Missing, Time};
 
 /// A process. (`pid`, `start_time`) names one for good, since process ids come round again.
+// What many processes have in common is shared between them: thousands of the same texts were most of what stories keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Process {
@@ -22,22 +25,22 @@ pub struct Process {
     pub uid: Option<u32>,
     /// That user's name on this host.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
+    pub user: Option<Arc<str>>,
     /// Its name: at most 15 bytes, of its own choice.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub comm: Option<String>,
+    pub comm: Option<Arc<str>>,
     /// The original bytes of `comm` where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm_hex: Option<String>,
     /// Path of its executable within its mount namespace; ` (deleted)` follows when the file is gone or replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub exe: Option<String>,
+    pub exe: Option<Arc<str>>,
     /// The original bytes of `exe` where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe_hex: Option<String>,
     /// Its arguments, the program's own name first; a list that was cut ends in `…`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub args: Option<Vec<String>>,
+    pub args: Option<Arc<[String]>>,
     /// The original bytes of each of `args` where one of them is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_hex: Option<Vec<String>>,
@@ -46,16 +49,16 @@ pub struct Process {
     pub args_total_bytes: Option<u64>,
     /// Path of its cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
+    pub cgroup: Option<Arc<str>>,
     /// The original bytes of `cgroup` where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup_hex: Option<String>,
     /// Its systemd unit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
+    pub unit: Option<Arc<str>>,
     /// Id or name of its container.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
+    pub container: Option<Arc<str>>,
     /// Inode number of its network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<u32>,
@@ -71,6 +74,13 @@ pub struct Process {
 }
 
 impl Process {
+    /// The user's name, or the id where it has none.
+    #[must_use]
+    pub fn user_or_uid(&self) -> Option<String> {
+        let uid = || self.uid.map(|uid| uid.to_string());
+        self.user.as_deref().map(str::to_owned).or_else(uid)
+    }
+
     /// The unit or the container, whichever says more: a container's scope is named by 64 digits.
     #[must_use]
     pub fn place(&self) -> Option<&str> {
@@ -94,7 +104,7 @@ pub struct Parent {
     /// Process id.
     pub pid: u32,
     /// Its name.
-    pub comm: String,
+    pub comm: Arc<str>,
     /// The original bytes of `comm` where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm_hex: Option<String>,

@@ -24,7 +24,7 @@ fn pipeline() -> Pipeline {
         memory_v1: false,
         memory_bytes: 1 << 30,
     };
-    let users = Users::fixed([(0, "root".to_owned())].into());
+    let users = Users::fixed([(0, "root".into())].into());
     let enricher = Enricher::with(users, Clock::fixed(BOOT));
     Pipeline::new(host, enricher, Symbols::Recorded([].into()))
 }
@@ -81,8 +81,9 @@ fn a_process_dies_once() {
     // Two programs may see a death; and a pid comes round again.
     let mut again = exit(20, 256);
     again.task.record.start_time_ns += 1;
-    assert_eq!(pids(&feed(&mut pipeline, &[exit(20, 256), exit(20, 256), again])), [20, 20]);
-    assert_eq!(feed(&mut pipeline, &[exit(20, 256)]).len(), 0);
+    let both = [exit(20, 256), exit(20, 256), again.clone()];
+    assert_eq!(pids(&feed(&mut pipeline, &both)), [20, 20]);
+    assert_eq!(feed(&mut pipeline, &[again]).len(), 0);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn add_process(object: &mut Map<String, Value>, process: &Process, event: &Event
             "name": process.comm,
             "executable": process.exe,
             "args": process.args,
-            "args_count": process.args.as_ref().map(Vec::len),
+            "args_count": process.args.as_ref().map(|args| args.len()),
             "command_line": process.args.as_ref().map(|args| args.join(" ")),
             "exit_code": exit,
             "parent": {

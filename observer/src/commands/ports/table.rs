@@ -60,8 +60,9 @@ const COMMAND: usize = 40;
 
 fn row(name: String, state: String, holder: &Holder) -> [String; 7] {
     let process = &holder.process;
-    let args = process.args.as_ref().map(|args| args.join(" ")).or(process.comm.clone());
-    let command = sanitize(&args.unwrap_or_default()).into_owned();
+    let args = process.args.as_ref().map(|args| args.join(" "));
+    let command = args.as_deref().or(process.comm.as_deref()).unwrap_or_default();
+    let command = sanitize(command).into_owned();
     let command = match command.char_indices().nth(COMMAND) {
         Some((at, _)) => format!("{}…", &command[..at]),
         None => command,
@@ -69,13 +70,13 @@ fn row(name: String, state: String, holder: &Holder) -> [String; 7] {
     let age = process
         .start_time
         .map(|start| human::span(jiff::Timestamp::now().duration_since(start.0).as_secs_f64()));
-    let unit = process.unit.clone().or(process.container.clone()).unwrap_or_else(|| "-".to_owned());
+    let unit = process.unit.as_deref().or(process.container.as_deref()).unwrap_or("-");
     [
         name,
         state,
         process.pid.to_string(),
-        sanitize(&unit).into_owned(),
-        process.user.clone().or(process.uid.map(|uid| uid.to_string())).unwrap_or_default(),
+        sanitize(unit).into_owned(),
+        process.user_or_uid().unwrap_or_default(),
         age.unwrap_or_default(),
         command,
     ]

@@ -19,11 +19,8 @@ const OTHER: u32 = 10;
 
 /// The sender as the pipeline would tell it.
 fn noted(note: &Note) -> Noted {
-    let sender = Process {
-        pid: note.record.sender.tgid,
-        comm: Some("bash".to_owned()),
-        ..Process::default()
-    };
+    let sender =
+        Process { pid: note.record.sender.tgid, comm: Some("bash".into()), ..Process::default() };
     Noted { note: note.clone(), sender }
 }
 
@@ -105,7 +102,7 @@ fn exit_code_of_a_shell_names_the_child() {
         shell_status: 137,
         seq: 4,
         time_ns: DEATH - 2 * SECOND,
-        comm: "node".to_owned(),
+        comm: "node".into(),
     };
     let exit = exit(PID, 137 << 8);
     let cause = diagnose_with(&exit, None, Some(&child));
@@ -216,15 +213,15 @@ fn an_oom_daemon() {
     let mut exit = exit(PID, SIGKILL);
     exit.notes.push(note(SIGKILL, OTHER));
     let mut notes: Vec<Noted> = exit.notes.iter().map(noted).collect();
-    notes[0].sender.exe = Some("/usr/bin/earlyoom".to_owned());
-    notes[0].sender.cgroup = Some("/system.slice/earlyoom.service".to_owned());
+    notes[0].sender.exe = Some("/usr/bin/earlyoom".into());
+    notes[0].sender.cgroup = Some("/system.slice/earlyoom.service".into());
     notes[0].sender.uid = Some(0);
     let diagnosed = cause(Facts { exit: &exit, notes: &notes, oom: None, child: None });
     let summary = "killed by earlyoom to free memory (SIGKILL from bash 10)";
     assert_is(&diagnosed, Type::OomDaemon, summary, Confidence::Certain);
     assert_eq!(diagnosed.daemon.as_deref(), Some("earlyoom"));
     // Its name alone is a claim.
-    notes[0].sender.exe = Some("/home/eve/earlyoom".to_owned());
+    notes[0].sender.exe = Some("/home/eve/earlyoom".into());
     assert_eq!(
         cause(Facts { exit: &exit, notes: &notes, oom: None, child: None }).cause_type,
         Type::Killed

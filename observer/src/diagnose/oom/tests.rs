@@ -18,7 +18,7 @@ const NO_LIMIT: u64 = u64::MAX / 2 / PAGE;
 fn tell(oom: &Oom, memory_v1: bool, callers: &[&str]) -> OomEvent {
     let callers: Vec<Option<String>> =
         callers.iter().map(|name| Some((*name).to_owned())).chain([None]).collect();
-    let process = |pid| Process { pid, comm: Some("node".to_owned()), ..Process::default() };
+    let process = |pid| Process { pid, comm: Some("node".into()), ..Process::default() };
     let around =
         Surroundings { page_bytes: PAGE, memory_v1, memory_bytes: 2 << 30, callers: &callers };
     event(oom, process(oom.victim.record.tgid), process(oom.trigger.record.tgid), around)

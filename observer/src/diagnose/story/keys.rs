@@ -1,6 +1,6 @@
 //! What makes two events speak of the same thing.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use jiff::SignedDuration;
 
@@ -73,10 +73,10 @@ pub(super) fn unit(process: &Process) -> Option<&str> {
 pub(super) struct LoopKey {
     pub(super) unit: Option<String>,
     parent: u32,
-    pub(super) comm: String,
-    exe: String,
+    pub(super) comm: Arc<str>,
+    exe: Arc<str>,
     /// Without a unit only the same command line of the same parent is the same service.
-    args: Vec<String>,
+    args: Arc<[String]>,
 }
 
 impl LoopKey {
@@ -113,7 +113,7 @@ pub(super) fn same_service(a: &Process, b: &Process) -> bool {
 pub(super) fn child_of_shell(process: &Process) -> bool {
     const SHELLS: [&str; 9] =
         ["sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "busybox", "tmux: server"];
-    process.parent.as_ref().is_some_and(|parent| SHELLS.contains(&parent.comm.as_str()))
+    process.parent.as_ref().is_some_and(|parent| SHELLS.contains(&&*parent.comm))
 }
 
 /// So many seconds later.

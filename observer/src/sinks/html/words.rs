@@ -82,7 +82,7 @@ pub(super) fn pair(name: &str, value: Option<&str>) -> Markup {
 
 /// What a process ran, and as whom.
 pub(super) fn process(process: &Process) -> Markup {
-    let user = process.user.clone().or(process.uid.map(|uid| uid.to_string()));
+    let user = process.user_or_uid();
     let parent = process.parent.as_ref().map(|p| format!("{} {}", p.comm, p.pid));
     html! {
         (pair("command", text::command(process).as_deref()))

@@ -52,8 +52,10 @@ pub(super) fn process(lines: &mut Lines<'_>, process: &Process) {
 fn lived(exit: &ExitEvent) -> String {
     let mut text = human::span(exit.lifetime_seconds);
     let process = &exit.process;
-    if let Some(user) = process.user.clone().or(process.uid.map(|uid| format!("user {uid}"))) {
-        text.push_str(&format!(" as {user}"));
+    match (&process.user, process.uid) {
+        (Some(user), _) => text.push_str(&format!(" as {user}")),
+        (None, Some(uid)) => text.push_str(&format!(" as user {uid}")),
+        (None, None) => {}
     }
     if let Some(peak) = exit.peak_rss_bytes {
         text.push_str(&format!(", peak {}", human::size(peak)));
