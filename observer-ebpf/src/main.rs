@@ -31,6 +31,7 @@ mod maps;
 mod oom;
 mod paths;
 mod pattern;
+mod remember;
 mod scratch;
 mod signal;
 mod socket;

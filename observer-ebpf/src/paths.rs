@@ -7,6 +7,7 @@ use crate::{
         MOUNT_MNT, MOUNT_MOUNTPOINT, MOUNT_PARENT, Probe, TASK_CGROUPS, VFSMOUNT_ROOT, field,
         pointer,
     },
+    remember::Chain,
     scratch::Writer,
 };
 use observer_common::{
@@ -15,7 +16,7 @@ use observer_common::{
 };
 
 /// Most names of a path that are followed, in the file system of the program and again above that, mounts included.
-const DEPTH: u32 = 24;
+pub(crate) const DEPTH: u32 = 24;
 /// Longest single name the kernel allows, with its NUL.
 const NAME: u32 = 256;
 
@@ -42,11 +43,18 @@ pub(crate) fn executable<A: Access>(writer: Writer, mm: *const u8) -> Path {
     if MOUNT_MNT.load() == ABSENT {
         return path;
     }
+    let chain = Chain::of_file::<A>(writer, dentry, vfsmount);
+    if chain.is_some_and(|chain| chain.recall(writer)) {
+        path.len = (writer.len() - start) as u16;
+        return path;
+    }
     // `vfsmount` is a member of `struct mount`, which no typed pointer leads to: what is above is probed.
     let ended = climb::<A>(writer, start, dentry, vfsmount)
         && above(writer, start, vfsmount.wrapping_sub(MOUNT_MNT.load() as usize));
     if !ended {
         path.flags |= TASK_EXE_CUT;
+    } else if let Some(chain) = chain {
+        chain.remember(writer, start);
     }
     path.len = (writer.len() - start) as u16;
     path
@@ -110,6 +118,10 @@ fn name(writer: Writer, start: u32, name: *const u8) -> bool {
 #[inline(always)]
 fn kernfs<A: Access>(writer: Writer, kn: *const u8) -> Path {
     let start = writer.len();
+    let chain = Chain::of_kernfs::<A>(writer, kn);
+    if chain.is_some_and(|chain| chain.recall(writer)) {
+        return Path { len: (writer.len() - start) as u16, flags: 0 };
+    }
     let mut kn = kn;
     let mut ended = false;
     for _ in 0..DEPTH {
@@ -122,6 +134,9 @@ fn kernfs<A: Access>(writer: Writer, kn: *const u8) -> Path {
             break;
         }
         kn = parent;
+    }
+    if let Some(chain) = chain.filter(|_| ended) {
+        chain.remember(writer, start);
     }
     Path { len: (writer.len() - start) as u16, flags: if ended { 0 } else { TASK_CGROUP_CUT } }
 }

@@ -19,6 +19,7 @@ const SEGMENT_MAX: u32 = 0x1fff;
 pub(crate) struct Scratch {
     len: u32,
     chunk: u32,
+    word: u64,
     bytes: [u8; 0x4000],
 }
 
@@ -91,6 +92,31 @@ impl Writer {
         unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at).cast() }
     }
 
+    /// The bytes from `start` on, whether they were written or not.
+    #[inline(always)]
+    pub(crate) fn since<const N: usize>(self, start: u32) -> *const [u8; N] {
+        const { assert!(N <= SEGMENT_MAX as usize) };
+        let at = (start & START_MAX) as usize;
+        // SAFETY: as in `end`.
+        unsafe { (&raw const (*self.scratch).bytes).cast::<u8>().add(at).cast() }
+    }
+
+    /// An address to reckon with, which the verifier forbids as long as it knows it for a pointer.
+    #[inline(always)]
+    pub(crate) fn number(self, pointer: *const u8) -> u64 {
+        // SAFETY: as in `len`.
+        unsafe {
+            write_volatile(&raw mut (*self.scratch).word, pointer as u64);
+            read_volatile(&raw const (*self.scratch).word)
+        }
+    }
+
+    /// Whose slot it is.
+    #[inline(always)]
+    pub(crate) fn slot(self) -> u32 {
+        self.slot
+    }
+
     /// Appends a NUL-terminated string of the kernel's; returns its length with the NUL, 0 when it could not be read.
     #[inline(always)]
     pub(crate) fn kernel_str(self, from: *const u8) -> u32 {
@@ -129,10 +155,16 @@ impl Writer {
         got
     }
 
-    /// Appends `len` bytes of a map's value.
+    /// Appends `len` bytes of a map's value, aligned to 8 bytes.
     #[inline(always)]
     pub(crate) fn kernel_bytes(self, from: *const u8, len: u32) {
-        self.set_len((self.len() + 7) & !7);
+        self.set_len(self.next());
+        self.append(from, len);
+    }
+
+    /// Appends `len` bytes of a map's value.
+    #[inline(always)]
+    pub(crate) fn append(self, from: *const u8, len: u32) {
         let n = self.bound(len);
         // SAFETY: as in `user_bytes`.
         let failed = unsafe { helpers::bpf_probe_read_kernel(self.end().cast(), n, from.cast()) };

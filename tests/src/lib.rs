@@ -19,6 +19,7 @@
 pub mod binaries;
 pub mod cgroup;
 pub mod expect;
+pub mod mount;
 pub mod needs;
 pub mod observer;
 pub mod ours;
@@ -33,6 +34,7 @@ pub mod workload;
 
 pub use cgroup::Cgroup;
 pub use expect::{Story, assert_has};
+pub use mount::Mounted;
 pub use needs::Need;
 pub use observer::{Finished, Observer};
 pub use service::{Place, Record, Service};

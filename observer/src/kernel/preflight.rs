@@ -86,9 +86,15 @@ pub fn preemptible() -> bool {
     is_preemptible(
         &read("/sys/kernel/debug/sched/preempt"),
         &read("/proc/cmdline"),
-        &read(&format!("/boot/config-{}", release())),
+        &own_config().unwrap_or_else(|_| read(&format!("/boot/config-{}", release()))),
         &uname.version().to_string_lossy(),
     )
+}
+
+/// What the kernel was built with, where it tells that itself (`CONFIG_IKCONFIG_PROC`).
+fn own_config() -> std::io::Result<String> {
+    let packed = std::fs::File::open("/proc/config.gz")?;
+    std::io::read_to_string(flate2::read::GzDecoder::new(packed))
 }
 
 /// By the mode in force (`sched_dynamic_show`, kernel/sched/debug.c: the one in brackets), which a locked kernel does not

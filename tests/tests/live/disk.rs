@@ -1,15 +1,13 @@
 //! A disk that takes nothing for a while: the live tail goes on, recording goes on by itself, and
 //! the gap is told to the last event.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use observer_tests::{Observer, Place, Record, Service, Workload, deaths, patience, run};
+use observer_tests::{Mounted, Observer, Place, Record, Service, Workload, deaths, patience, run};
 
 crate::tests![
     full_and_room_again,
@@ -23,16 +21,20 @@ crate::tests![
     read_only_while_it_runs needs LoopDisk,
 ];
 
-/// A small file system in memory, of this test alone. Unmounted on drop.
+const OPTIONS: &str = "size=2m,mode=755";
+
+/// A small file system in memory, of this test alone.
 struct Disk {
+    // Unmounted before the folder is removed.
+    mounted: Mounted,
     folder: tempfile::TempDir,
 }
 
 impl Disk {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        mount(folder.path(), 0, "size=2m,mode=755");
-        Self { folder }
+        let mounted = Mounted::tmpfs(folder.path(), OPTIONS);
+        Self { mounted, folder }
     }
 
     fn path(&self) -> &Path {
@@ -61,42 +63,8 @@ impl Disk {
     }
 
     fn read_only(&self, yes: bool) {
-        let flags = libc::MS_REMOUNT | if yes { libc::MS_RDONLY } else { 0 };
-        mount(self.path(), flags, "size=2m,mode=755");
+        self.mounted.again(if yes { libc::MS_RDONLY } else { 0 }, OPTIONS);
     }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        unmount(self.path());
-    }
-}
-
-/// A file system that is unmounted on drop.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        unmount(&self.0);
-    }
-}
-
-fn unmount(path: &Path) {
-    let path = c_string(path);
-    // SAFETY: the path is a string that outlives the call.
-    unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
-}
-
-fn c_string(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).expect("no NUL in it")
-}
-
-fn mount(at: &Path, flags: libc::c_ulong, options: &str) {
-    let (at, options) = (c_string(at), CString::new(options).expect("no NUL in it"));
-    let kind = c"tmpfs".as_ptr();
-    // SAFETY: all are strings that outlive the call.
-    let done = unsafe { libc::mount(kind, at.as_ptr(), kind, flags, options.as_ptr().cast()) };
-    assert_eq!(done, 0, "mount: {}", std::io::Error::last_os_error());
 }
 
 fn place(disk: &Disk, segment_bytes: u64) -> Place {
@@ -311,7 +279,7 @@ fn read_only_while_it_runs() {
     command("mkfs.ext4", &["-q"], &[&image]);
     fs::create_dir(&at).expect("room");
     command("mount", &["-o", "loop,errors=remount-ro"], &[&image, &at]);
-    let mounted = Mounted(at.clone());
+    let mounted = Mounted::at(at.clone());
     let place = Place::new("[files]\nseal_seconds = 1\n").with_records_in(&at.join("records"));
     let service = place.serve(&[]);
     let mut tail = place.tail(&[]);
@@ -326,7 +294,7 @@ fn read_only_while_it_runs() {
     tail.finish_left();
     drop(mounted);
     command("mount", &["-o", "loop"], &[&image, &at]);
-    let _mounted = Mounted(at);
+    let _mounted = Mounted::at(at);
     place.serve(&[]).stop();
     place.verified();
     let record = place.record();

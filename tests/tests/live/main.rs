@@ -20,6 +20,7 @@ mod metrics;
 mod oom;
 mod ports;
 mod record;
+mod renamed;
 mod senders;
 mod servers;
 mod service;
@@ -55,7 +56,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 23] = [
+const FAMILIES: [(&str, &[Test]); 24] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -73,6 +74,7 @@ const FAMILIES: [(&str, &[Test]); 23] = [
     ("doctor", doctor::TESTS),
     ("demo", demo::TESTS),
     ("record", record::TESTS),
+    ("renamed", renamed::TESTS),
     ("tamper", tamper::TESTS),
     ("disk", disk::TESTS),
     ("clients", clients::TESTS),

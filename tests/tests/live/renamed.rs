@@ -1,0 +1,102 @@
+//! What a path was when the process died, whatever it had been for the one before: paths are remembered.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use observer_tests::{Cgroup, Mounted, Observer, Workload, binaries};
+
+crate::tests![
+    program_and_its_folder,
+    program_on_another_mount,
+    program_that_was_replaced,
+    cgroup needs MemoryCgroup,
+];
+
+/// The death of this program, twice: the second one may be told from memory.
+fn dies_twice(observer: &mut Observer, program: &Path) {
+    for _ in 0..2 {
+        let mut command = Command::new(program);
+        command.args(["exit", "1"]);
+        let mut workload = Workload::from(command);
+        workload.wait();
+        let exit = observer.exit_of(workload.pid());
+        assert_eq!(exit["process"]["exe"], program.to_str().expect("UTF-8"));
+    }
+}
+
+fn program_and_its_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir_all(at("one/inner")).expect("room");
+    fs::copy(binaries::workload(), at("one/inner/program")).expect("room for a copy");
+    let mut observer = Observer::tail(&[]);
+    dies_twice(&mut observer, &at("one/inner/program"));
+    fs::rename(at("one/inner/program"), at("one/inner/gramprog")).expect("it is ours");
+    dies_twice(&mut observer, &at("one/inner/gramprog"));
+    fs::rename(at("one"), at("two")).expect("it is ours");
+    dies_twice(&mut observer, &at("two/inner/gramprog"));
+    fs::create_dir(at("three")).expect("room");
+    fs::rename(at("two/inner"), at("three/inner")).expect("it is ours");
+    dies_twice(&mut observer, &at("three/inner/gramprog"));
+    observer.stop();
+}
+
+/// The same file, on one mount after the other: the second may lie in memory where the first one lay.
+fn program_on_another_mount() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |path: &str| folder.path().join(path);
+    for path in ["source", "one", "two"] {
+        fs::create_dir(at(path)).expect("room");
+    }
+    fs::copy(binaries::workload(), at("source/program")).expect("room for a copy");
+    let mut observer = Observer::tail(&[]);
+    for _ in 0..10 {
+        for place in ["one", "two"] {
+            let _mounted = Mounted::bind(&at("source"), &at(place));
+            dies_twice(&mut observer, &at(place).join("program"));
+        }
+    }
+    dies_twice(&mut observer, &at("source/program"));
+    observer.stop();
+}
+
+/// As a deployment does it: one file after the other, under names of one length.
+fn program_that_was_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut observer = Observer::tail(&[]);
+    for number in 0..30 {
+        let program = folder.path().join(format!("release-{number:02}"));
+        fs::copy(binaries::workload(), &program).expect("room for a copy");
+        dies_twice(&mut observer, &program);
+        fs::remove_file(&program).expect("it is ours");
+    }
+    observer.stop();
+}
+
+/// Version 1 can rename a group; in version 2 there is another one at its place.
+fn cgroup() {
+    let top = Cgroup::with_memory(256 << 20);
+    let mut observer = Observer::tail(&[]);
+    let mut died_in = |dir: &str, path: &str| {
+        for _ in 0..2 {
+            let mut workload = Workload::start(["in-cgroup", dir, "exit", "1"]);
+            workload.wait();
+            let exit = observer.exit_of(workload.pid());
+            assert_eq!(exit["process"]["cgroup"], path);
+        }
+    };
+    let one = top.child("one");
+    died_in(one.arg(), &one.path);
+    let (dir, path) = (format!("{}/two", top.arg()), format!("{}/two", top.path));
+    if fs::rename(one.arg(), &dir).is_ok() {
+        died_in(&dir, &path);
+        fs::rename(&dir, one.arg()).expect("it is ours");
+        died_in(one.arg(), &one.path);
+    } else {
+        drop(one);
+        let two = top.child("two");
+        died_in(two.arg(), &path);
+    }
+    observer.stop();
+}
