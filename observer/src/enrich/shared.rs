@@ -14,11 +14,11 @@ const PLACES: usize = 64;
 
 /// Names and paths.
 #[derive(Debug)]
-pub(super) struct Texts([Arc<str>; PLACES]);
+pub(super) struct Texts(Box<[Arc<str>]>);
 
 impl Default for Texts {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Arc::default()))
+        Self(vec![Arc::default(); PLACES].into())
     }
 }
 
@@ -48,11 +48,11 @@ pub(super) struct Args {
 
 /// Lists of arguments.
 #[derive(Debug)]
-pub(super) struct ArgLists([Args; PLACES]);
+pub(super) struct ArgLists(Box<[Args]>);
 
 impl Default for ArgLists {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Args::default()))
+        Self(vec![Args::default(); PLACES].into())
     }
 }
 

@@ -8,15 +8,57 @@ pub fn give_memory_back() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// What is freed is used again, or goes back to the kernel where it is large. The kernel's types are read three times at the
-/// start, and fresh pages for them take longer than reading them.
-pub(super) fn keep_memory(keep: bool) {
-    const MIB: i32 = 1 << 20;
-    let bytes = if keep { 64 * MIB } else { MIB / 8 };
+/// Room for the kernel's types while they are read: what is freed is used again, and comes in large pages.
+///
+/// They are read three times at the start. Fresh pages of 4 KiB for them, thousands, take longer than reading them.
+pub(super) struct Room {
+    start: *mut c_void,
+    bytes: usize,
+}
+
+const MIB: i32 = 1 << 20;
+
+impl Room {
+    /// The heap grows once.
+    pub(super) fn new() -> Self {
+        let start = heap_end();
+        set(64 * MIB, 40 * MIB);
+        drop(std::hint::black_box(vec![0_u8; 1 << 20]));
+        let bytes = heap_end() as usize - start as usize;
+        let room = Self { start, bytes };
+        room.advise(libc::MADV_HUGEPAGE);
+        room
+    }
+
+    fn advise(&self, advice: i32) {
+        const PAGE: usize = 4096;
+        let start = (self.start as usize).next_multiple_of(PAGE);
+        let end = self.start as usize + self.bytes;
+        // SAFETY: of this process's heap, whose end only the C library moves; the advice changes no content.
+        unsafe { libc::madvise(start as *mut c_void, end.saturating_sub(start), advice) };
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.advise(libc::MADV_NOHUGEPAGE);
+        set(MIB / 8, MIB / 8);
+        give_memory_back();
+    }
+}
+
+fn heap_end() -> *mut c_void {
+    // SAFETY: 0 asks for the end, and moves nothing.
+    unsafe { libc::sbrk(0) }
+}
+
+/// From which size on memory goes back to the kernel at once, and how much more the heap grows by than it must.
+fn set(back: i32, more: i32) {
     // SAFETY: mallopt has no preconditions.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, back);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, back);
+        libc::mallopt(libc::M_TOP_PAD, more);
     }
 }
 

@@ -13,7 +13,7 @@ use observer_common::settings::{EXITS_ALL, SETTINGS};
 use super::{
     btf,
     counts::Lost,
-    footprint::{give_memory_back, give_program_back, keep_memory},
+    footprint::{Room, give_program_back},
     hooks,
     hooks::Hook,
     offsets::Offsets,
@@ -74,7 +74,7 @@ impl Kernel {
     /// Checks, loads and attaches. An optional program that the kernel refuses is noted; a required one fails.
     pub fn load(options: Options) -> Result<Self> {
         preflight::check()?;
-        keep_memory(true);
+        let room = Room::new();
         let types = btf::Btf::read(Path::new(preflight::BTF_PATH))?;
         let offsets = Offsets::resolve(&types).map_err(|e| Failure::Unsupported(e.to_string()))?;
         let victim_is_task =
@@ -134,8 +134,8 @@ impl Kernel {
         }
         kernel.prepare_holders(&btf)?;
         drop(btf);
-        keep_memory(false);
-        give_memory_back();
+        drop(room);
+
         give_program_back();
         Ok(kernel)
     }
