@@ -43,8 +43,8 @@ pub(crate) fn executable<A: Access>(writer: Writer, mm: *const u8) -> Path {
     if MOUNT_MNT.load() == ABSENT {
         return path;
     }
-    let chain = Chain::of_file::<A>(writer, dentry, vfsmount);
-    if chain.is_some_and(|chain| chain.recall(writer)) {
+    let before = Chain::of_file::<A>(writer, dentry, vfsmount);
+    if before.is_some_and(|chain| chain.recall(writer)) {
         path.len = (writer.len() - start) as u16;
         return path;
     }
@@ -53,7 +53,9 @@ pub(crate) fn executable<A: Access>(writer: Writer, mm: *const u8) -> Path {
         && above(writer, start, vfsmount.wrapping_sub(MOUNT_MNT.load() as usize));
     if !ended {
         path.flags |= TASK_EXE_CUT;
-    } else if let Some(chain) = chain {
+    } else if let Some(chain) = Chain::of_file::<A>(writer, dentry, vfsmount)
+        && Some(chain) == before
+    {
         chain.remember(writer, start);
     }
     path.len = (writer.len() - start) as u16;
@@ -118,8 +120,8 @@ fn name(writer: Writer, start: u32, name: *const u8) -> bool {
 #[inline(always)]
 fn kernfs<A: Access>(writer: Writer, kn: *const u8) -> Path {
     let start = writer.len();
-    let chain = Chain::of_kernfs::<A>(writer, kn);
-    if chain.is_some_and(|chain| chain.recall(writer)) {
+    let (leaf, before) = (kn, Chain::of_kernfs::<A>(writer, kn));
+    if before.is_some_and(|chain| chain.recall(writer)) {
         return Path { len: (writer.len() - start) as u16, flags: 0 };
     }
     let mut kn = kn;
@@ -135,7 +137,10 @@ fn kernfs<A: Access>(writer: Writer, kn: *const u8) -> Path {
         }
         kn = parent;
     }
-    if let Some(chain) = chain.filter(|_| ended) {
+    if ended
+        && let Some(chain) = Chain::of_kernfs::<A>(writer, leaf)
+        && Some(chain) == before
+    {
         chain.remember(writer, start);
     }
     Path { len: (writer.len() - start) as u16, flags: if ended { 0 } else { TASK_CGROUP_CUT } }

@@ -1,8 +1,9 @@
 //! Paths that were read before.
 //!
 //! To follow a path costs a call for each of its names; most deaths are of a few programs in a few cgroups. What identifies the
-//! chain of its names (where each lies or its number, and its hash, which the kernel makes anew when it is renamed) is read by plain loads, and
-//! the text is copied when it is known. Another text for the same chain would take two names with one 32-bit hash at one address.
+//! chain of its names (where each lies or its number, and its hash, which the kernel makes anew when it is renamed) is read by
+//! plain loads, and the text is copied when it is known. Another text for the same chain would take two names with one 32-bit
+//! hash at one address.
 
 use observer_common::{loss::SLOT_EXIT, offsets::ABSENT};
 
@@ -31,7 +32,7 @@ pub(crate) struct Remembered {
 const EMPTY: u64 = 1;
 
 /// What identifies a chain of names.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chain(u64);
 
 impl Chain {
@@ -133,7 +134,8 @@ impl Chain {
         true
     }
 
-    /// Keeps what was appended since `start`.
+    /// Keeps what was appended since `start`. Whoever calls it has made sure that the chain is still the same: a name that
+    /// changed while it was read would be told again whenever it is changed back.
     #[inline(always)]
     pub(crate) fn remember(self, writer: Writer, start: u32) {
         let len = writer.len() - start;

@@ -24,7 +24,7 @@ impl Room {
         let start = heap_end();
         set(64 * MIB, 40 * MIB);
         drop(std::hint::black_box(vec![0_u8; 1 << 20]));
-        let bytes = heap_end() as usize - start as usize;
+        let bytes = (heap_end() as usize).saturating_sub(start as usize);
         let room = Self { start, bytes };
         room.advise(libc::MADV_HUGEPAGE);
         room

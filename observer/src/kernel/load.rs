@@ -135,7 +135,6 @@ impl Kernel {
         kernel.prepare_holders(&btf)?;
         drop(btf);
         drop(room);
-
         give_program_back();
         Ok(kernel)
     }
