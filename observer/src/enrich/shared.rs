@@ -108,7 +108,7 @@ fn place(bytes: &[u8]) -> usize {
         .rev()
         .take(8)
         .fold(bytes.len() as u64, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
-    (end.wrapping_mul(GOLDEN) >> 58) as usize
+    (end.wrapping_mul(GOLDEN) >> 32) as usize % PLACES
 }
 
 #[cfg(test)]

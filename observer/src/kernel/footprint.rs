@@ -10,7 +10,7 @@ pub fn give_memory_back() {
 
 /// Room for the kernel's types while they are read: what is freed is used again, and comes in large pages.
 ///
-/// They are read three times at the start. Fresh pages of 4 KiB for them, thousands, take longer than reading them.
+/// They are read three times at the start. Small pages for them, thousands, take longer than reading them.
 pub(super) struct Room {
     start: *mut c_void,
     bytes: usize,
@@ -33,8 +33,8 @@ impl Room {
     }
 
     fn advise(&self, advice: i32) {
-        const PAGE: usize = 4096;
-        let start = (self.start as usize).next_multiple_of(PAGE);
+        let page = rustix::param::page_size();
+        let start = (self.start as usize).next_multiple_of(page);
         let end = self.start as usize + self.bytes;
         // SAFETY: of this process's heap, whose end only the C library moves; the advice changes no content.
         unsafe { libc::madvise(start as *mut c_void, end.saturating_sub(start), advice) };
