@@ -48,20 +48,27 @@ impl Filter {
         if let Body::Incident(incident) = &event.body {
             return self.span(event) && self.incident(incident);
         }
-        let processes: Vec<&Process> = match &event.body {
-            Body::Session(_) | Body::Loss(_) | Body::Incident(_) => return true,
-            Body::Exit(exit) => vec![&exit.process],
-            Body::Oom(oom) => vec![&oom.victim, &oom.trigger],
+        if matches!(event.body, Body::Session(_) | Body::Loss(_)) {
+            return true;
+        }
+        self.span(event) && self.ports(&event.body) && self.processes(&event.body)
+    }
+
+    /// Whether one of an event's processes is wanted.
+    fn processes(&self, body: &Body) -> bool {
+        match body {
+            Body::Exit(exit) => self.process(&exit.process),
+            Body::Oom(oom) => self.process(&oom.victim) || self.process(&oom.trigger),
             Body::Bind(bind) => {
-                [&bind.process].into_iter().chain(bind.holders.iter().map(|h| &h.process)).collect()
+                self.process(&bind.process) || bind.holders.iter().any(|h| self.process(&h.process))
             }
-            Body::Listen(listen) => vec![&listen.process],
-            Body::Release(release) => release.process.iter().collect(),
-        };
-        self.span(event)
-            && self.ports(&event.body)
-            && (processes.iter().any(|process| self.process(process))
-                || (processes.is_empty() && self.process(&Process::default())))
+            Body::Listen(listen) => self.process(&listen.process),
+            Body::Release(release) => match &release.process {
+                Some(process) => self.process(process),
+                None => self.process(&Process::default()),
+            },
+            Body::Incident(_) | Body::Loss(_) | Body::Session(_) => true,
+        }
     }
 
     /// Whether the kind and the time of an event are wanted.

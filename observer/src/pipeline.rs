@@ -200,22 +200,22 @@ impl Pipeline {
             records.iter().map(|record| (decode::time_ns(record), self.patterns.read(record)));
         let mut order: Vec<(u64, decode::Partial)> = read.collect();
         order.sort_by_key(|(time_ns, _)| *time_ns);
-        let mut out = Vec::new();
+        let (mut ready, mut out) = (Vec::new(), Vec::new());
         for (_, record) in order {
-            self.take(&record.whole(), now_ns, &mut out);
+            self.take(&record.whole(), now_ns, &mut ready, &mut out);
             for event in out.drain(..) {
                 tell(event);
             }
         }
-        let mut ready = Vec::new();
         self.joiner.expire(now_ns, &mut ready);
-        self.tell(ready, &mut out);
+        self.tell(&mut ready, &mut out);
         for event in out {
             tell(event);
         }
     }
 
-    fn take(&mut self, record: &Bytes, now_ns: u64, out: &mut Vec<Event>) {
+    /// `ready` is empty before and after: room that is used again.
+    fn take(&mut self, record: &Bytes, now_ns: u64, ready: &mut Vec<Ready>, out: &mut Vec<Event>) {
         match self.decode(record) {
             Some(KernelEvent::Exit(exit)) if !self.seen.insert(exit.task.id()) => {}
             Some(KernelEvent::Bind(bind)) => {
@@ -226,8 +226,7 @@ impl Pipeline {
                 self.tell_ports(told, out);
             }
             Some(event) => {
-                let mut ready = Vec::new();
-                self.joiner.push(event, now_ns, &mut ready);
+                self.joiner.push(event, now_ns, ready);
                 self.tell(ready, out);
             }
             None => {}
@@ -261,8 +260,8 @@ impl Pipeline {
             .ok()
     }
 
-    fn tell(&mut self, ready: Vec<Ready>, out: &mut Vec<Event>) {
-        for ready in ready {
+    fn tell(&mut self, ready: &mut Vec<Ready>, out: &mut Vec<Event>) {
+        for ready in ready.drain(..) {
             match ready {
                 Ready::Oom(oom, exit) => out.push(self.oom(&oom, exit.as_deref())),
                 Ready::Exit(exit) => {
@@ -324,7 +323,7 @@ impl Pipeline {
             } else {
                 "less than the kernel's counters resolve"
             };
-            missing.insert("peak_rss_bytes".to_owned(), why.to_owned());
+            missing.insert("peak_rss_bytes".into(), why.into());
         }
         // `npm run` ends with the code of its shell, which ended with that of a child that was killed.
         if (129..=192).contains(&status.shell_status) {

@@ -53,10 +53,8 @@ pub fn event(
     socket.state = None;
     let mut missing = Missing::new();
     if bind.asked == Endpoint::Unknown {
-        missing.insert(
-            "socket.address".to_owned(),
-            "the address asked for could not be read".to_owned(),
-        );
+        let why = "the address asked for could not be read";
+        missing.insert("socket.address".into(), why.into());
     }
     BindEvent {
         process,
@@ -116,17 +114,12 @@ fn holders(
             let mut missing = Missing::new();
             let since = served.and_then(|s| s.since_ns).map(|ns| Time(enricher.clock.time(ns)));
             if since.is_none() {
-                missing.insert(
-                    "since".to_owned(),
-                    "it was there before the observer began, or never served".to_owned(),
-                );
+                let why = "it was there before the observer began, or never served";
+                missing.insert("since".into(), why.into());
             }
             let inherited = inherited(&candidate);
             if inherited.is_none() {
-                missing.insert(
-                    "inherited".to_owned(),
-                    "who opened the socket was not seen".to_owned(),
-                );
+                missing.insert("inherited".into(), "who opened the socket was not seen".into());
             }
             out.push(Holder {
                 relation: relation(asker, &candidate),
@@ -166,6 +159,6 @@ fn former_holder(
         since: since_ns.map(|ns| Time(enricher.clock.time(ns))),
         relation: of_past(asker, process),
         inherited: None,
-        missing: ["fd", "inherited"].map(|key| (key.to_owned(), gone.to_owned())).into(),
+        missing: ["fd", "inherited"].map(|key| (key.into(), gone.into())).into(),
     }
 }

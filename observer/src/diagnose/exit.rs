@@ -3,6 +3,8 @@
 mod prompt;
 mod signalled;
 
+use std::borrow::Cow;
+
 use observer_common::{
     exit::{SECCOMP_DEAD, SECCOMP_FILTER, SECCOMP_STRICT},
     signal::ORIGIN_KERNEL,
@@ -68,13 +70,14 @@ pub fn cause(facts: Facts<'_>) -> Cause {
 
 fn exit_code(facts: Facts<'_>, code: u32) -> Cause {
     let summary = match code {
-        0 => "ended with exit code 0".to_owned(),
-        _ => format!("ended by itself with exit code {code}"),
+        0 => "ended with exit code 0".into(),
+        _ => Cow::from(format!("ended by itself with exit code {code}")),
     };
     let cause = Cause::new(CauseType::ExitCode, summary, Confidence::Certain);
     // Exit codes by which shells and their like report a signal, each with that signal.
     let reported = (129..=192).contains(&code).then(|| code - 128);
     match (code, reported, facts.child) {
+        (0, ..) => cause.because("wait status 0x0000"),
         (_, Some(signal), Some(child)) => {
             let how = match child.signal {
                 Some(signal) => format!("was ended by {}", signal_name(signal)),

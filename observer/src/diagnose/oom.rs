@@ -62,22 +62,20 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
             } else {
                 for key in ["limit_cgroup", "limit_bytes", "usage_bytes"] {
                     let why = "no cgroup above the victim has a memory limit that could be read";
-                    missing.insert(key.to_owned(), why.to_owned());
+                    missing.insert(key.into(), why.into());
                 }
             }
         }
         Some(_) => {
             let total = bytes(oom.record.total_pages);
             limit_bytes = Some(if total > 0 { total } else { around.memory_bytes });
-            missing.insert(
-                "usage_bytes".to_owned(),
-                "the kernel hands over no figure for the whole machine".to_owned(),
-            );
+            let why = "the kernel hands over no figure for the whole machine";
+            missing.insert("usage_bytes".into(), why.into());
         }
         None => {
             let why = "neither oom_control nor the kernel stack told whose memory was short";
             for key in ["scope", "limit_cgroup", "limit_bytes", "usage_bytes"] {
-                missing.insert(key.to_owned(), why.to_owned());
+                missing.insert(key.into(), why.into());
             }
         }
     }
@@ -124,9 +122,7 @@ pub fn death(facts: Facts<'_>) -> Cause {
             Confidence::Certain,
         )
         .because("the OOM killer had marked this process as its victim (signal->oom_mm)");
-        cause
-            .missing
-            .insert("oom_seq".to_owned(), "the record of the OOM kill was not seen".to_owned());
+        cause.missing.insert("oom_seq".into(), "the record of the OOM kill was not seen".into());
         return cause;
     };
     let what = reason(join.scope, join.limit_cgroup.as_deref(), join.limit_bytes);

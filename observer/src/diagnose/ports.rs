@@ -212,7 +212,7 @@ impl PortTable {
         let mut missing = Missing::new();
         if served.since_ns.is_none() {
             let why = "it was served already when the observer began";
-            missing.insert("served_seconds".to_owned(), why.to_owned());
+            missing.insert("served_seconds".into(), why.into());
         }
         let served_seconds = served.since_ns.map(|since| seconds_between(since, time_ns));
         ReleaseEvent { socket, process: Some(process), served_seconds, late_seconds: None, missing }

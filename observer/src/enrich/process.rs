@@ -77,14 +77,14 @@ impl Enricher {
 
     /// A process of which only identity and name are known.
     #[must_use]
-    pub fn named(&self, id: TaskId, comm: &[u8], why: &str) -> Process {
+    pub fn named(&self, id: TaskId, comm: &[u8], why: &'static str) -> Process {
         let absent = ["ppid", "uid", "exe", "args", "cgroup", "netns"];
         Process {
             pid: id.tgid,
             start_time: Some(Time(self.clock.start_time(id.start_ns))),
             comm: Some(lossy(comm).into()),
             comm_hex: hex_of_non_utf8(comm),
-            missing: absent.into_iter().map(|key| (key.to_owned(), why.to_owned())).collect(),
+            missing: absent.into_iter().map(|key| (key.into(), why.into())).collect(),
             ..Process::default()
         }
     }
@@ -153,6 +153,6 @@ fn place(process: &mut Process, task: &Task, groups: &mut Groups) {
     }
 }
 
-fn note(missing: &mut Missing, key: &str, why: &str) {
-    missing.insert(key.to_owned(), why.to_owned());
+fn note(missing: &mut Missing, key: &'static str, why: &'static str) {
+    missing.insert(key.into(), why.into());
 }

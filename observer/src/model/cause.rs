@@ -1,5 +1,7 @@
 //! Why something happened.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +14,9 @@ pub struct Cause {
     #[serde(rename = "type")]
     pub cause_type: CauseType,
     /// One sentence for a person.
-    pub summary: String,
+    pub summary: Cow<'static, str>,
     /// What the kernel said, one fact a line.
-    pub evidence: Vec<String>,
+    pub evidence: Vec<Cow<'static, str>>,
     /// How sure the evidence makes it.
     pub confidence: Confidence,
     /// Who sent the signal.
@@ -64,10 +66,14 @@ pub struct Cause {
 impl Cause {
     /// A cause without anything that belongs to its type.
     #[must_use]
-    pub fn new(cause_type: CauseType, summary: String, confidence: Confidence) -> Self {
+    pub fn new(
+        cause_type: CauseType,
+        summary: impl Into<Cow<'static, str>>,
+        confidence: Confidence,
+    ) -> Self {
         Self {
             cause_type,
-            summary,
+            summary: summary.into(),
             evidence: Vec::new(),
             confidence,
             sender: None,
@@ -96,7 +102,7 @@ impl Cause {
 
     /// Adds a line of evidence.
     #[must_use]
-    pub fn because(mut self, evidence: impl Into<String>) -> Self {
+    pub fn because(mut self, evidence: impl Into<Cow<'static, str>>) -> Self {
         self.evidence.push(evidence.into());
         self
     }
@@ -164,7 +170,7 @@ pub struct Prompt {
     /// Signal number.
     pub signal: u32,
     /// Its name.
-    pub signal_name: String,
+    pub signal_name: Cow<'static, str>,
     /// Who sent it; left out when the kernel did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<Process>,

@@ -1,5 +1,7 @@
 //! Kind `exit`.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +40,7 @@ pub struct Status {
     pub signal: Option<u32>,
     /// That signal's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub signal_name: Option<String>,
+    pub signal_name: Option<Cow<'static, str>>,
     /// Whether a core was dumped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub core_dumped: Option<bool>,

@@ -30,7 +30,7 @@ pub(crate) use text::{hex, unhex};
 pub use text::{hex_of_non_utf8, lossy};
 pub use time::Time;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Why something could not be learnt, by key.
-pub type Missing = BTreeMap<String, String>;
+pub type Missing = BTreeMap<Cow<'static, str>, Cow<'static, str>>;

@@ -1,8 +1,10 @@
 //! Names of signals and of `si_code`s, uapi/asm-generic/signal.h and siginfo.h.
 
+use std::borrow::Cow;
+
 /// `SIGKILL` for 9.
 #[must_use]
-pub fn signal_name(signal: u32) -> String {
+pub fn signal_name(signal: u32) -> Cow<'static, str> {
     const NAMES: [&str; 31] = [
         "SIGHUP",
         "SIGINT",
@@ -38,11 +40,11 @@ pub fn signal_name(signal: u32) -> String {
     ];
     let index = (signal as usize).wrapping_sub(1);
     match (NAMES.get(index), signal) {
-        (Some(name), _) => (*name).to_owned(),
+        (Some(name), _) => (*name).into(),
         // glibc keeps 32 and 33 for itself, so that its SIGRTMIN is 34.
-        (None, 34) => "SIGRTMIN".to_owned(),
-        (None, 35..=64) => format!("SIGRTMIN+{}", signal - 34),
-        _ => format!("signal {signal}"),
+        (None, 34) => "SIGRTMIN".into(),
+        (None, 35..=64) => format!("SIGRTMIN+{}", signal - 34).into(),
+        _ => format!("signal {signal}").into(),
     }
 }
 

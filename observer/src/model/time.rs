@@ -2,12 +2,18 @@
 
 use std::{borrow::Cow, fmt};
 
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use jiff::{
+    Timestamp,
+    fmt::{StdIoWrite, temporal::DateTimePrinter},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
 /// As [`Time`]'s `Display`, without the detour through a formatter: there are two of them in each event.
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
+
+/// Length of the first moment that can be told.
+const LONGEST: usize = "-009999-01-02T01:59:59.000000000Z".len();
 
 /// A moment, to the nanosecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,9 +27,13 @@ impl fmt::Display for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity("2026-11-22T14:32:15.000000000Z".len());
-        PRINTER.print_timestamp(&self.0, &mut text).map_err(S::Error::custom)?;
-        serializer.serialize_str(&text)
+        // On the stack: an allocation would cost as much as the digits.
+        let mut bytes = [0; LONGEST];
+        let mut rest = StdIoWrite(&mut bytes[..]);
+        PRINTER.print_timestamp(&self.0, &mut rest).map_err(S::Error::custom)?;
+        let len = LONGEST - rest.0.len();
+        let text = std::str::from_utf8(&bytes[..len]).map_err(S::Error::custom)?;
+        serializer.serialize_str(text)
     }
 }
 
@@ -51,12 +61,15 @@ impl JsonSchema for Time {
 
 #[cfg(test)]
 mod tests {
-    use super::Time;
+    use super::{Time, Timestamp};
 
     #[test]
     fn nine_digits_always() {
         let time: Time = serde_json::from_str("\"2026-11-22T14:32:15Z\"").expect("a time");
         assert_eq!(time.to_string(), "2026-11-22T14:32:15.000000000Z");
-        assert_eq!(serde_json::to_string(&time).expect("JSON"), format!("\"{time}\""));
+        for time in [time, Time(Timestamp::MIN), Time(Timestamp::MAX), Time(Timestamp::UNIX_EPOCH)]
+        {
+            assert_eq!(serde_json::to_string(&time).expect("JSON"), format!("\"{time}\""));
+        }
     }
 }

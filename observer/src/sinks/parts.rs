@@ -21,7 +21,7 @@ impl<'a> Parts<'a> {
                 parts.process = Some(&exit.process);
                 parts.socket = exit.released.first();
                 parts.cause = Some(&exit.cause);
-                parts.summary.clone_from(&exit.cause.summary);
+                parts.summary = exit.cause.summary.to_string();
             }
             Body::Oom(oom) => {
                 parts.process = Some(&oom.victim);
@@ -31,7 +31,7 @@ impl<'a> Parts<'a> {
                 parts.process = Some(&bind.process);
                 parts.socket = Some(&bind.socket);
                 parts.cause = Some(&bind.cause);
-                parts.summary.clone_from(&bind.cause.summary);
+                parts.summary = bind.cause.summary.to_string();
             }
             Body::Listen(listen) => {
                 parts.process = Some(&listen.process);

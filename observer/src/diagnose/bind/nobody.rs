@@ -177,9 +177,10 @@ impl Cause {
         if let Some(past) = served {
             self.confidence = Confidence::Possible;
             let former = who(&past.process);
-            self.evidence.push(format!(
+            let served = format!(
                 "or {former} still served it when the kernel refused, and ceased before the look"
-            ));
+            );
+            self.evidence.push(served.into());
         }
         self
     }

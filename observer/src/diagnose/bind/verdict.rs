@@ -1,5 +1,7 @@
 //! The verdict: why the kernel refused.
 
+use std::borrow::Cow;
+
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, STATE_CLOSE};
 
 use super::{
@@ -110,9 +112,9 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>)
     for (pid, comm) in
         answer.zombies.iter().filter(|(pid, _)| inet && *pid != bind.task.record.tgid)
     {
-        cause
-            .evidence
-            .push(format!("{comm} {pid} is a zombie: it holds no port, nobody has reaped it yet"));
+        let zombie =
+            format!("{comm} {pid} is a zombie: it holds no port, nobody has reaped it yet");
+        cause.evidence.push(zombie.into());
     }
     cause
 }
@@ -145,18 +147,17 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
         cause.because(format!("one pass over all descriptors found {} in the way", count(holders)));
     let others = pids(holders).len() - 1;
     if others > 0 {
-        cause.summary.push_str(&format!(", and {others} more"));
+        cause.summary.to_mut().push_str(&format!(", and {others} more"));
     }
     if let Some(found) = answer.held.first() {
-        cause.evidence.extend(overlap(&bind.asked, &found.socket.endpoint()));
-        cause.evidence.extend(sharing(&bind.socket, &found.socket));
+        let (asked, socket) = (&bind.asked, &found.socket);
+        cause.evidence.extend(overlap(asked, &socket.endpoint()).map(Cow::from));
+        cause.evidence.extend(sharing(&bind.socket, socket).map(Cow::from));
     }
     let waiting = answer.waiting();
     if waiting > 0 && !bind.socket.reuseaddr() {
-        cause.evidence.push(format!(
-            "in the way as well: {} in TIME_WAIT",
-            human::count(waiting as u64, "connection")
-        ));
+        let waiting_too = human::count(waiting as u64, "connection");
+        cause.evidence.push(format!("in the way as well: {waiting_too} in TIME_WAIT").into());
         cause.connections = Some(waiting as u64);
     }
     cause.with_remedy(&remedy(&bind.asked, first, holders))
@@ -195,7 +196,7 @@ impl Cause {
     /// Names who served before.
     pub(super) fn left_by(mut self, past: Option<&Past>) -> Self {
         if let Some(past) = past {
-            self.evidence.push(format!("{} served it before", who(&past.process)));
+            self.evidence.push(format!("{} served it before", who(&past.process)).into());
             self.left_by = Some(Box::new(past.process.clone()));
         }
         self

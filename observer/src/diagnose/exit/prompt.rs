@@ -40,17 +40,17 @@ pub(super) fn prompt(facts: Facts<'_>, signal: u32, cause: &mut Cause) {
     let before = human::span(seconds);
     if signal == 0 {
         // It was asked to: not quite by itself.
-        cause.summary = cause.summary.replacen("ended by itself", "ended", 1);
+        cause.summary = cause.summary.replacen("ended by itself", "ended", 1).into();
     }
-    cause.summary.push_str(&match signal {
+    cause.summary.to_mut().push_str(&match signal {
         0 => format!(", {before} after {name} from {from}"),
         _ => format!(", {before} after {name}{ignored}"),
     });
-    cause.evidence.push(format!("{name} from {from}{ignored}, {before} before"));
+    cause.evidence.push(format!("{name} from {from}{ignored}, {before} before").into());
     if !by_kernel && let Some((daemon, _)) = daemon::recognise(&noted.sender) {
-        cause.evidence.push(format!(
-            "the sender of {name} is {daemon}, which frees memory by ending processes"
-        ));
+        let daemon =
+            format!("the sender of {name} is {daemon}, which frees memory by ending processes");
+        cause.evidence.push(daemon.into());
     }
     if signal == SIGKILL && seconds > 1.0 && noted.sender.pid == 1 {
         cause.remedy = Some(

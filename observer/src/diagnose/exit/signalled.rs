@@ -165,7 +165,7 @@ fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
         cause.address = Some(format!("{:#x}", record.address));
     } else {
         let why = "the processor does not tell it for this fault (SI_KERNEL)";
-        cause.missing.insert("address".to_owned(), why.to_owned());
+        cause.missing.insert("address".into(), why.into());
     }
     cause
 }
@@ -230,7 +230,7 @@ fn from_other(signal: u32, noted: &Noted) -> Cause {
             .because(format!("{name} was generated while {who} ran"))
     };
     if noted.note.no_info() && noted.note.sender_exiting() {
-        cause.summary = format!("killed by {name} because its parent {who} ended");
+        cause.summary = format!("killed by {name} because its parent {who} ended").into();
         cause = cause.because(
             "sent while that process was ending: a parent-death signal (prctl PR_SET_PDEATHSIG)",
         );

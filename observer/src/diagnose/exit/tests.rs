@@ -52,7 +52,7 @@ fn at(mut note: Note, before_seconds: u64) -> Note {
 
 #[track_caller]
 fn assert_is(cause: &Cause, cause_type: Type, summary: &str, confidence: Confidence) {
-    assert_eq!((cause.cause_type, cause.summary.as_str()), (cause_type, summary));
+    assert_eq!((cause.cause_type, &*cause.summary), (cause_type, summary));
     assert_eq!(cause.confidence, confidence, "{cause:?}");
     assert!(!cause.evidence.is_empty(), "no evidence: {cause:?}");
 }
@@ -152,7 +152,7 @@ fn a_keyboard_prompts_without_a_sender() {
     let mut exit = exit(PID, 130 << 8);
     exit.notes.push(kernel_note(2, OTHER));
     let prompt = diagnose(&exit).prompted_by.expect("a prompt");
-    assert_eq!((prompt.signal_name.as_str(), prompt.sender), ("SIGINT", None));
+    assert_eq!((&*prompt.signal_name, prompt.sender), ("SIGINT", None));
 }
 
 #[test]

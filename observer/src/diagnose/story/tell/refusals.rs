@@ -74,7 +74,7 @@ pub(super) fn in_the_way(bind: &BindEvent, origins: &[Origin], time: Time) -> St
         CauseType::BoundNotListening if certain => "has bound it without listening",
         _ => return format!("{}{}", cause.summary, words::sure(cause)),
     };
-    let Some(holder) = bind.holders.first() else { return cause.summary.clone() };
+    let Some(holder) = bind.holders.first() else { return cause.summary.to_string() };
     let mut text = who(&holder.process);
     let mut relation = holder.relation.words().to_owned();
     let left_by = origins.first().and_then(|origin| origin.left_by.as_ref());

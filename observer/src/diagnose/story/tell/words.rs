@@ -30,7 +30,7 @@ pub(super) fn how(exit: &ExitEvent) -> String {
     let summary = &exit.cause.summary;
     // Whoever is named in the cause and lives in the same unit: the sentence says the unit already.
     let summary = match exit.process.place() {
-        Some(place) => summary.replace(&format!(" ({place})"), ""),
+        Some(place) => summary.replace(&format!(" ({place})"), "").into(),
         None => summary.clone(),
     };
     let sure = sure(&exit.cause);
