@@ -11,16 +11,26 @@ pub const SLOT_EXIT_AGAIN: u32 = 1;
 pub const SLOT_SIGNAL: u32 = 2;
 /// The OOM program.
 pub const SLOT_OOM: u32 = 3;
-/// The bind programs.
+/// The bind program of IPv4, or that of the system call.
 pub const SLOT_BIND: u32 = 4;
-/// The listen programs.
-pub const SLOT_LISTEN: u32 = 5;
+/// That of IPv6.
+pub const SLOT_BIND_INET6: u32 = 5;
+/// That of unix sockets.
+pub const SLOT_BIND_UNIX: u32 = 6;
+/// That of MPTCP.
+pub const SLOT_BIND_MPTCP: u32 = 7;
+/// The listen program of TCP, or that of the system call.
+pub const SLOT_LISTEN: u32 = 8;
+/// That of unix sockets.
+pub const SLOT_LISTEN_UNIX: u32 = 9;
+/// That of MPTCP.
+pub const SLOT_LISTEN_MPTCP: u32 = 10;
 /// The program for the end of a listener.
-pub const SLOT_STOP: u32 = 6;
+pub const SLOT_STOP: u32 = 11;
 /// The iterator over holders, which loses nothing.
-pub const SLOT_HOLDERS: u32 = 7;
+pub const SLOT_HOLDERS: u32 = 12;
 /// Number of slots.
-pub const SLOTS: u32 = 8;
+pub const SLOTS: u32 = 13;
 
 /// The kind of event that is missing when the program in `slot` loses a record.
 #[must_use]
@@ -29,8 +39,8 @@ pub const fn lost_kind(slot: u32) -> &'static str {
         SLOT_EXIT | SLOT_EXIT_AGAIN => "exit",
         SLOT_SIGNAL => "signal",
         SLOT_OOM => "oom",
-        SLOT_BIND => "bind",
-        SLOT_LISTEN => "listen",
+        SLOT_BIND..=SLOT_BIND_MPTCP => "bind",
+        SLOT_LISTEN..=SLOT_LISTEN_MPTCP => "listen",
         SLOT_STOP => "release",
         _ => "unknown",
     }

@@ -17,8 +17,6 @@ pub enum Wanted {
     Size(&'static str),
     /// Value of an enumerator.
     Enumerator(&'static str, &'static str),
-    /// 1 when the kernel has a function of this name.
-    Function(&'static str),
     /// 1 when the tracepoint hands over at least so many arguments.
     TracepointArguments(&'static str, u32),
 }
@@ -156,7 +154,6 @@ pub const GLOBALS: &[Global] = &[
     member("SK_PROTOCOL", "sock", &["sk_protocol"]),
     member("SK_UID", "sock", &["sk_uid"]),
     member("SK_BACKLOG", "sock", &["sk_max_ack_backlog"]),
-    member("SK_SOCKET", "sock", &["sk_socket"]),
     member("INET_SPORT", "inet_sock", &["inet_sport"]),
     member("ICSK_ULP", "inet_connection_sock", &["icsk_ulp_ops"]),
     member("ULP_NAME", "tcp_ulp_ops", &["name"]),

@@ -10,7 +10,10 @@ use aya_ebpf::{
 };
 use observer_common::{
     header::KIND_BIND,
-    loss::{SLOT_BIND, SLOT_LISTEN, SLOT_STOP},
+    loss::{
+        SLOT_BIND, SLOT_BIND_INET6, SLOT_BIND_MPTCP, SLOT_BIND_UNIX, SLOT_LISTEN,
+        SLOT_LISTEN_MPTCP, SLOT_LISTEN_UNIX, SLOT_STOP,
+    },
     offsets::ABSENT,
     socket::{BindRecord, CALL_BIND, CALL_LISTEN, CALL_STOP, SOCKADDR},
     task::ARGS_MAX,
@@ -48,43 +51,43 @@ enum Asked {
 /// `int inet_bind(struct socket *, struct sockaddr *, int)`: IPv4, net/ipv4/af_inet.c.
 #[fexit(function = "inet_bind")]
 pub(crate) fn bind_inet(ctx: FExitContext) -> i32 {
-    bound(&ctx)
+    bound(&ctx, SLOT_BIND)
 }
 
 /// The same for IPv6, net/ipv6/af_inet6.c.
 #[fexit(function = "inet6_bind")]
 pub(crate) fn bind_inet6(ctx: FExitContext) -> i32 {
-    bound(&ctx)
+    bound(&ctx, SLOT_BIND_INET6)
 }
 
 /// The same for unix sockets, net/unix/af_unix.c.
 #[fexit(function = "unix_bind")]
 pub(crate) fn bind_unix(ctx: FExitContext) -> i32 {
-    bound(&ctx)
+    bound(&ctx, SLOT_BIND_UNIX)
 }
 
 /// The same for MPTCP, net/mptcp/protocol.c.
 #[fexit(function = "mptcp_bind")]
 pub(crate) fn bind_mptcp(ctx: FExitContext) -> i32 {
-    bound(&ctx)
+    bound(&ctx, SLOT_BIND_MPTCP)
 }
 
 /// `int inet_listen(struct socket *, int)`: TCP, net/ipv4/af_inet.c.
 #[fexit(function = "inet_listen")]
 pub(crate) fn listen_inet(ctx: FExitContext) -> i32 {
-    listened(&ctx)
+    listened(&ctx, SLOT_LISTEN)
 }
 
 /// The same for unix sockets.
 #[fexit(function = "unix_listen")]
 pub(crate) fn listen_unix(ctx: FExitContext) -> i32 {
-    listened(&ctx)
+    listened(&ctx, SLOT_LISTEN_UNIX)
 }
 
 /// The same for MPTCP.
 #[fexit(function = "mptcp_listen")]
 pub(crate) fn listen_mptcp(ctx: FExitContext) -> i32 {
-    listened(&ctx)
+    listened(&ctx, SLOT_LISTEN_MPTCP)
 }
 
 /// `void inet_csk_listen_stop(struct sock *)`, net/ipv4/inet_connection_sock.c: once, when the last sharer is gone.
@@ -129,15 +132,15 @@ pub(crate) fn listen_exit(ctx: TracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn bound(ctx: &FExitContext) -> i32 {
+fn bound(ctx: &FExitContext, slot: u32) -> i32 {
     let asked = Asked::Kernel(ctx.arg(1), ctx.arg::<u32>(2));
-    outcome(CALL_BIND, SLOT_BIND, ctx.arg(0), ctx.arg::<i32>(3), asked);
+    outcome(CALL_BIND, slot, ctx.arg(0), ctx.arg::<i32>(3), asked);
     0
 }
 
 #[inline(always)]
-fn listened(ctx: &FExitContext) -> i32 {
-    outcome(CALL_LISTEN, SLOT_LISTEN, ctx.arg(0), ctx.arg::<i32>(2), Asked::Nothing);
+fn listened(ctx: &FExitContext, slot: u32) -> i32 {
+    outcome(CALL_LISTEN, slot, ctx.arg(0), ctx.arg::<i32>(2), Asked::Nothing);
     0
 }
 

@@ -175,22 +175,39 @@ fn notes(writer: Writer, identity: [u64; 2]) -> u32 {
     let mut count = 0;
     for class in 0..CLASSES {
         let key = NoteKey { tgid, class };
-        // SAFETY: the process is dead: nothing writes its notes any more, and an entry is reused only after a removal.
+        // SAFETY: plain numbers. The process is dead, so that nothing writes its notes any more; but another CPU may push one
+        // out this instant and use its room again, which is why the copy is asked whose it is.
         let Some(note) = (unsafe { NOTES.get(key) }) else { continue };
-        if note.target_start_ns == identity[0] && !writer.full() {
-            let at = writer.fixed::<SignalNote>();
-            // SAFETY: `fixed` gave room for the note.
-            unsafe { *at = *note };
+        if append_note(writer, note, identity) {
             count += 1;
-            let other = u64::from(note.sender.tgid) != identity[1];
-            if note.origin == ORIGIN_USER && other && append_sender(writer, note) {
-                // SAFETY: as above.
-                unsafe { (*at).flags |= NOTE_HAS_SENDER };
-            }
         }
         let _ = NOTES.remove(key);
     }
     count
+}
+
+#[inline(always)]
+fn append_note(writer: Writer, note: &SignalNote, identity: [u64; 2]) -> bool {
+    if writer.full() {
+        return false;
+    }
+    let end = writer.len();
+    let at = writer.fixed::<SignalNote>();
+    // SAFETY: `fixed` gave room for the note.
+    let note = unsafe {
+        *at = *note;
+        &*at
+    };
+    if note.target_start_ns != identity[0] {
+        writer.cut(end);
+        return false;
+    }
+    let other = u64::from(note.sender.tgid) != identity[1];
+    if note.origin == ORIGIN_USER && other && append_sender(writer, note) {
+        // SAFETY: as above.
+        unsafe { (*at).flags |= NOTE_HAS_SENDER };
+    }
+    true
 }
 
 #[inline(always)]

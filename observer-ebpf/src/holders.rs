@@ -118,7 +118,8 @@ fn write<A: Access>(seq: *mut seq_file, task: *const u8, fd: u32, file: *const u
     if task_flags & PF_EXITING != 0 {
         flags |= TASK_EXITING;
     }
-    // SAFETY: `fixed` gave room for the record, every field is written, and the helper copies exactly its size.
+    // SAFETY: `fixed` gave room for the record, every field is written but a `name` that is not used, and the helper copies
+    // exactly its size.
     unsafe {
         capture::<A>(&raw mut (*record).socket, sk);
         (*record).socket.inode = inode::<Direct>(file);

@@ -72,7 +72,7 @@ pub(crate) const PATTERN_PLACES: u32 = 8;
 #[map]
 pub(crate) static REMEMBERED: PerCpuArray<Remembered> = PerCpuArray::with_max_entries(16, 0);
 
-/// Room to build a record: 16 KiB for each program on each CPU.
+/// Room to build a record: 12 KiB for each program on each CPU.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 0);
 

@@ -13,14 +13,16 @@ use crate::maps::{SCRATCH, count_lost};
 /// A record never starts a segment past this.
 const START_MAX: u32 = 0x1fff;
 /// A segment is never longer.
-const SEGMENT_MAX: u32 = 0x1fff;
+const SEGMENT_MAX: u32 = 0xfff;
+/// Room for both.
+const BYTES: usize = 0x3000;
 
 #[repr(C, align(8))]
 pub(crate) struct Scratch {
     len: u32,
     chunk: u32,
     word: u64,
-    bytes: [u8; 0x4000],
+    bytes: [u8; BYTES],
 }
 
 /// Appends to one slot of the scratch memory.
@@ -51,11 +53,17 @@ impl Writer {
         unsafe { write_volatile(&raw mut (*self.scratch).len, len) }
     }
 
+    /// Takes back what was appended since.
+    #[inline(always)]
+    pub(crate) fn cut(self, len: u32) {
+        self.set_len(len);
+    }
+
     /// Where the next byte goes, with room for [`SEGMENT_MAX`] bytes.
     #[inline(always)]
     fn end(self) -> *mut u8 {
         let at = (self.len() & START_MAX) as usize;
-        // SAFETY: `at` is below 0x2000 and `bytes` has 0x4000.
+        // SAFETY: `at` is below 0x2000 and `bytes` has 0x3000.
         unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at) }
     }
 
@@ -73,7 +81,7 @@ impl Writer {
         self.set_len(aligned);
         let at = (aligned & START_MAX & !7) as usize;
         self.set_len(aligned + size_of::<T>() as u32);
-        // SAFETY: `at` is below 0x2000, a multiple of 8, and `bytes`, which is aligned to 8, has 0x4000.
+        // SAFETY: `at` is below 0x2000, a multiple of 8, and `bytes`, which is aligned to 8, has 0x3000.
         unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at).cast() }
     }
 
@@ -133,13 +141,14 @@ impl Writer {
     /// Returns how many it got.
     #[inline(always)]
     pub(crate) fn user_bytes(self, from: u64, len: u32) -> u32 {
-        const PAGE: u64 = 4096;
+        // Half a page at most, so that a segment is shorter than SEGMENT_MAX.
+        const PIECE: u64 = 2048;
         let mut got = 0;
-        for _ in 0..2 {
+        for _ in 0..3 {
             let at = from + u64::from(got);
-            let in_page = (PAGE - (at & (PAGE - 1))) as u32;
+            let in_piece = (PIECE - (at & (PIECE - 1))) as u32;
             let left = len - got;
-            let n = self.bound(if left < in_page { left } else { in_page });
+            let n = self.bound(if left < in_piece { left } else { in_piece });
             // SAFETY: `end` has room for SEGMENT_MAX bytes, which bounds `n`; the helper checks `at` itself.
             let failed =
                 unsafe { helpers::bpf_probe_read_user(self.end().cast(), n, at as *const _) };
@@ -205,9 +214,11 @@ impl Writer {
         let header = self.bytes().cast_mut().cast::<Header>();
         // SAFETY: `bytes` is aligned to 8 and large enough for a header.
         unsafe { header.write(Header { size: len, kind, abi: ABI, time_ns }) };
-        // SAFETY: the mask keeps the slice inside `bytes`, which was zero from the start.
-        let record = unsafe { core::slice::from_raw_parts(self.bytes(), (len & 0x3fff) as usize) };
-        let submitted = ring.output::<[u8]>(record, 0).is_ok();
+        let submitted = len <= BYTES as u32 && {
+            // SAFETY: inside `bytes`, which was zero from the start.
+            let record = unsafe { core::slice::from_raw_parts(self.bytes(), len as usize) };
+            ring.output::<[u8]>(record, 0).is_ok()
+        };
         if !submitted {
             count_lost(self.slot);
         }

@@ -52,7 +52,8 @@ pub(crate) fn family<A: Access>(sk: *const u8) -> u16 {
 pub(crate) unsafe fn capture<A: Access>(record: *mut SocketRecord, sk: *const u8) {
     let family = family::<A>(sk);
     let state = try_field::<A, u8>(sk, &SK_STATE).unwrap_or(0);
-    // SAFETY: the caller gave room; every field but `inode` is written.
+    // SAFETY: the caller gave room; every field but `inode` is written, and of `name` as much as there is: the memory was zero
+    // at first, and what an earlier record left behind `name_len` nobody reads.
     unsafe {
         (*record).sk = sk as u64;
         (*record).netns = pointer::<A>(sk, &SK_NET)

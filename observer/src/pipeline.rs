@@ -99,15 +99,15 @@ impl Pipeline {
         self.ports.as_mut()?.wanted(now_ns)
     }
 
-    /// Takes in what a look has found.
-    pub fn looked(&mut self, found: Result<Looked>) -> Vec<Event> {
+    /// Takes in what a look has found, by now.
+    pub fn looked(&mut self, found: Result<Looked>, now_ns: u64) -> Vec<Event> {
         let mut told = Vec::new();
         if let Some(ports) = &mut self.ports {
             match found {
-                Ok(found) => ports.looked(found, &mut self.enricher, &mut told),
+                Ok(found) => ports.looked(found, now_ns, &mut self.enricher, &mut told),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "can't look who holds what");
-                    ports.let_go(&mut self.enricher, &mut told);
+                    ports.failed(now_ns, &mut self.enricher, &mut told);
                 }
             }
         }
@@ -359,8 +359,8 @@ impl Pipeline {
             return victim.clone();
         }
         match &note.sender {
-            Some(task) => self.enricher.process(task),
-            None => self.enricher.named(
+            Some(task) if task.id() == note.sender_id() => self.enricher.process(task),
+            _ => self.enricher.named(
                 note.sender_id(),
                 note.sender_comm(),
                 "newer senders had pushed its picture out",

@@ -92,7 +92,7 @@ impl Live {
         let now = clock::boot_ns();
         self.losses.begin(now);
         self.drained_ns = now;
-        self.start_look(now)?;
+        self.start_look(now);
         if let Some(after) = &after {
             self.pipeline.go_on_after(after.seq);
         }
@@ -206,6 +206,9 @@ impl Live {
         if std::mem::take(&mut self.swollen) {
             give_memory_back();
         }
+        if self.found.is_some() {
+            return Ok(());
+        }
         let story = self.stories.deadline().map(|time| {
             let left = time.0.duration_since(jiff::Timestamp::now());
             clock::boot_ns() + u64::try_from(left.as_nanos()).unwrap_or(0)
@@ -230,22 +233,28 @@ impl Live {
     }
 
     /// Starts a look when one is wanted, away from the thread that reads the rings.
-    fn start_look(&mut self, now_ns: u64) -> Result<()> {
+    fn start_look(&mut self, now_ns: u64) {
         if self.look.is_some() || self.found.is_some() || !self.turn.is_free() {
-            return Ok(());
+            return;
         }
-        let Some(look) = self.pipeline.look_wanted(now_ns) else { return Ok(()) };
-        // Only this thread takes a turn, and it was free.
-        let pass = self.open_pass(&look.ports)?.context("two passes at a time")?;
-        self.look = Some(tokio::task::spawn_blocking(move || look.run(pass)));
-        Ok(())
+        let Some(look) = self.pipeline.look_wanted(now_ns) else { return };
+        match self.pass_of_our_own(&look.ports) {
+            Ok(pass) => self.look = Some(tokio::task::spawn_blocking(move || look.run(pass))),
+            // As one that failed later: deaths and refusals are told without it.
+            Err(error) => self.found = Some(Err(error)),
+        }
     }
 
-    fn looked(&mut self, found: Result<Looked>) -> Vec<Event> {
+    fn pass_of_our_own(&mut self, ports: &[u16]) -> Result<Pass> {
+        // Only this thread takes a turn, and it was free.
+        self.open_pass(ports)?.context("two passes at a time")
+    }
+
+    fn looked(&mut self, found: Result<Looked>, now_ns: u64) -> Vec<Event> {
         if let Some(recorder) = &mut self.recorder {
             recorder.look(&found);
         }
-        self.pipeline.looked(found)
+        self.pipeline.looked(found, now_ns)
     }
 
     fn watch_holders(&mut self) -> Result<()> {
@@ -292,10 +301,10 @@ impl Live {
         });
         told?;
         let mut more = match self.found.take() {
-            Some(found) => self.looked(found),
+            Some(found) => self.looked(found, now),
             None => Vec::new(),
         };
-        self.start_look(now)?;
+        self.start_look(now);
         self.losses(&mut more, end)?;
         for event in more {
             if is_evidence(&event, &self.watched) {
@@ -317,13 +326,13 @@ impl Live {
         let known = events.len();
         if let Some(running) = self.look.take() {
             let found = running.await.context("the look at all descriptors")?;
-            events.extend(self.looked(found));
+            events.extend(self.looked(found, clock::boot_ns()));
         }
         // What was refused while that look ran.
         self.turn.waiting().free().await;
         if let Some(look) = self.pipeline.look_wanted(0) {
-            let pass = self.open_pass(&look.ports)?.context("two passes at a time")?;
-            events.extend(self.looked(look.run(pass)));
+            let found = self.pass_of_our_own(&look.ports).and_then(|pass| look.run(pass));
+            events.extend(self.looked(found, clock::boot_ns()));
         }
         events.extend(self.pipeline.finish());
         let new = events[known..].iter().filter(|event| is_evidence(event, &self.watched));

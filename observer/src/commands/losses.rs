@@ -1,11 +1,13 @@
 //! What the kernel side could not deliver: asked for after each drain.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use observer_common::loss::{SLOTS, lost_kind};
 
 use crate::kernel::{Kernel, loss::Loss};
 
-/// How long the count of skipped programs is left alone: it can only be had as text, which a storm has no time for.
+/// How long the counts of skipped programs are left alone: they can only be had as text, which a storm has no time for.
 const LOOK_NS: u64 = 1_000_000_000;
 
 /// What was already told.
@@ -13,7 +15,7 @@ const LOOK_NS: u64 = 1_000_000_000;
 pub(super) struct Losses {
     since_ns: u64,
     lost: [u64; SLOTS as usize],
-    skipped: u64,
+    skipped: BTreeMap<&'static str, u64>,
     /// When the skipped ones were counted last.
     looked_ns: u64,
     /// And when they will be, although nothing comes.
@@ -57,12 +59,13 @@ impl Losses {
             self.due_ns = Some(due_ns);
             return Ok(found);
         }
-        let skipped = kernel.skipped_exits();
-        if skipped > self.skipped {
-            let reason =
-                "the kernel skipped the exit programs for a thread that was preempted inside them";
-            loss("exit", skipped - self.skipped, self.looked_ns, reason, true);
-            self.skipped = skipped;
+        for (kind, skipped) in kernel.skipped() {
+            let known = self.skipped.insert(kind, skipped).unwrap_or(0);
+            if skipped > known {
+                let reason =
+                    "the kernel skipped the program while another thread was preempted inside it";
+                loss(kind, skipped - known, self.looked_ns, reason, true);
+            }
         }
         self.looked_ns = now_ns;
         self.due_ns = None;

@@ -54,7 +54,7 @@ pub fn events(recording: &Recording, users: Users) -> Result<Vec<Event>> {
         overdue(&mut pipeline, drain.now_ns, &mut events);
         events.extend(pipeline.feed(&drain.records, drain.now_ns));
         for look in &drain.looks {
-            events.extend(pipeline.looked(looked(look)?));
+            events.extend(pipeline.looked(looked(look)?, drain.now_ns));
             pipeline.look_wanted(drain.now_ns);
         }
         pipeline.look_wanted(drain.now_ns);
@@ -64,7 +64,7 @@ pub fn events(recording: &Recording, users: Users) -> Result<Vec<Event>> {
     }
     if recording.cut_at.is_some() {
         // What waited for a look that was cut off is told without.
-        events.extend(pipeline.looked(Err(anyhow!("the recording is cut off"))));
+        events.extend(pipeline.looked(Err(anyhow!("the recording is cut off")), since_ns));
     }
     events.extend(pipeline.finish());
     Ok(events)

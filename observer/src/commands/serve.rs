@@ -198,7 +198,7 @@ impl Service {
                 notice = self.recording.notices.recv() => if let Some(notice) = notice {
                     self.gap(notice)?;
                 },
-                () = self.turn.free(), if !self.passes.is_empty() => self.pass()?,
+                () = self.turn.free(), if !self.passes.is_empty() => self.pass(),
                 () = self.clients.one_left() => {
                     self.clients.tidy();
                     self.mind_listeners()?;
@@ -308,14 +308,14 @@ impl Service {
     }
 
     /// Makes the next pass over all descriptors for a client, away from this thread.
-    fn pass(&mut self) -> Result<()> {
-        let Some((_, wanted)) = self.passes.front() else { return Ok(()) };
+    fn pass(&mut self) {
+        let Some((_, wanted)) = self.passes.front() else { return };
         // It may be taken again by now: this is asked for again when it is free.
-        let Some(pass) = self.live.open_pass(wanted)? else { return Ok(()) };
-        let Some((mut stream, wanted)) = self.passes.pop_front() else { return Ok(()) };
+        let Some(pass) = self.live.open_pass(wanted).transpose() else { return };
+        let Some((mut stream, wanted)) = self.passes.pop_front() else { return };
         tokio::spawn(async move {
             let made = tokio::task::spawn_blocking(move || -> Result<Vec<String>> {
-                let lines = ports::lines::lines(&Snapshot::read(pass)?, &wanted);
+                let lines = ports::lines::lines(&Snapshot::read(pass?)?, &wanted);
                 let line = |line| Ok(serde_json::to_string(line)? + "\n");
                 lines.iter().map(line).collect()
             });
@@ -325,7 +325,6 @@ impl Service {
                 Err(error) => refuse(stream, format!("{error:#}")).await,
             }
         });
-        Ok(())
     }
 
     /// Reads the settings again; broken ones change nothing.

@@ -52,6 +52,8 @@ pub struct PortTable {
     past: VecDeque<Past>,
 }
 
+/// How many served sockets are known: whatever is opened above that is told as it begins, and not remembered.
+const SERVED: usize = 1 << 16;
 /// How many past servers are remembered.
 const PAST: usize = 512;
 /// Who is asked to stop closes first, and ends when the last connection has: so long, in nanoseconds, the two are one.
@@ -83,8 +85,20 @@ impl PortTable {
             gone: false,
             seen_ns: time_ns,
         };
-        self.served.insert(socket.0.sk, served);
+        self.remember(served);
         Some(event(&socket, process, false))
+    }
+
+    /// Whether there is room for another one; those whose place is taken over have it.
+    fn has_room(&self, sk: u64) -> bool {
+        self.served.len() < SERVED || self.served.contains_key(&sk)
+    }
+
+    fn remember(&mut self, served: Served) {
+        let sk = served.socket.0.sk;
+        if self.has_room(sk) {
+            self.served.insert(sk, served);
+        }
     }
 
     /// The kernel says that a listener is gone, or a death took it along: with whom, when that was seen.
@@ -138,12 +152,15 @@ impl PortTable {
                 continue;
             }
             seen.insert(sk);
+            let has_room = self.has_room(sk);
             match self.served.get_mut(&sk) {
                 Some(known) if known.socket.endpoint() == held.socket.endpoint() => {
                     known.holders = holders;
                     known.seen_ns = snapshot.began_ns;
                     known.socket.0.inode = held.socket.0.inode;
                 }
+                // It would be new to each look.
+                _ if !has_room => {}
                 _ => {
                     let process = name(held);
                     new.push(event(&held.socket, process.clone(), initial));
@@ -156,7 +173,7 @@ impl PortTable {
                         gone: false,
                         seen_ns: snapshot.began_ns,
                     };
-                    self.served.insert(sk, served);
+                    self.remember(served);
                 }
             }
         }

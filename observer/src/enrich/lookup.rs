@@ -1,11 +1,6 @@
 //! Answers "who is in the way" for binds that were refused: one snapshot, then a few files of `/proc`. Blocks.
 
-use std::{
-    borrow::Cow,
-    fs,
-    os::unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
-    path::{Path, PathBuf},
-};
+use std::{borrow::Cow, fs};
 
 use jiff::Timestamp;
 use observer_common::socket::{STATE_CLOSE, STATE_LISTEN, STATE_TIME_WAIT};
@@ -14,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     conflict::{Asker, addresses_meet, conflicts},
     connections::{self, Connection, Tables},
+    path_file::{AtPath, look_at},
     procfs::{self, Known, Living},
     snapshot::{Held, Snapshot},
     unheld::netns_of,
@@ -145,19 +141,23 @@ pub fn answer(
     if question.errno != EADDRINUSE {
         return answer;
     }
-    if let Endpoint::Path(path) = &question.asker.asked {
-        answer.file = Some(look_at(question.pid, path));
-    }
-    let in_the_way = |held: &&Held| match (&answer.file, &held.socket.0) {
+    let at_path = match &question.asker.asked {
+        Endpoint::Path(path) => Some(look_at(question.pid, question.ppid, path)),
+        _ => None,
+    };
+    let in_the_way = |held: &&Held| match (&at_path, &held.socket.0) {
         // The file decides, however each side spells its path.
-        (Some(PathFile::Socket(inode, ..)), socket) if socket.path_inode != 0 => {
-            socket.path_inode == *inode
+        (Some(AtPath { file: PathFile::Socket(inode, ..), device }), socket)
+            if socket.path_inode != 0 =>
+        {
+            socket.path_inode == *inode && device.is_none_or(|device| device == socket.path_device)
         }
         _ => conflicts(&question.asker, &held.socket),
     };
     let mut held: Vec<&Held> = snapshot.sockets.iter().filter(in_the_way).collect();
     held.sort_by_key(|held| held.socket.0.state != STATE_LISTEN);
     answer.held = held.into_iter().map(|held| found(held, known)).collect();
+    answer.file = at_path.map(|found| found.file);
     answer.zombies = procfs::zombie_children(question.ppid);
     answer.zombies.extend(procfs::zombie_children(question.pid));
     // Whoever was refused may have ended for it, and is nobody's obstacle.
@@ -210,31 +210,4 @@ fn unowned(
             })
             .collect(),
     )
-}
-
-/// The path as the process itself would find it: from its own root and folder.
-fn look_at(pid: u32, path: &[u8]) -> PathFile {
-    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    let whole = if path.is_absolute() {
-        let root = process.join("root");
-        let below = path.strip_prefix("/").unwrap_or(path);
-        // A process that is gone most likely shared our root.
-        if root.exists() { root.join(below) } else { path.to_owned() }
-    } else if process.join("cwd").exists() {
-        process.join("cwd").join(path)
-    } else {
-        return PathFile::Unreachable;
-    };
-    match fs::symlink_metadata(whole) {
-        Ok(meta) if meta.file_type().is_socket() => {
-            let made = Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or(0));
-            PathFile::Socket(meta.ino(), meta.uid(), made.ok())
-        }
-        Ok(meta) if meta.is_dir() => PathFile::Other("a folder".into()),
-        Ok(meta) if meta.is_symlink() => PathFile::Other("a symbolic link".into()),
-        Ok(_) => PathFile::Other("a file".into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => PathFile::Gone,
-        Err(_) => PathFile::Unreachable,
-    }
 }

@@ -6,6 +6,7 @@ pub mod connections;
 pub mod host;
 pub mod kallsyms;
 pub mod lookup;
+mod path_file;
 pub mod process;
 pub mod procfs;
 mod shared;

@@ -44,10 +44,10 @@ pub fn on_ports(
     let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
     let ports = ports.to_owned();
     // A socket is of the namespace that the thread was in which opened it: one of its own goes there.
-    let there = thread::spawn(move || {
+    let there = thread::Builder::new().spawn(move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
         here(&ports, protocol, state)
-    });
+    })?;
     there.join().map_err(|_panic| io::Error::other("the look into a namespace failed"))?
 }
 
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn udp_and_six() {
-        let Ok(six) = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+        let six = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("IPv6 on loopback");
         let port = six.local_addr().expect("its address").port();
         let found = on_ports(&[port], 17, 7, None).expect("sock_diag");
         assert!(found.iter().any(|row| row.address == Ipv6Addr::LOCALHOST && row.port == port));

@@ -1,11 +1,14 @@
 //! What the kernel counts of the loaded programs.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use anyhow::{Context as _, Result};
 use observer_common::loss::SLOTS;
 
-use super::{Kernel, hooks};
+use super::Kernel;
 
 /// What a program cost.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -37,16 +40,22 @@ impl Kernel {
         Ok(lost)
     }
 
-    /// How many deaths every exit program was skipped for, at most: the kernel counts them for each program
-    /// (`recursion_misses`), and a death is lost only when all of them were.
+    /// How many events of each kind programs were skipped for, at most: the kernel counts for each program how often another
+    /// thread was preempted inside it (`recursion_misses`). A death is lost only when all exit programs were skipped.
     #[must_use]
-    pub fn skipped_exits(&self) -> u64 {
-        self.attached
-            .iter()
-            .filter(|a| a.refused.is_none() && hooks::DEATHS.contains(&a.hook.program))
-            .filter_map(|a| self.recursion_misses(a.hook.program))
-            .min()
-            .unwrap_or(0)
+    pub fn skipped(&self) -> BTreeMap<&'static str, u64> {
+        let mut skipped = BTreeMap::new();
+        for attached in self.attached.iter().filter(|attached| attached.refused.is_none()) {
+            let Some(kind) = attached.hook.loses() else { continue };
+            let Some(misses) = self.recursion_misses(attached.hook.program) else { continue };
+            let of_kind = skipped.entry(kind);
+            if kind == "exit" {
+                of_kind.and_modify(|least: &mut u64| *least = misses.min(*least)).or_insert(misses);
+            } else {
+                *of_kind.or_insert(0) += misses;
+            }
+        }
+        skipped
     }
 
     fn recursion_misses(&self, program: &str) -> Option<u64> {

@@ -48,6 +48,23 @@ pub struct Hook {
     pub without: &'static str,
 }
 
+impl Hook {
+    /// Kind of the event that is missing when the program was skipped; `None` where an event only knows less.
+    #[must_use]
+    pub fn loses(&self) -> Option<&'static str> {
+        let program = self.program;
+        match program {
+            "exit" | "exit_early" | "exit_again" => Some("exit"),
+            "signal" => Some("signal"),
+            "oom" | "oom_by_pid" => Some("oom"),
+            LISTEN_STOP | "listen_end" => Some("release"),
+            _ if program.starts_with("bind_") => Some("bind"),
+            _ if program.starts_with("listen_") => Some("listen"),
+            _ => None,
+        }
+    }
+}
+
 /// Deaths on Linux 6.16 and later; after exit_mm on earlier kernels.
 pub const EXIT: Hook = Hook {
     program: "exit",
@@ -69,8 +86,6 @@ pub const EXIT_AGAIN: Hook = Hook {
     purpose: "deaths that the first program was skipped for",
     without: "a death may be lost when a thread is preempted inside the first program; it is counted",
 };
-/// The programs that report deaths: one is lost only when every attached one of these was skipped.
-pub const DEATHS: [&str; 3] = [EXIT.program, EXIT_EARLY.program, EXIT_AGAIN.program];
 /// Who sent the signal.
 pub const SIGNAL: Hook = Hook {
     program: "signal",
@@ -193,7 +208,19 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError
 
 #[cfg(test)]
 mod tests {
-    use super::tell_servers;
+    use super::*;
+
+    #[test]
+    fn what_a_program_loses_when_it_is_skipped() {
+        let lost = |hooks: &[Hook]| hooks.iter().map(Hook::loses).collect::<Vec<_>>();
+        assert_eq!(lost(&[EXIT, EXIT_EARLY, EXIT_AGAIN]), [Some("exit"); 3]);
+        assert_eq!(lost(&[SIGNAL, OOM, OOM_BY_PID]), [Some("signal"), Some("oom"), Some("oom")]);
+        assert_eq!(lost(&[OOM_BEGIN, OOM_END]), [None; 2]);
+        assert_eq!(lost(&BINDS[..4]), [Some("bind"); 4]);
+        assert_eq!(lost(&BINDS[4..7]), [Some("listen"); 3]);
+        assert_eq!(lost(&[BINDS[7], LISTEN_END]), [Some("release"); 2]);
+        assert_eq!(lost(&BIND_CALLS), [Some("bind"), Some("listen")]);
+    }
 
     #[test]
     fn a_look_is_needed_for_what_no_program_tells() {

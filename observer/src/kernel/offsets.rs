@@ -56,7 +56,6 @@ fn value(btf: &Btf, wanted: Wanted) -> Option<u32> {
         Wanted::Bit(structure, paths) => paths.iter().find_map(|path| btf.bit(structure, path)),
         Wanted::Size(structure) => btf.size(structure),
         Wanted::Enumerator(name, enumerator) => btf.enumerator(name, enumerator),
-        Wanted::Function(name) => btf.has_function(name).then_some(1),
         Wanted::TracepointArguments(name, count) => {
             let arguments = btf.tracepoint_arguments(name)?;
             (arguments.len() >= count as usize).then_some(1)
@@ -71,7 +70,6 @@ fn describe(wanted: Wanted) -> String {
         }
         Wanted::Size(structure) => format!("struct {structure}"),
         Wanted::Enumerator(_, enumerator) => enumerator.to_owned(),
-        Wanted::Function(name) => format!("function {name}"),
         Wanted::TracepointArguments(name, count) => format!("{count} arguments of {name}"),
     }
 }

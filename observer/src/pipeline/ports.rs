@@ -21,7 +21,6 @@ use crate::{
         lookup::{Answer, Key, Question},
         snapshot::Held,
     },
-    kernel::clock,
     model::{Body, ListenEvent, Process, Socket},
 };
 
@@ -204,7 +203,13 @@ impl Ports {
     }
 
     /// Takes in what a look has found.
-    pub(super) fn looked(&mut self, found: Looked, enricher: &mut Enricher, out: &mut Vec<Told>) {
+    pub(super) fn looked(
+        &mut self,
+        found: Looked,
+        now_ns: u64,
+        enricher: &mut Enricher,
+        out: &mut Vec<Told>,
+    ) {
         self.looking = false;
         let initial = !std::mem::replace(&mut self.looked, true);
         let Looked { snapshot, answers, servers, alive } = found;
@@ -242,11 +247,10 @@ impl Ports {
         }
 
         self.answer(answers, began, enricher, out);
-        let now = clock::boot_ns();
-        let took = now.saturating_sub(began);
-        let reconcile = self.reconcile.then(|| now + RECONCILE_NS.max(took * RECONCILE_SHARE));
+        let took = now_ns.saturating_sub(began);
+        let reconcile = self.reconcile.then(|| now_ns + RECONCILE_NS.max(took * RECONCILE_SHARE));
         let closing = self.dying.iter().any(|dying| dying.closing);
-        let closed = closing.then(|| now + CLOSING_PAUSE_NS + took * 4);
+        let closed = closing.then(|| now_ns + CLOSING_PAUSE_NS + took * 4);
         self.next_ns = reconcile.into_iter().chain(closed).min();
     }
 
@@ -313,7 +317,13 @@ impl Ports {
         self.fresh.extend(answers.into_iter().filter(stands));
     }
 
-    /// A look failed, or there will be none: nothing waits any longer.
+    /// A look failed: what waits for it is told without, and the next one is made after a pause.
+    pub(super) fn failed(&mut self, now_ns: u64, enricher: &mut Enricher, out: &mut Vec<Told>) {
+        self.let_go(enricher, out);
+        self.next_ns = self.reconcile.then(|| now_ns.saturating_add(RECONCILE_NS));
+    }
+
+    /// There will be no look: nothing waits any longer.
     pub(super) fn let_go(&mut self, enricher: &mut Enricher, out: &mut Vec<Told>) {
         self.looking = false;
         self.looked = true;

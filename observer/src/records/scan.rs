@@ -20,7 +20,7 @@ const DISORDER: SignedDuration = SignedDuration::from_mins(2);
 /// A filter, ready to be held against lines.
 pub struct Query<'a> {
     filter: &'a Filter,
-    /// For each dimension of the filter: one of these texts stands in each line that matches.
+    /// For each dimension of the filter: one of these texts stands in each line of one event that matches.
     needles: Vec<Vec<Finder<'static>>>,
     everything: bool,
 }
@@ -168,7 +168,7 @@ impl<'a> Query<'a> {
 
     fn may_match(&self, line: &[u8]) -> bool {
         self.needles.iter().all(|any| any.iter().any(|needle| needle.find(line).is_some()))
-            || (!self.needles.is_empty() && is_loss(line))
+            || (!self.needles.is_empty() && tells_of_several(line))
     }
 
     /// By the times in the names: a segment ends about where the next one begins.
@@ -190,10 +190,12 @@ fn later(time: Timestamp) -> Timestamp {
     time.checked_add(DISORDER).unwrap_or(Timestamp::MAX)
 }
 
-fn is_loss(line: &[u8]) -> bool {
-    const KIND: &[u8] = b"\"kind\":\"loss\"";
+/// A loss concerns whatever is looked for; a story names its processes and units in lists.
+fn tells_of_several(line: &[u8]) -> bool {
+    const KINDS: [&[u8]; 2] = [b"\"kind\":\"loss\"", b"\"kind\":\"incident\""];
     // It stands in the first few keys.
-    memchr::memmem::find(&line[..line.len().min(256)], KIND).is_some()
+    let head = &line[..line.len().min(256)];
+    KINDS.iter().any(|kind| memchr::memmem::find(head, kind).is_some())
 }
 
 /// Opens a segment; `None` when it was removed meanwhile.

@@ -9,7 +9,7 @@ use super::{
     chain::Hash,
     open,
     scan::{Go, Query},
-    seal::{Previous, Why},
+    seal::{Previous, What, Why},
     segment::Current,
     verify::{Report, verify},
 };
@@ -72,6 +72,28 @@ fn a_broken_compressed_segment_is_a_fault_and_the_others_are_checked() {
 }
 
 #[test]
+fn a_stray_segment_hides_no_end_that_was_cut_off() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let first = segment(&folder, None, None);
+    let next = folder.next(Some(&first.segment), Timestamp::UNIX_EPOCH);
+    let mut second = Current::create(&folder, next, Some(first.previous())).expect("room");
+    second.say(What::Retired { number: 1 }).expect("room");
+    let line = line(2, "2026-11-22T14:32:15.000000000Z");
+    second.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+    second.seal(&folder, Why::Closed).expect("room");
+    // Of the retired one its events are left, as after a crash: that is no fault.
+    fs::remove_file(&first.segment.seals).expect("there");
+    assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
+    let seals = fs::read_to_string(&second.segment.seals).expect("there");
+    let kept = seals.trim_end().rsplit_once('\n').expect("several").0;
+    fs::write(&second.segment.seals, format!("{kept}\n")).expect("room");
+    let report = verify(&folder).expect("a report");
+    assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
+    assert!(report.faults[0].what.contains("was cut off"), "{:?}", report.faults);
+}
+
+#[test]
 fn what_is_compressed_while_it_is_checked_is_found_again() {
     let dir = tempfile::tempdir().expect("a folder");
     let (folder, segments) = three(dir.path());
@@ -106,6 +128,37 @@ fn times_at_the_end_of_time_are_no_panic() {
     let everything = Filter::default();
     let met = Query::new(&everything).run(&folder, |_| (), |_, _| Ok(Go::On), true);
     assert_eq!(met.expect("readable").lost, u64::MAX);
+}
+
+#[test]
+fn a_story_is_found_by_its_processes_and_units() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let story = "{\"schema\":1,\"seq\":9,\"time\":\"2026-11-22T14:32:15Z\",\"boot_id\":\"b\",\"host\":\"h\",\
+         \"kind\":\"incident\",\"subject\":\"shop.service\",\"summary\":\"\",\"open\":false,\
+         \"from\":\"2026-11-22T14:32:15Z\",\"to\":\"2026-11-22T14:32:15Z\",\"events\":[],\"sentences\":[],\
+         \"units\":[\"mail.service\",\"shop.service\"],\"pids\":[7,2211],\"sockets\":[]}\n";
+    fs::write(dir.path().join("observer-000001-20261122T140000Z.jsonl"), story).expect("room");
+    let found = |filter: Filter| {
+        let mut found = 0;
+        let each = |_: &[u8], _| {
+            found += 1;
+            Ok(Go::On)
+        };
+        let met = Query::new(&filter).run(&Folder::at(dir.path()), |_| (), each, true);
+        assert_eq!(met.expect("readable").unreadable, 0);
+        found
+    };
+    let filters = [
+        (Filter { pid: vec![2211], ..Filter::default() }, 1),
+        (Filter { pid: vec![221], ..Filter::default() }, 0),
+        (Filter { unit: vec!["shop".into()], ..Filter::default() }, 1),
+        (Filter { unit: vec!["shop.service".into()], pid: vec![7], ..Filter::default() }, 1),
+        (Filter { unit: vec!["sh".into()], ..Filter::default() }, 0),
+    ];
+    for (filter, number) in filters {
+        let words = format!("{filter:?}");
+        assert_eq!(found(filter), number, "{words}");
+    }
 }
 
 #[test]

@@ -81,9 +81,9 @@ fn check(folder: &Folder) -> Result<Report> {
         check.missing_before(n.checked_sub(1).map(|n| &segments[n]), segment);
         check.segment(segment, n + 1 == segments.len());
     }
-    check.head(head.as_ref(), segments.last());
     check.gone();
-    report.forgive_retired(&segments);
+    check.report.forgive_retired(&segments);
+    check.head(head.as_ref(), segments.last());
     let own = segments.iter().find(|segment| segment.number > 0);
     let first = own.map_or(1, |first| first.number);
     if first > 1 && report.retired.is_none_or(|retired| retired.saturating_add(1) < first) {

@@ -40,7 +40,7 @@ fn refusals(story: &Story, pid: u32) -> Vec<&Value> {
 }
 
 /// Lets a workload be refused, and gives the one event about it, held to call and errno.
-fn refused(words: &[&str]) -> Value {
+pub(crate) fn refused(words: &[&str]) -> Value {
     refused_under(Observer::tail(&[]), words)
 }
 

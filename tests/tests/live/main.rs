@@ -18,6 +18,7 @@ mod exit;
 mod log;
 mod metrics;
 mod oom;
+mod paths;
 mod ports;
 mod record;
 mod renamed;
@@ -56,7 +57,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 24] = [
+const FAMILIES: [(&str, &[Test]); 25] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -66,6 +67,7 @@ const FAMILIES: [(&str, &[Test]); 24] = [
     ("tiers", tiers::TESTS),
     ("ways", ways::TESTS),
     ("again", again::TESTS),
+    ("paths", paths::TESTS),
     ("ports", ports::TESTS),
     ("servers", servers::TESTS),
     ("enrich", enrich::TESTS),

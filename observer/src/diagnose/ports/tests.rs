@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use observer_common::socket::{HolderRecord, STATE_LISTEN, SocketRecord};
 use zerocopy::FromZeros;
 
-use super::PortTable;
+use super::{PortTable, SERVED};
 use crate::{
     decode::{Holder, Socket, TaskId},
     enrich::snapshot::{Held, Snapshot},
@@ -70,4 +70,26 @@ fn what_a_process_closed_as_it_ended_is_its_own() {
     assert_eq!(table.closed_by(SERVER, 5 * SECOND).count(), 1);
     assert_eq!(table.closed_by(other, 5 * SECOND).count(), 0);
     assert_eq!(table.closed_by(SERVER, 50 * SECOND).count(), 0);
+}
+
+#[test]
+fn a_flood_of_sockets_is_told_and_not_all_remembered() {
+    let mut table = PortTable::default();
+    let socket = |sk: usize| {
+        let mut socket = listener();
+        socket.0.sk = sk as u64;
+        socket
+    };
+    for sk in 0..=SERVED {
+        assert!(table.listen(socket(sk), SERVER, Process::default(), 100).is_some());
+    }
+    assert_eq!(table.sockets().len(), SERVED);
+    assert!(table.stop(SERVED as u64, None, 200).is_none());
+    // A look must not find the same one anew each time.
+    let mut snapshot = found_at(300);
+    snapshot.sockets[0].socket = socket(SERVED);
+    assert!(look(&mut table, &snapshot).is_empty());
+    // And where one ended there is room again.
+    assert!(table.stop(7, None, 400).is_some());
+    assert_eq!(look(&mut table, &snapshot).len(), 1);
 }

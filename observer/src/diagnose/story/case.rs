@@ -159,11 +159,7 @@ impl Case {
         for socket in keys.sockets {
             self.concern(socket);
         }
-        for unit in keys.units {
-            if self.units.len() < KEPT {
-                self.units.insert(unit);
-            }
-        }
+        keys.units.into_iter().for_each(|unit| keep_one(&mut self.units, unit));
         for ident in keys.idents {
             if !self.idents.contains(&ident) {
                 keep(&mut self.idents, ident);
@@ -172,12 +168,8 @@ impl Case {
         if let Some(chain) = keys.chain {
             keep(&mut self.chain, chain);
         }
-        if self.again.len() < KEPT {
-            self.again.extend(keys.again);
-        }
-        if self.limits.len() < KEPT {
-            self.limits.extend(keys.limit);
-        }
+        keys.again.into_iter().for_each(|again| keep_one(&mut self.again, again));
+        keys.limit.into_iter().for_each(|limit| keep_one(&mut self.limits, limit));
     }
 
     fn concern(&mut self, socket: Socket) {
@@ -192,14 +184,19 @@ impl Case {
             return;
         }
         let at = (event.time, event.seq);
-        if let Some(key) = LoopKey::of(process)
-            && (self.tallies.contains_key(&key) || self.tallies.len() < KEPT)
-        {
-            let tally = self.tallies.entry(key).or_insert(Tally { count: 0, first: at, last: at });
-            tally.count += 1;
-            tally.first = tally.first.min(at);
-            tally.last = tally.last.max(at);
+        if let Some(key) = LoopKey::of(process) {
+            self.tally(key, &Tally { count: 1, first: at, last: at });
         }
+    }
+
+    fn tally(&mut self, key: LoopKey, more: &Tally) {
+        if !self.tallies.contains_key(&key) && self.tallies.len() >= KEPT {
+            return;
+        }
+        let tally = self.tallies.entry(key).or_insert(Tally { count: 0, ..*more });
+        tally.count += more.count;
+        tally.first = tally.first.min(more.first);
+        tally.last = tally.last.max(more.last);
     }
 
     pub(super) fn oom(&mut self, event: &Arc<Event>) {
@@ -264,6 +261,13 @@ impl Case {
             }
             None => keep(&mut self.refusals, new),
         }
+    }
+}
+
+/// Keeps the first ones.
+fn keep_one<T: Ord>(set: &mut BTreeSet<T>, new: T) {
+    if set.len() < KEPT {
+        set.insert(new);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use observer_common::socket::{STATE_LISTEN, SocketRecord};
 use zerocopy::FromZeros as _;
 
-use super::{CLOSING_NS, Looked, Ports, Told};
+use super::{CLOSING_NS, Looked, Ports, RECONCILE_NS, Told};
 use crate::{
     decode::{
         Socket,
@@ -40,7 +40,7 @@ fn look(ports: &mut Ports, enricher: &mut Enricher, ended_ns: u64, alive: bool) 
         alive: alive.then_some(1).into_iter().collect::<HashSet<u64>>(),
     };
     let mut told = Vec::new();
-    ports.looked(found, enricher, &mut told);
+    ports.looked(found, ended_ns, enricher, &mut told);
     told
 }
 
@@ -76,4 +76,15 @@ fn what_stays_open_is_not_waited_for_for_long() {
     let told = look(&mut ports, &mut enricher, DEATH + CLOSING_NS, true);
     assert_eq!(released(&told, 1), 0, "somebody will take it out of a message");
     assert!(ports.table.get(1).is_some());
+}
+
+#[test]
+fn a_look_that_failed_is_made_again_after_a_pause() {
+    let enricher = &mut Enricher::with(Users::fixed([].into()), Clock::fixed(0));
+    let mut ports = Ports::new(true);
+    assert!(ports.wanted(5).is_some());
+    ports.failed(10, enricher, &mut Vec::new());
+    assert!(ports.wanted(10).is_none());
+    assert_eq!(ports.deadline_ns(), Some(10 + RECONCILE_NS));
+    assert!(ports.wanted(10 + RECONCILE_NS).is_some());
 }

@@ -12,6 +12,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("in-cgroup", in_cgroup),
     ("in-netns", in_netns),
     ("in-pidns", in_pidns),
+    ("in-root", in_root),
     ("as-user", as_user),
     ("named", named),
     ("with-core", with_core),
@@ -65,6 +66,15 @@ fn in_pidns(args: Args) -> Outcome {
     })?;
     sys::say_pid("child_pid", child);
     Ok(sys::shell_status(sys::reap(child)?))
+}
+
+/// `in-root DIR COMMAND…`: DIR is all it can see.
+fn in_root(mut args: Args) -> Outcome {
+    let dir = args.os("DIR")?;
+    let name = dir.as_bytes().escape_ascii();
+    std::os::unix::fs::chroot(&dir).map_err(|why| format!("{name}: {why}"))?;
+    std::env::set_current_dir("/").map_err(|why| why.to_string())?;
+    run(args)
 }
 
 /// `as-user UID COMMAND…`: with the group of the same number, and no others.

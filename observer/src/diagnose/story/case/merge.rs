@@ -1,6 +1,6 @@
 //! Two stories that turn out to be one.
 
-use super::{Case, Keys, Tally, keep};
+use super::{Case, Keys, keep, keep_one};
 use crate::model::Event;
 
 impl Case {
@@ -24,15 +24,10 @@ impl Case {
         };
         self.learn(keys);
         other.chain.into_iter().for_each(|chain| keep(&mut self.chain, chain));
-        self.again.extend(other.again);
-        self.limits.extend(other.limits);
+        other.again.into_iter().for_each(|again| keep_one(&mut self.again, again));
+        other.limits.into_iter().for_each(|limit| keep_one(&mut self.limits, limit));
         other.deaths.into_iter().for_each(|death| keep(&mut self.deaths, death));
-        for (key, tally) in other.tallies {
-            let mine = self.tallies.entry(key).or_insert(Tally { count: 0, ..tally });
-            mine.count += tally.count;
-            mine.first = mine.first.min(tally.first);
-            mine.last = mine.last.max(tally.last);
-        }
+        other.tallies.into_iter().for_each(|(key, tally)| self.tally(key, &tally));
         other.refusals.into_iter().for_each(|refusal| self.refusal(refusal, &is_same));
         other.ooms.iter().for_each(|oom| self.oom(oom));
         other.outages.into_iter().for_each(|outage| self.outage(outage));

@@ -1,0 +1,85 @@
+//! Paths of unix sockets: the file decides, and it is the one that the refused process would find.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use observer_tests::{Mounted, Observer, Workload, assert_has, binaries, run};
+use serde_json::{Value, json};
+
+use crate::bind::{assert_nobody, pids, refused};
+
+crate::tests![
+    one_number_on_two_file_systems,
+    a_link_on_the_way_in_a_root_of_its_own,
+    a_path_from_where_it_stands,
+];
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// Refused there, and staying: who is gone can't be asked for its root and its folder.
+fn refused_in(folder: &Path, words: &[&str]) -> Value {
+    let mut observer = Observer::tail(&[]);
+    let mut command = Command::new(binaries::workload());
+    command.current_dir(folder).args(words);
+    let asker = Workload::from(command);
+    let event = observer.wait_for("the refusal", |event| {
+        event["kind"] == "bind" && event["process"]["pid"] == asker.pid()
+    });
+    observer.stop();
+    event
+}
+
+fn assert_held(event: &Value, holder: &mut Workload) {
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    assert_has(event, &json!({"cause": {"type": "held", "confidence": "certain"}}));
+}
+
+/// File systems in memory count their files alike: two containers of one image have the same path with the same number.
+fn one_number_on_two_file_systems() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let mounted = [&one, &two].map(|at| {
+        fs::create_dir(at).expect("room");
+        Mounted::tmpfs(at, "size=1m")
+    });
+    let (one, two) = (one.join("socket"), two.join("socket"));
+    let mut holder = Workload::start_ready(["hold", "unix", text(&one)]);
+    let (_gone, _) = run(["stale", text(&two)]);
+    let number = |path: &Path| fs::metadata(path).expect("it is there").ino();
+    assert_eq!(number(&one), number(&two), "nothing is tested with two numbers");
+    assert_nobody(&refused(&["bind", "1", "unix", text(&two)]), "stale_socket_file");
+    assert_held(&refused(&["bind", "1", "unix", text(&one)]), &mut holder);
+    drop((holder, mounted));
+}
+
+/// As `/var/run` leads to `/run` everywhere: within that root, and not in ours.
+fn a_link_on_the_way_in_a_root_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    fs::create_dir_all(root.join("observer-test/run")).expect("room");
+    symlink("/observer-test/run", root.join("link")).expect("room");
+    let within = ["in-root", text(root)];
+    let served = ["hold", "unix", "/observer-test/run/served"];
+    let mut holder = Workload::start_ready([&within[..], &served].concat());
+    let event = refused_in(root, &[&within[..], &["bind-stay", "unix", "/link/served"]].concat());
+    assert_held(&event, &mut holder);
+    let (_gone, _) = run([&within[..], &["stale", "/link/stale"]].concat());
+    let event = refused_in(root, &[&within[..], &["bind-stay", "unix", "/link/stale"]].concat());
+    assert_nobody(&event, "stale_socket_file");
+    drop(holder);
+}
+
+fn a_path_from_where_it_stands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).expect("room");
+    let path = folder.path().join("socket");
+    let mut holder = Workload::start_ready(["hold", "unix", text(&path)]);
+    for way in ["../socket", "../inner/../socket"] {
+        assert_held(&refused_in(&inner, &["bind-stay", "unix", way]), &mut holder);
+    }
+}
