@@ -149,6 +149,7 @@ pub const GLOBALS: &[Global] = &[
     member("SK_NET", "sock_common", &["skc_net.net"]),
     other("SK_REUSE_BIT", Wanted::Bit("sock_common", &["skc_reuse"])),
     other("SK_REUSEPORT_BIT", Wanted::Bit("sock_common", &["skc_reuseport"])),
+    other("SK_USERLOCKS_BIT", Wanted::Bit("sock", &["sk_userlocks"])),
     other("SK_V6ONLY_BIT", Wanted::Bit("sock_common", &["skc_ipv6only"])),
     member("SK_TYPE", "sock", &["sk_type"]),
     member("SK_PROTOCOL", "sock", &["sk_protocol"]),

@@ -8,6 +8,9 @@ pub const SOCKET_REUSEADDR: u8 = 1;
 pub const SOCKET_REUSEPORT: u8 = 1 << 1;
 /// `SocketRecord::flags`: IPV6_V6ONLY, or bound to an IPv6 address that is not a wildcard.
 pub const SOCKET_V6ONLY: u8 = 1 << 2;
+/// `SocketRecord::flags`: bind(2) named the port (`SOCK_BINDPORT_LOCK`); else the kernel dealt it out. Accepted connections
+/// don't inherit it, and an MPTCP socket never has it.
+pub const SOCKET_PORT_CHOSEN: u8 = 1 << 3;
 
 /// `SocketRecord::protocol` of MPTCP.
 pub const PROTOCOL_MPTCP: u16 = 262;

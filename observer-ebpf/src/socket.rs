@@ -4,7 +4,8 @@ use aya_ebpf::{Global, helpers::generated as helpers};
 use observer_common::{
     offsets::ABSENT,
     socket::{
-        SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY, STATE_LISTEN, SocketRecord, UNIX_NAME,
+        SOCKET_PORT_CHOSEN, SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY, STATE_LISTEN,
+        SocketRecord, UNIX_NAME,
     },
 };
 
@@ -12,12 +13,16 @@ use crate::fields::{
     Access, DENTRY_INODE, FILE_INODE, INET_SPORT, INODE_INO, INODE_MODE, INODE_SB, NET_INUM,
     NET_PROT_SOCK, Probe, SB_DEV, SK_ADDRESS, SK_ADDRESS6, SK_BACKLOG, SK_DEVICE, SK_FAMILY,
     SK_NET, SK_NUM, SK_PROTOCOL, SK_REUSE_BIT, SK_REUSEPORT_BIT, SK_STATE, SK_TYPE, SK_UID,
-    SK_V6ONLY_BIT, UNIX_ADDR, UNIX_ADDR_LEN, UNIX_ADDR_NAME, UNIX_DENTRY, pointer, try_field,
+    SK_USERLOCKS_BIT, SK_V6ONLY_BIT, UNIX_ADDR, UNIX_ADDR_LEN, UNIX_ADDR_NAME, UNIX_DENTRY,
+    pointer, try_field,
 };
 
 pub(crate) const AF_UNIX: u16 = 1;
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
+
+/// `sk_userlocks`: bind(2) named the port, include/net/sock.h.
+const SOCK_BINDPORT_LOCK: u8 = 8;
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
@@ -132,6 +137,9 @@ fn flags<A: Access>(sk: *const u8) -> u8 {
     }
     if bits::<A>(sk, &SK_V6ONLY_BIT) & 1 != 0 {
         flags |= SOCKET_V6ONLY;
+    }
+    if bits::<A>(sk, &SK_USERLOCKS_BIT) & SOCK_BINDPORT_LOCK != 0 {
+        flags |= SOCKET_PORT_CHOSEN;
     }
     flags
 }

@@ -193,7 +193,7 @@ pub struct LogArgs {
     /// The same as --format json: one event a line, as it was recorded
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// Also processes that ended with code 0: those that were recorded (`serve --exits all`) are shown without it too
+    /// Also processes that ended with code 0, where they were recorded (`serve --exits all`)
     #[arg(long)]
     pub all: bool,
     /// Which events.

@@ -332,7 +332,6 @@ impl Pipeline {
                 ppid: exit.task.record.ppid,
                 signal: status.signal,
                 shell_status: status.shell_status,
-                seq: self.seq + 1,
                 time_ns: exit.time_ns,
                 comm: process.comm.clone().unwrap_or_default(),
             });

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
@@ -12,6 +13,7 @@ use crate::{
     cli::{Format, ShowArgs},
     model::{Body, Event, Kind, human::count},
     sinks::{
+        sanitize::for_terminal,
         stdout::{Output, Reader},
         style::Palette,
         text::TextFormat,
@@ -23,6 +25,7 @@ pub struct Show<'a> {
     args: &'a ShowArgs,
     text: TextFormat,
     output: Output,
+    terminal: bool,
     shown: BTreeMap<Kind, u64>,
     lost: u64,
     /// Taken in, and not known to be shown.
@@ -50,6 +53,7 @@ impl<'a> Show<'a> {
             args,
             text: TextFormat::new(Palette::for_stdout(), zone).within(std::io::stdout()),
             output: Output::stdout(),
+            terminal: std::io::stdout().is_terminal(),
             shown: BTreeMap::new(),
             lost: 0,
             taken: BTreeMap::new(),
@@ -77,7 +81,11 @@ impl<'a> Show<'a> {
         }
         *self.taken.entry(event.body.kind()).or_default() += 1;
         if json {
-            serde_json::to_writer(&mut self.lines, event)?;
+            if self.terminal {
+                self.lines.extend_from_slice(&for_terminal(&serde_json::to_vec(event)?));
+            } else {
+                serde_json::to_writer(&mut self.lines, event)?;
+            }
             self.lines.push(b'\n');
         } else {
             self.lines.extend_from_slice(self.text.event(event).as_bytes());

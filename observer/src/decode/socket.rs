@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use observer_common::socket::{
-    BindRecord, CALL_BIND, HeldRecord, HolderRecord, SOCKET_REUSEADDR, SOCKET_REUSEPORT,
-    SOCKET_V6ONLY, SocketRecord, UNIX_NAME,
+    BindRecord, CALL_BIND, HeldRecord, HolderRecord, PROTOCOL_MPTCP, SOCKET_PORT_CHOSEN,
+    SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY, STATE_CLOSE, STATE_LISTEN, SocketRecord,
+    UNIX_NAME,
 };
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
@@ -19,6 +20,9 @@ pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 /// `SOCK_DGRAM`.
 pub(super) const SOCK_DGRAM: u16 = 2;
+
+/// From here on the kernel deals out ports, unless `ip_local_port_range` was set.
+const DEALT_OUT: u16 = 32768;
 
 /// Where a socket is bound, or was asked to be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,6 +84,17 @@ impl Socket {
     #[must_use]
     pub fn v6only(&self) -> bool {
         self.0.flags & SOCKET_V6ONLY != 0
+    }
+
+    /// The kernel dealt out the port that it is bound to: bind(2) did not name it.
+    #[must_use]
+    pub fn ephemeral(&self) -> bool {
+        let record = &self.0;
+        // A connection has the port of its listener, or any. Of MPTCP only the number tells.
+        record.port != 0
+            && matches!(record.state, STATE_LISTEN | STATE_CLOSE)
+            && record.flags & SOCKET_PORT_CHOSEN == 0
+            && (record.protocol != PROTOCOL_MPTCP || record.port >= DEALT_OUT)
     }
 
     /// A datagram socket.

@@ -84,9 +84,9 @@ fn exit_code(facts: Facts<'_>, code: u32) -> Cause {
                 None => format!("ended with {code} too,"),
             };
             let before = human::span(seconds_between(child.time_ns, facts.exit.time_ns));
-            let (comm, pid, seq) = (&child.comm, child.id.tgid, child.seq);
+            let (comm, pid) = (&child.comm, child.id.tgid);
             cause.because(format!(
-                "{code} is 128 + {signal}: its child {comm} {pid} {how} {before} before (event {seq})"
+                "{code} is 128 + {signal}: its child {comm} {pid} {how} {before} before"
             ))
         }
         (_, Some(signal), None) if was_asked(facts, signal) => cause.because(format!(

@@ -132,7 +132,7 @@ pub fn death(facts: Facts<'_>) -> Cause {
         format!("killed by the kernel's OOM killer: {what}"),
         Confidence::Certain,
     )
-    .because(format!("the kernel chose victim {} (event {})", join.victim, join.seq));
+    .because(format!("the kernel chose victim {}", join.victim));
     if pid != join.victim {
         cause = cause.because(format!(
             "it was killed along with {}, with which it shares its memory",

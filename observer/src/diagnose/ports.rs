@@ -284,9 +284,6 @@ impl PortTable {
     }
 }
 
-/// Ports below this were chosen by their server; above, the kernel deals them out to clients too (`ip_local_port_range`).
-const CHOSEN: u16 = 32768;
-
 /// Whether a socket serves: it listens, or takes datagrams on a port or path of its own choice.
 #[must_use]
 pub fn serves(socket: &Socket) -> bool {
@@ -297,7 +294,7 @@ pub fn serves(socket: &Socket) -> bool {
     // A connected datagram socket is a client.
     record.state == observer_common::socket::STATE_CLOSE
         && match socket.endpoint() {
-            Endpoint::Inet(_, port) => (1..CHOSEN).contains(&port),
+            Endpoint::Inet(_, port) => port != 0 && !socket.ephemeral(),
             Endpoint::Path(_) | Endpoint::Abstract(_) => true,
             Endpoint::Unknown => false,
         }

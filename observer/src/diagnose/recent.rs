@@ -18,8 +18,6 @@ pub struct Recent {
     pub signal: Option<u32>,
     /// 128 and the signal, or that code.
     pub shell_status: u32,
-    /// `seq` of its event.
-    pub seq: u64,
     /// When: nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
     /// Its name.

@@ -96,9 +96,9 @@ fn is_orphan(holder: &Candidate<'_>, ppid: u32) -> bool {
     let id = holder.holder.id();
     if let Some((opener, parent_then)) = holder.opener
         && opener == id
-        && parent_then != ppid
     {
-        return true;
+        // A daemon that was adopted before it opened the socket has nobody who left it behind.
+        return parent_then != ppid;
     }
     let leads = holder.living.is_some_and(|living| living.session == holder.holder.record.tgid);
     let forked = holder.holder.record.flags & TASK_FORKED != 0;

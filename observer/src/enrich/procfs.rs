@@ -113,7 +113,7 @@ fn comm(bytes: &[u8]) -> [u8; COMM_LEN] {
     comm
 }
 
-/// Zombies among the children of `parent`: (pid, name).
+/// Zombies among the children of `parent`: (pid, name). One whose other threads live on is none.
 #[must_use]
 pub fn zombie_children(parent: u32) -> Vec<(u32, String)> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
@@ -121,7 +121,7 @@ pub fn zombie_children(parent: u32) -> Vec<(u32, String)> {
         .unwrap_or_default()
         .split_ascii_whitespace()
         .filter_map(|pid| ProcProcess::new(pid.parse().ok()?).ok()?.stat().ok())
-        .filter(|stat| stat.state == 'Z')
+        .filter(|stat| stat.state == 'Z' && stat.num_threads <= 1)
         .filter_map(|stat| Some((u32::try_from(stat.pid).ok()?, stat.comm)))
         .collect()
 }

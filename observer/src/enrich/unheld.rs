@@ -80,6 +80,7 @@ fn socket(row: &Connection, protocol: Protocol, netns: u32) -> Socket {
         mptcp: false,
         address: Some(row.address),
         port: Some(row.port),
+        ephemeral: false,
         path: None,
         path_hex: None,
         netns: Some(netns),

@@ -26,6 +26,9 @@ pub struct Socket {
     /// Its local port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The kernel dealt that port out: bind(2) did not name it. Not told of connections.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
     /// Path of a unix socket; an abstract name begins with `@`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -104,6 +107,7 @@ impl Socket {
             mptcp: record.protocol == PROTOCOL_MPTCP,
             address: None,
             port: None,
+            ephemeral: false,
             path: None,
             path_hex: None,
             netns: (record.netns != 0).then_some(record.netns),
@@ -113,6 +117,8 @@ impl Socket {
             Endpoint::Inet(address, port) => {
                 this.address = Some(*address);
                 this.port = Some(*port);
+                // A refused one was bound to no port, or to another.
+                this.ephemeral = *port == record.port && socket.ephemeral();
             }
             Endpoint::Path(path) => {
                 this.path = Some(lossy(path));

@@ -5,7 +5,7 @@ mod words;
 
 use std::{io, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use files::{Opened, Records, open};
@@ -14,7 +14,7 @@ use words::{count, count_of, describe};
 use super::{
     Folder, Segment,
     chain::{Hash, Short},
-    folder,
+    folder::{self, HEAD},
     reader::lines,
     seal::{self, Head, Previous, Seal, What},
 };
@@ -71,9 +71,15 @@ pub fn verify(folder: &Folder) -> Result<Report> {
 
 fn check(folder: &Folder) -> Result<Report> {
     // Read first: a service that runs may seal more meanwhile, but not less.
-    let head: Option<Head> =
-        folder::read(&folder.head()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let head = match folder::read(&folder.head()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+        Ok(text) => serde_json::from_slice::<Head>(&text).map(Some).map_err(|e| e.to_string()),
+    };
     let segments = folder.segments()?;
+    for segment in &segments {
+        segment.events.iter().chain([&segment.seals]).try_for_each(|file| may_read(file))?;
+    }
     let mut report = Report::default();
     let mut check =
         Check { folder, report: &mut report, previous: None, links: Vec::new(), gone: Vec::new() };
@@ -83,7 +89,7 @@ fn check(folder: &Folder) -> Result<Report> {
     }
     check.gone();
     check.report.forgive_retired(&segments);
-    check.head(head.as_ref(), segments.last());
+    check.head(head, segments.last());
     let own = segments.iter().find(|segment| segment.number > 0);
     let first = own.map_or(1, |first| first.number);
     if first > 1 && report.retired.is_none_or(|retired| retired.saturating_add(1) < first) {
@@ -101,6 +107,16 @@ fn check(folder: &Folder) -> Result<Report> {
         );
     }
     Ok(report)
+}
+
+/// Whoever may not read a file learns nothing of it: that is no fault of the record.
+fn may_read(file: &Path) -> Result<()> {
+    match rustix::fs::access(file, rustix::fs::Access::READ_OK) {
+        Err(error @ rustix::io::Errno::ACCESS) => {
+            Err(error).with_context(|| format!("can't read {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Report {
@@ -340,12 +356,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn head(&mut self, head: Option<&Head>, last: Option<&Segment>) {
+    fn head(&mut self, head: Result<Option<Head>, String>, last: Option<&Segment>) {
         let Some(last) = last else {
-            if let Some(head) = head {
+            if let Ok(Some(head)) = head {
                 let what = "all segments are missing".to_owned();
                 self.report.faults.push(Fault {
-                    segment: head.segment.clone(),
+                    segment: head.segment,
                     record: None,
                     seq: None,
                     what,
@@ -354,14 +370,17 @@ impl Check<'_> {
             return;
         };
         match head {
-            None => self.report.notes.push(format!(
-                "{} is missing: seals at the end may be gone unnoticed",
-                super::folder::HEAD
-            )),
-            Some(head) if self.links.contains(&head.chain) => {}
+            Err(error) => {
+                self.fault(last, None, format!("{HEAD}, its last seal, is broken: {error}"))
+            }
+            Ok(None) => self
+                .report
+                .notes
+                .push(format!("{HEAD} is missing: seals at the end may be gone unnoticed")),
+            Ok(Some(head)) if self.links.contains(&head.chain) => {}
             // A chain that is broken has been told already.
-            Some(_) if !self.report.faults.is_empty() => {}
-            Some(head) => {
+            Ok(Some(_)) if !self.report.faults.is_empty() => {}
+            Ok(Some(head)) => {
                 let what = format!(
                     "the last seal, of {}, is gone: the end of the record was cut off",
                     head.segment

@@ -30,6 +30,32 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// What goes to a terminal in JSON or CSV: characters beyond ASCII that [`sanitize`] would escape, as `\u` and four digits, which
+/// JSON reads back. The others are escaped in both by now; text has none left, and passes as it is.
+#[must_use]
+pub fn for_terminal(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const DEL: char = '\x7f';
+    let is_unsafe = |c: char| c == DEL || (!c.is_ascii() && is_unsafe(c));
+    let text = String::from_utf8_lossy(bytes);
+    if !text.chars().any(is_unsafe) {
+        return match text {
+            Cow::Borrowed(_) => Cow::Borrowed(bytes),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(clean, "\\u{unit:04x}");
+            }
+        } else {
+            clean.push(c);
+        }
+    }
+    Cow::Owned(clean.into_bytes())
+}
+
 /// Characters that do something else than being seen.
 fn is_unsafe(c: char) -> bool {
     use GeneralCategory as G;
@@ -59,9 +85,21 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use proptest::prelude::*;
 
-    use super::{is_unsafe, sanitize};
+    use super::{for_terminal, is_unsafe, sanitize};
+
+    #[test]
+    fn json_on_a_terminal_is_the_same_json() {
+        let text = "plain ünï 日本 \u{9b}31m \u{202e}\u{200b} \u{7f} \u{e0100} \u{1b}[2J \"\\";
+        let json = serde_json::to_string(text).expect("JSON");
+        let shown = for_terminal(json.as_bytes());
+        assert!(!std::str::from_utf8(&shown).expect("UTF-8").chars().any(is_unsafe));
+        assert_eq!(serde_json::from_slice::<String>(&shown).expect("JSON"), text);
+        assert!(matches!(for_terminal("\x1b[1mplain ü\x1b[0m".as_bytes()), Cow::Borrowed(_)));
+    }
 
     #[test]
     fn what_is_escaped() {

@@ -2,11 +2,13 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     os::fd::AsFd as _,
 };
 
 use tokio::io::{AsyncWriteExt, Stdout, stdout};
+
+use super::sanitize::for_terminal;
 
 /// Writes lines.
 pub enum Output {
@@ -75,26 +77,34 @@ fn closed_is_no_error(result: io::Result<()>) -> io::Result<Reader> {
 /// Prints a text at once, for commands that end after it.
 pub fn print(text: &str) -> io::Result<Reader> {
     let mut out = io::stdout().lock();
-    closed_is_no_error(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    let bytes = text.as_bytes();
+    let shown = if out.is_terminal() { for_terminal(bytes) } else { bytes.into() };
+    closed_is_no_error(out.write_all(&shown).and_then(|()| out.flush()))
 }
 
 /// Many lines for commands that look back; the reader that goes away ends them.
-pub struct Lines(io::BufWriter<io::StdoutLock<'static>>);
+pub struct Lines {
+    out: io::BufWriter<io::StdoutLock<'static>>,
+    terminal: bool,
+}
 
 impl Lines {
     /// To standard output.
     #[must_use]
     pub fn stdout() -> Self {
-        Self(io::BufWriter::with_capacity(256 * 1024, io::stdout().lock()))
+        let out = io::stdout().lock();
+        let terminal = out.is_terminal();
+        Self { out: io::BufWriter::with_capacity(256 * 1024, out), terminal }
     }
 
     /// Writes bytes, which end their own lines.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<Reader> {
-        closed_is_no_error(self.0.write_all(bytes))
+        let shown = if self.terminal { for_terminal(bytes) } else { bytes.into() };
+        closed_is_no_error(self.out.write_all(&shown))
     }
 
     /// Shows what was written.
     pub fn flush(&mut self) -> io::Result<Reader> {
-        closed_is_no_error(self.0.flush())
+        closed_is_no_error(self.out.flush())
     }
 }

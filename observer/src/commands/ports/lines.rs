@@ -1,9 +1,10 @@
 //! What `observer ports` knows of a snapshot, in the public vocabulary.
 
+use observer_common::socket::STATE_CLOSE;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decode::Holder as Descriptor,
+    decode::{self, Endpoint, Holder as Descriptor},
     diagnose::{ports::serves, relation},
     enrich::{
         Enricher, procfs,
@@ -15,7 +16,6 @@ use crate::{
 };
 
 /// One line of `--json`: a socket and everybody who holds it. Nobody: the kernel's own, or one that is on its way.
-
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Line {
     /// The socket.
@@ -36,7 +36,7 @@ pub struct Holder {
     pub inherited: Option<bool>,
 }
 
-/// Sockets that serve, or everything on `ports`; sorted. Reads `/proc`.
+/// Sockets that serve or are bound, or everything on `ports`; sorted. Reads `/proc`.
 #[must_use]
 pub fn lines(snapshot: &Snapshot, ports: &[u16]) -> Vec<Line> {
     let mut enricher = Enricher::new(Clock::new());
@@ -53,9 +53,19 @@ pub fn lines(snapshot: &Snapshot, ports: &[u16]) -> Vec<Line> {
 
 fn wanted(ports: &[u16], held: &Held) -> bool {
     if ports.is_empty() {
-        return serves(&held.socket);
+        return serves(&held.socket) || is_bound(&held.socket);
     }
     held.socket.endpoint().port().is_some_and(|port| ports.contains(&port))
+}
+
+/// Whether it keeps others from its address without serving there.
+fn is_bound(socket: &decode::Socket) -> bool {
+    socket.0.state == STATE_CLOSE
+        && match socket.endpoint() {
+            Endpoint::Inet(_, port) => port != 0,
+            Endpoint::Path(_) | Endpoint::Abstract(_) => true,
+            Endpoint::Unknown => false,
+        }
 }
 
 fn line(held: &Held, known: &mut procfs::Known, enricher: &mut Enricher) -> Line {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    keys::{Ident, LoopKey, after, meets, same_port},
+    keys::{Ident, Kin, LoopKey, after, meets, same_port},
     ports::{Outage, Served},
     weigh::Weight,
 };
@@ -46,7 +46,7 @@ pub(super) struct Case {
     pub(super) sockets: Vec<Socket>,
     pub(super) units: BTreeSet<String>,
     pub(super) idents: Vec<Ident>,
-    chain: Vec<(u32, u32)>,
+    kin: Vec<Kin>,
     again: BTreeSet<LoopKey>,
     pub(super) limits: BTreeSet<String>,
     /// What was told of it last.
@@ -78,7 +78,7 @@ impl Case {
             sockets: Vec::new(),
             units: BTreeSet::new(),
             idents: Vec::new(),
-            chain: Vec::new(),
+            kin: Vec::new(),
             again: BTreeSet::new(),
             limits: BTreeSet::new(),
             told: None,
@@ -122,17 +122,8 @@ impl Case {
                 || keys.units.iter().any(|unit| self.units.contains(unit))
                 || keys.again.as_ref().is_some_and(|again| self.again.contains(again))
                 || keys.limit.as_ref().is_some_and(|limit| self.limits.contains(limit))
-                || self.is_kin(keys.chain)
+                || keys.kin.is_some_and(|kin| self.kin.iter().any(|its| its.is_near(&kin)))
                 || keys.oom_seq.is_some_and(|seq| self.ooms.iter().any(|oom| oom.seq == seq)))
-    }
-
-    /// A dead process whose parent, or whose child, died in this story.
-    fn is_kin(&self, chain: Option<(u32, u32)>) -> bool {
-        chain.is_some_and(|(pid, ppid)| {
-            self.chain.iter().any(|(its, its_parent)| {
-                (ppid > 1 && *its == ppid) || (*its_parent > 1 && *its_parent == pid)
-            })
-        })
     }
 
     /// Takes an event in.
@@ -165,14 +156,15 @@ impl Case {
                 keep(&mut self.idents, ident);
             }
         }
-        if let Some(chain) = keys.chain {
-            keep(&mut self.chain, chain);
+        if let Some(kin) = keys.kin {
+            keep(&mut self.kin, kin);
         }
         keys.again.into_iter().for_each(|again| keep_one(&mut self.again, again));
         keys.limit.into_iter().for_each(|limit| keep_one(&mut self.limits, limit));
     }
 
     fn concern(&mut self, socket: Socket) {
+        let socket = Socket { ephemeral: false, ..socket };
         if !self.sockets.contains(&socket) && self.sockets.len() < KEPT {
             self.sockets.push(socket);
         }

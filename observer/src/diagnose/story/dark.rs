@@ -101,17 +101,16 @@ fn outage_keys(outage: &Outage) -> Keys {
     }
 }
 
-/// Whether somebody chose that port or path to be found there: the kernel deals out ports from here on to whoever asks
-/// (`ip_local_port_range`), and sessions make and remove sockets in the file system all day.
+/// Whether somebody chose that port or path to be found there: the kernel deals out ports to whoever asks, and sessions make and
+/// remove sockets in the file system all day.
 pub(super) fn is_chosen(outage: &Outage) -> bool {
     was_chosen(&outage.socket, outage.last.as_ref())
 }
 
 /// The same of a socket and a process that served it.
 pub(super) fn was_chosen(socket: &Socket, server: Option<&Process>) -> bool {
-    const DEALT_OUT: u16 = 32768;
     match socket.port {
-        Some(port) => port < DEALT_OUT,
+        Some(_) => !socket.ephemeral,
         None => server.is_some_and(|process| unit(process).is_some()),
     }
 }

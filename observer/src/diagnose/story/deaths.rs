@@ -6,12 +6,12 @@ use super::{
     PAST, Stories,
     case::{Half, Keys, QUIET, Remains},
     dark::is_chosen,
-    keys::{Ident, after, child_of_shell, meets, same_service},
+    keys::{Ident, Kin, after, child_of_shell, meets, same_service},
     ports::{Outage, Released},
     step::{process_keys, refuse, remember},
     weigh::{Weight, opens, weigh},
 };
-use crate::model::{Body, Event, ExitEvent};
+use crate::model::{Body, Event, ExitEvent, Time};
 
 /// So many deaths of the same service within [`QUIET`] seconds are a loop.
 pub(super) const LOOP: usize = 3;
@@ -41,7 +41,7 @@ impl Stories {
         for case in &mut self.cases {
             exit.released.iter().for_each(|socket| case.let_go(socket));
         }
-        let keys = exit_keys(exit, weight);
+        let keys = exit_keys(exit, event.time, weight);
         let mut joined = self.joined(&keys, event.time);
         if joined.is_none() && (opens(exit, weight) || self.failed_before(exit, weight)) {
             joined = self.with_the_past(event, exit);
@@ -140,7 +140,7 @@ impl Stories {
 }
 
 /// A death that was asked for, or that is ordinary, belongs to a story by its process and its ports alone: a unit has many.
-fn exit_keys(exit: &ExitEvent, weight: Weight) -> Keys {
+fn exit_keys(exit: &ExitEvent, time: Time, weight: Weight) -> Keys {
     let idents = vec![Ident::of(&exit.process)];
     let sockets = exit.released.clone();
     if weight < Weight::Failed {
@@ -148,7 +148,7 @@ fn exit_keys(exit: &ExitEvent, weight: Weight) -> Keys {
     }
     Keys {
         sockets,
-        chain: Some((exit.process.pid, exit.process.ppid.unwrap_or(0))),
+        kin: Some(Kin::of(&exit.process, time)),
         oom_seq: exit.cause.oom_seq,
         ..process_keys(&exit.process)
     }

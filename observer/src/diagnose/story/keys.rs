@@ -28,6 +28,35 @@ impl Ident {
     }
 }
 
+/// A dead process among its relatives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kin {
+    pid: u32,
+    ppid: u32,
+    start: Option<Time>,
+    died: Time,
+}
+
+impl Kin {
+    pub(super) fn of(process: &Process, died: Time) -> Self {
+        let (pid, start) = (process.pid, process.start_time);
+        Self { pid, ppid: process.ppid.unwrap_or(0), start, died }
+    }
+
+    /// Whether one is the other's parent.
+    pub(super) fn is_near(&self, other: &Self) -> bool {
+        self.is_child_of(other) || other.is_child_of(self)
+    }
+
+    /// Process ids come round again: whose child it was when it died was alive then.
+    fn is_child_of(&self, parent: &Self) -> bool {
+        self.ppid > 1
+            && self.ppid == parent.pid
+            && parent.start.is_none_or(|start| start <= self.died)
+            && self.died <= parent.died
+    }
+}
+
 /// The same port of the same protocol and network namespace, whatever the address; or the same path.
 pub(super) fn same_port(a: &Socket, b: &Socket) -> bool {
     let netns = match (a.netns, b.netns) {

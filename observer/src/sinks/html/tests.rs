@@ -63,7 +63,7 @@ fn night(name: &str, unit: &str, path: &str) -> Vec<Event> {
         "shmem_rss_bytes": 0, "page_table_bytes": 1});
     let killed = json!({
         "type": "oom_kill", "summary": format!("killed by the kernel's OOM killer: {unit} reached its memory limit"),
-        "evidence": ["the kernel chose victim 2211 (event 4)"], "confidence": "certain", "oom_seq": 4,
+        "evidence": ["the kernel chose victim 2211"], "confidence": "certain", "oom_seq": 4,
         "limit_cgroup": format!("/system.slice/{unit}"), "limit_bytes": 536_870_912_u64,
         "remedy": "raise the limit, or find what grows",
     });

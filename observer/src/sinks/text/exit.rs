@@ -84,8 +84,6 @@ fn why(lines: &mut Lines<'_>, exit: &ExitEvent) {
         lines.detail("sender", &format!("{command}{}", parent.unwrap_or_default()));
     }
     for evidence in cause.evidence.iter().filter(|evidence| is_news(cause, evidence)) {
-        // Numbers of events are for programs: none is shown here.
-        let evidence = evidence.rsplit_once(" (event ").map_or(&**evidence, |(text, _)| text);
         lines.detail("because", &beside(&exit.process, evidence));
     }
     match cause.confidence {

@@ -132,7 +132,7 @@ fn exit_codes() {
     let cause = json!({
         "type": "exit_code",
         "summary": "ended by itself with exit code 137",
-        "evidence": ["137 is 128 + 9: its child node 2212 was ended by SIGKILL 12 ms before (event 3)"],
+        "evidence": ["137 is 128 + 9: its child node 2212 was ended by SIGKILL 12 ms before"],
         "confidence": "certain",
     });
     let status = json!({"code": 137, "shell_status": 137});
@@ -201,7 +201,7 @@ fn the_oom_killer() {
     let cause = json!({
         "type": "oom_kill",
         "summary": "killed by the kernel's OOM killer: /panel.slice reached its memory limit of 512 MiB",
-        "evidence": ["the kernel chose victim 2211 (event 6)"],
+        "evidence": ["the kernel chose victim 2211"],
         "confidence": "certain",
         "oom_seq": 6,
         "remedy": "raise the limit (`systemctl set-property panel.slice MemoryMax=…`) or find what grows",

@@ -23,7 +23,7 @@ impl Case {
             ..Keys::default()
         };
         self.learn(keys);
-        other.chain.into_iter().for_each(|chain| keep(&mut self.chain, chain));
+        other.kin.into_iter().for_each(|kin| keep(&mut self.kin, kin));
         other.again.into_iter().for_each(|again| keep_one(&mut self.again, again));
         other.limits.into_iter().for_each(|limit| keep_one(&mut self.limits, limit));
         other.deaths.into_iter().for_each(|death| keep(&mut self.deaths, death));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{
-    keys::{Ident, LoopKey},
+    keys::{Ident, Kin, LoopKey},
     ports::Served,
     weigh::Weight,
 };
@@ -64,8 +64,7 @@ pub(in super::super) struct Keys {
     pub(in super::super) sockets: Vec<Socket>,
     pub(in super::super) units: Vec<String>,
     pub(in super::super) idents: Vec<Ident>,
-    /// A dead process and its parent.
-    pub(in super::super) chain: Option<(u32, u32)>,
+    pub(in super::super) kin: Option<Kin>,
     pub(in super::super) again: Option<LoopKey>,
     pub(in super::super) oom_seq: Option<u64>,
     pub(in super::super) limit: Option<String>,

@@ -37,6 +37,11 @@ pub(super) fn named(comm: &str, pid: u32, ppid: u32, unit: &str) -> Value {
 }
 
 /// `127.0.0.1:PORT` over TCP.
+/// One that the kernel dealt out.
+pub(super) fn ephemeral(port: u16) -> Value {
+    json!({"protocol": "tcp", "address": "127.0.0.1", "port": port, "ephemeral": true, "netns": 1})
+}
+
 pub(super) fn tcp(port: u16) -> Value {
     json!({"protocol": "tcp", "address": "127.0.0.1", "port": port, "netns": 1})
 }

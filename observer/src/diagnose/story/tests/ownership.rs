@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::ownership::{End, Ownership},
-    build::{at, event, listen, node, release, tcp},
+    build::{at, ephemeral, event, listen, node, release, tcp},
 };
 use crate::model::{Event, Time};
 
@@ -96,6 +96,7 @@ fn while_nobody_watched() {
 #[test]
 fn ports_that_the_kernel_deals_out_go_dark_unnoticed() {
     let a = node(10, 1, "");
-    let events = [listen(1, 0.0, &a, &tcp(40_000)), release(2, 9.0, &a, &tcp(40_000))];
+    let port = ephemeral(40_000);
+    let events = [listen(1, 0.0, &a, &port), release(2, 9.0, &a, &port)];
     assert_eq!(told(&events), "10 0-9 seen");
 }

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{
     super::{Stories, served, stories},
     build::{
-        at, crash, ended, event, exit, holder, listen, loss, named, node, oom, oom_killed, refused,
-        release, session, stopped, tcp,
+        at, crash, ended, ephemeral, event, exit, holder, listen, loss, named, node, oom,
+        oom_killed, refused, release, session, stopped, tcp,
     },
 };
 use crate::model::{Event, IncidentEvent};
@@ -49,8 +49,7 @@ fn what_opens_no_story() {
             listen(3, 4.0, &node(400, 1, UNIT), &tcp(80)),
             later(60.0),
         ],
-        // A port that the kernel dealt out.
-        vec![release(1, 0.0, &web, &tcp(40_000)), later(60.0)],
+        vec![release(1, 0.0, &web, &ephemeral(40_000)), later(60.0)],
     ] {
         assert!(stories(&history).is_empty(), "{history:#?}");
     }
@@ -66,6 +65,26 @@ fn a_stop_that_nobody_makes_good() {
     assert!(says(&told, "was killed by SIGTERM from systemd 1"));
     assert!(says(&told, "nobody has begun to serve tcp 127.0.0.1:80 since, 1 min so far"));
     assert_eq!(told.events, [2, 3]);
+}
+
+#[test]
+fn a_high_port_that_somebody_chose_goes_dark_too() {
+    let web = node(300, 1, "");
+    let told = one(&[release(1, 0.0, &web, &tcp(41_303)), later(60.0)]);
+    assert_eq!((told.subject.as_str(), told.outage_seconds), ("tcp:41303", Some(60.0)));
+}
+
+/// Process ids come round again: a parent of that number which began after the child had died is a stranger.
+#[test]
+fn who_has_the_number_of_a_parent_later_is_none() {
+    let cause = super::build::cause("killed", "killed by SIGKILL from bash 77");
+    let child = node(400, 300, "");
+    let mut stranger = node(300, 20, "");
+    let at_once = [exit(1, 0.0, &child, -9, &cause, &[]), exit(2, 5.0, &stranger, -9, &cause, &[])];
+    assert_eq!(stories(&at_once).len(), 1);
+    stranger["start_time"] = json!(at(3.0));
+    let later = [exit(1, 0.0, &child, -9, &cause, &[]), exit(2, 5.0, &stranger, -9, &cause, &[])];
+    assert_eq!(stories(&later).len(), 2);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn readme_shows_what_is_printed() {
     let cause = json!({
         "type": "oom_kill",
         "summary": "killed by the kernel's OOM killer: shop.service reached its memory limit of 512 MiB",
-        "evidence": ["the kernel chose victim 2211 (event 6)"],
+        "evidence": ["the kernel chose victim 2211"],
         "confidence": "certain",
         "oom_seq": 6,
         "remedy": "raise the limit (`systemctl set-property shop.service MemoryMax=…`) or find what grows",
