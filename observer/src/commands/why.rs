@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 use crate::{
     cli::{Format, WhyArgs},
     diagnose::story,
-    error::{Failure, status},
+    error::status,
+    filter::Filter,
     logging,
     model::{Body, Event, IncidentEvent, SCHEMA, human},
     records::Folder,
@@ -22,12 +23,7 @@ use source::{Past, look_back};
 
 /// Tells the stories.
 pub fn run(args: &WhyArgs, dir: &Path) -> Result<u8> {
-    if let (Some(since), Some(until)) = (args.since, args.until)
-        && since > until
-    {
-        let text = "--since lies after --until: nothing can happen in between";
-        return Err(Failure::Usage(text.to_owned()).into());
-    }
+    Filter { since: args.since, until: args.until, ..Filter::default() }.check()?;
     let folder = Folder::at(dir);
     // A service that writes this record says by its silence that nothing happened since.
     let now = folder.is_written().then(jiff::Timestamp::now);

@@ -193,10 +193,10 @@ impl<'a> Query<'a> {
     /// By the times in the names: a segment ends about where the next one begins.
     fn lies_outside(&self, segment: &Segment, next: Option<&Segment>) -> bool {
         let before = |segment: &Segment, time: Timestamp| {
-            begin(segment).is_some_and(|begin| later(begin) < time)
+            segment.begun().is_some_and(|begun| later(begun) < time)
         };
         let after = |segment: &Segment, time: Timestamp| {
-            begin(segment).is_some_and(|begin| begin > later(time))
+            segment.begun().is_some_and(|begun| begun > later(time))
         };
         let own = segment.number > 0;
         self.filter.since.is_some_and(|since| own && next.is_some_and(|next| before(next, since)))
@@ -241,16 +241,6 @@ fn open(folder: &Folder, segment: &Segment) -> Result<Option<Pieces<Source>>> {
         }
         opened => opened.map(Some),
     }
-}
-
-/// When a segment was begun, from its name.
-fn begin(segment: &Segment) -> Option<Timestamp> {
-    let stamp = segment.stem.rsplit('-').next()?;
-    jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", stamp)
-        .ok()?
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .ok()
-        .map(|zoned| zoned.timestamp())
 }
 
 /// The time of the last whole line.

@@ -16,6 +16,9 @@ crate::tests![
     in_another_network_namespace,
     every_holder_of_a_shared_socket,
     only_the_port_that_was_asked_for,
+    whatever_is_bound_is_in_the_table,
+    datagrams_on_a_high_port,
+    dealt_out_or_chosen,
 ];
 
 fn about_port<'story>(story: &'story Story, kind: &str, port: u64) -> Vec<&'story Value> {
@@ -181,4 +184,70 @@ fn only_the_port_that_was_asked_for() {
     assert_eq!(about_port(&story, "bind", wanted).len(), 1, "{story}");
     assert_eq!(about_port(&story, "bind", silent).len(), 0, "{story}");
     assert_eq!(story.of_kind("exit").count(), 0, "{story}");
+}
+
+fn whatever_is_bound_is_in_the_table() {
+    let mut bound = Workload::start_ready(["hold", "tcp", "127.0.0.1:0", "bind-only"]);
+    let mut client = Workload::start_ready(["hold", "udp", "127.0.0.1:0"]);
+    let output = ports(&["--json"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (workload, protocol) in [(&mut bound, "tcp"), (&mut client, "udp")] {
+        let (port, pid) = (workload.number("port"), workload.pid());
+        let is_it = |line: &&Value| {
+            line["socket"]["port"] == port && line["socket"]["protocol"] == protocol
+        };
+        let line = lines.iter().find(is_it).expect("its line");
+        assert_eq!(line["holders"][0]["process"]["pid"], pid, "{line:#}");
+        assert_eq!(line["socket"]["ephemeral"], true, "{line:#}");
+    }
+}
+
+/// A port from where others are dealt out, taken by name: a server as any other.
+fn datagrams_on_a_high_port() {
+    let is_free = |port: &u16| std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    let port = (47_000..48_000).find(is_free).expect("a free port");
+    let address = format!("127.0.0.1:{port}");
+    let mut observer = Observer::tail(&["--all"]);
+    let mut server = Workload::start_ready(["hold", "udp", &address]);
+    for _ in 0..2 {
+        // A refusal makes a look, which must not take the server for gone.
+        let (refused, _) = run(["bind", "1", "udp", &address]);
+        let event = observer.wait_for("the refusal", |event| {
+            event["kind"] == "bind" && event["process"]["pid"] == refused.pid()
+        });
+        let holder = &event["holders"][0];
+        assert_has(holder, &json!({"process": {"pid": server.pid()}, "inherited": false}));
+        assert!(holder["since"].is_string(), "{event:#}");
+    }
+    server.signal(libc::SIGKILL);
+    server.wait();
+    wait_for_release(&mut observer, port.into());
+    let story = observer.stop().story;
+    assert_eq!(about_port(&story, "listen", port.into()).len(), 1, "{story}");
+    let [release] = about_port(&story, "release", port.into())[..] else { panic!("{story}") };
+    assert_has(release, &json!({"process": {"pid": server.pid()}}));
+}
+
+/// Whether bind(2) named the port, by the port's own first server and by a later one that asks for the same.
+fn dealt_out_or_chosen() {
+    let mut observer = Observer::tail(&[]);
+    let mut first = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
+    let port = first.number("port");
+    first.signal(libc::SIGKILL);
+    first.wait();
+    wait_for_release(&mut observer, port);
+    let mut second = Workload::start_ready(["hold", "tcp", &format!("127.0.0.1:{port}")]);
+    second.signal(libc::SIGKILL);
+    second.wait();
+    observer.exit_of(second.pid());
+    let story = observer.stop().story;
+    for kind in ["listen", "release"] {
+        let marks: Vec<&Value> = about_port(&story, kind, port)
+            .into_iter()
+            .map(|event| &event["socket"]["ephemeral"])
+            .collect();
+        assert_eq!(marks, [&json!(true), &Value::Null], "{story}");
+    }
 }
