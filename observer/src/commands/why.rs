@@ -30,12 +30,15 @@ pub fn run(args: &WhyArgs, dir: &Path) -> Result<u8> {
     let wanted = |incident: &_| is_wanted(args, incident);
     let past = look_back(&folder, now, args.last, wanted, |event| met(args, event))?;
     past.met.say();
-    if past.stories.is_empty() {
-        return nothing(args, &past);
-    }
-    let told: Vec<Event> = past.stories.into_iter().map(event).collect();
-    show(args, &told)?;
-    Ok(status::DONE)
+    let whole = past.met.broken.is_empty();
+    let told = if past.stories.is_empty() {
+        nothing(args, &past)?
+    } else {
+        let told: Vec<Event> = past.stories.into_iter().map(event).collect();
+        show(args, &told)?;
+        status::DONE
+    };
+    Ok(if whole { told } else { status::UNREACHABLE })
 }
 
 fn is_wanted(args: &WhyArgs, incident: &IncidentEvent) -> bool {
@@ -88,7 +91,8 @@ fn nothing(args: &WhyArgs, past: &Past) -> Result<u8> {
     };
     let span = match past.span {
         Some((first, last)) => format!(", from {} to {}", clock(first), clock(last)),
-        None => ", which is empty".to_owned(),
+        None if past.met.broken.is_empty() => ", which is empty".to_owned(),
+        None => ", as far as it can be read".to_owned(),
     };
     logging::say(&sanitize(&format!("observer: {what}{span}")));
     Ok(if past.events.is_empty() { status::NO_MATCH } else { status::DONE })

@@ -100,6 +100,10 @@ impl Kernel {
             for ring in ["OOM_RING", "PORT_RING", "EXIT_RING"] {
                 loader.map_max_entries(ring, 4096);
             }
+            // What the other programs keep is made, and filled with zeros, all the same.
+            for map in ["NOTES", "NOTED", "SENDERS", "OOM_CONTROLS", "PATTERNS", "REMEMBERED"] {
+                loader.map_max_entries(map, 1);
+            }
         }
         if options.log_level == 0 {
             loader.map_max_entries("AYA_LOGS", 4096);

@@ -1,5 +1,7 @@
 //! What a story does not know: said, so that nobody takes silence for an answer.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{
         case::Case,
@@ -94,17 +96,25 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
 
 /// What the record itself lacks.
 fn record(case: &Case, say: &mut impl FnMut(String)) {
+    // A storm loses some again and again: one line for each kind.
+    let mut lost: BTreeMap<(String, bool), (u64, u64, u64)> = BTreeMap::new();
     for event in &case.losses {
         if let Body::Loss(loss) = &event.body {
-            let most = if loss.at_most { "at most " } else { "" };
-            let total = human::count(loss.total(), "record");
             let kinds: Vec<&str> = loss.lost.keys().map(String::as_str).collect();
-            let kinds = kinds.join(", ");
-            say(format!(
-                "what {most}{total} ({kinds}) said that were lost at that time (#{})",
-                event.seq
-            ));
+            let key = (kinds.join(", "), loss.at_most);
+            let (total, _, last) = lost.entry(key).or_insert((0, event.seq, event.seq));
+            *total = total.saturating_add(loss.total());
+            *last = event.seq;
         }
+    }
+    for ((kinds, at_most), (total, first, last)) in lost {
+        let most = if at_most { "at most " } else { "" };
+        let total = human::count(total, "record");
+        let where_from =
+            if first == last { format!("#{first}") } else { format!("#{first} to #{last}") };
+        say(format!(
+            "what {most}{total} ({kinds}) said that were lost at that time ({where_from})"
+        ));
     }
     for (_, seq) in &case.restarts {
         say(format!(

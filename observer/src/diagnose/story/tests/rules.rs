@@ -300,6 +300,8 @@ fn losses_are_admitted() {
         let told = one(&[loss(1, when, 3), crash(2, 0.0, &web, &[])]);
         assert!(admits(&told, "3 records (exit)"), "{told:#?}");
     }
+    let told = one(&[loss(1, -1.0, 3), crash(2, 0.0, &web, &[]), loss(4, 1.0, 2)]);
+    assert!(admits(&told, "5 records (exit) said that were lost at that time (#1 to #4)"));
     let told = one(&[loss(1, -500.0, 3), crash(2, 0.0, &web, &[])]);
     assert!(!admits(&told, "records"));
 }
