@@ -15,6 +15,11 @@ pub(crate) const TAIL: &str = "`observer tail --json`";
 pub(crate) const TAIL_ALL: &str = "`observer tail --all --json`";
 pub(crate) const BINDS_OFF: &str = "`observer tail --json --binds off`";
 
+/// Whether a target sets it against another one.
+pub(crate) fn is_compared(tool: &str) -> bool {
+    [NULL, TAIL, TAIL_ALL].contains(&tool)
+}
+
 /// No service is asked: each run has programs of its own.
 pub(crate) const NO_SERVICE: [&str; 2] = ["--socket", "/nonexistent/observer.sock"];
 pub(crate) const WATCHES: Ready = Ready::Text(r#""kind":"session""#);

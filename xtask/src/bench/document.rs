@@ -59,7 +59,7 @@ fn text(results: &Results) -> String {
     let mut text = format!(
         "# What observer costs\n\n\
          `cargo xtask bench` measured and wrote this, on {}, in one run; `cargo xtask bench --peers` installs what it is \
-         compared with first. {} pairs each. {}. Load average {:.1} at the start and {:.1} at the end: what else the \
+         compared with first. {} pairs each, three times as many where a slowdown has a target. {}. Load average {:.1} at the start and {:.1} at the end: what else the \
          machine did meets all sides alike, and is in the spread.\n\n",
         results.date, results.rounds, results.machine, results.load.0, results.load.1
     );

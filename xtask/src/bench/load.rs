@@ -25,6 +25,9 @@ pub(crate) struct Load {
 const EXIT: Option<&str> = Some("sched_process_exit");
 const SIGNAL: Option<&str> = Some("signal_generate");
 
+/// Those that a tool may slow down by so much.
+pub(crate) const SLOWED: [&str; 3] = ["fork-exit", "spawn", "connect"];
+
 /// All of them.
 pub(crate) const LOADS: [Load; 11] = [
     load("fork-exit", "fork, _exit, wait", 6000, EXIT, true),
@@ -48,6 +51,14 @@ const fn load(
     deadly: bool,
 ) -> Load {
     Load { name, operation, number, hook, deadly }
+}
+
+impl Load {
+    /// So many times as many pairs for what a slowdown is worked out of: a few in a hundred are less than what the runs of one tool
+    /// differ by.
+    pub(crate) fn thoroughness(&self) -> usize {
+        if SLOWED.contains(&self.name) { 3 } else { 1 }
+    }
 }
 
 /// What one run took.
