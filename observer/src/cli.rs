@@ -193,7 +193,8 @@ pub struct LogArgs {
     /// The same as --format json: one event a line, as it was recorded
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// Also processes that ended with code 0, where they were recorded (`serve --exits all`)
+    /// Also processes that ended with code 0: whatever was recorded of them (`serve --exits all`) is shown without it too, since a
+    /// number that is left out would look like a loss
     #[arg(long)]
     pub all: bool,
     /// Which events.

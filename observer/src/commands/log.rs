@@ -58,7 +58,6 @@ pub fn run(args: &LogArgs, dir: &std::path::Path) -> Result<u8> {
         Ok(go)
     };
     let query = Query::new(&args.filter);
-    let query = if args.all { query } else { query.without_ordinary() };
     let met = query.run(&folder, |bytes| progress.at(bytes), each, format != LogFormat::Json)?;
     progress.end();
     out.flush().context("can't write to standard output")?;
@@ -67,10 +66,6 @@ pub fn run(args: &LogArgs, dir: &std::path::Path) -> Result<u8> {
         logging::say(&format!(
             "observer: the record lacks {lost} of that time, which were lost: --kind loss shows when"
         ));
-    }
-    if met.ordinary > 0 {
-        let left_out = human::count(met.ordinary, "death");
-        logging::say(&format!("observer: {left_out} with exit code 0 left out: --all shows them"));
     }
     met.say();
     Ok(match (met.broken.is_empty(), shown) {

@@ -23,8 +23,6 @@ pub struct Query<'a> {
     /// For each dimension of the filter: one of these texts stands in each line of one event that matches.
     needles: Vec<Vec<Finder<'static>>>,
     everything: bool,
-    /// Processes that ended with code 0 are left out, and counted.
-    without_ordinary: bool,
 }
 
 /// What a scan has met.
@@ -34,8 +32,6 @@ pub struct Met {
     pub bytes: u64,
     /// Records that the record itself says were lost, in the span that was asked for.
     pub lost: u64,
-    /// Processes that ended with code 0, where they are left out.
-    pub ordinary: u64,
     /// Lines that are no events.
     pub unreadable: u64,
     /// Segments that could not be read, or not to their end, and why.
@@ -69,13 +65,7 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn new(filter: &'a Filter) -> Self {
         let everything = filter.is_about_time_only();
-        Self { filter, needles: needles(filter), everything, without_ordinary: false }
-    }
-
-    /// Leaves out processes that ended with code 0.
-    #[must_use]
-    pub fn without_ordinary(self) -> Self {
-        Self { without_ordinary: true, ..self }
+        Self { filter, needles: needles(filter), everything }
     }
 
     /// Hands each line that matches to `each`, oldest segment first; `progress` hears how many bytes of segments were read.
@@ -143,7 +133,6 @@ impl<'a> Query<'a> {
                 && !parse
                 && self.filter.since.is_none()
                 && self.filter.until.is_none()
-                && !(self.without_ordinary && may_be_ordinary(text))
                 && is_object(text)
             {
                 if each(text, None)? == Go::Stop {
@@ -162,14 +151,7 @@ impl<'a> Query<'a> {
             {
                 met.lost = met.lost.saturating_add(loss.total());
             }
-            if !in_time || !self.wants(&event) {
-                continue;
-            }
-            if self.without_ordinary && is_ordinary(&event) {
-                met.ordinary += 1;
-                continue;
-            }
-            if each(text, Some(event))? == Go::Stop {
+            if in_time && self.wants(&event) && each(text, Some(event))? == Go::Stop {
                 return Ok(Go::Stop);
             }
         }
@@ -207,15 +189,6 @@ impl<'a> Query<'a> {
 /// The latest moment of what may still come after it.
 fn later(time: Timestamp) -> Timestamp {
     time.checked_add(DISORDER).unwrap_or(Timestamp::MAX)
-}
-
-fn is_ordinary(event: &Event) -> bool {
-    matches!(&event.body, Body::Exit(exit) if exit.status.code == Some(0))
-}
-
-/// Whether a line may be one of those, as this program writes JSON.
-fn may_be_ordinary(line: &[u8]) -> bool {
-    memchr::memmem::find(line, b"\"status\":{\"code\":0,").is_some()
 }
 
 /// Whether a line is JSON: what is none must not be shown as if it were.

@@ -371,7 +371,7 @@ impl Check<'_> {
         };
         match head {
             Err(error) => {
-                self.fault(last, None, format!("{HEAD}, its last seal, is broken: {error}"))
+                self.fault(last, None, format!("{HEAD}, its last seal, is broken: {error}"));
             }
             Ok(None) => self
                 .report
