@@ -14,6 +14,7 @@ crate::tests![
     one_number_on_two_file_systems,
     a_link_on_the_way_in_a_root_of_its_own,
     a_path_from_where_it_stands,
+    a_path_from_where_it_stood,
 ];
 
 fn text(path: &Path) -> &str {
@@ -82,4 +83,28 @@ fn a_path_from_where_it_stands() {
     for way in ["../socket", "../inner/../socket"] {
         assert_held(&refused_in(&inner, &["bind-stay", "unix", way]), &mut holder);
     }
+}
+
+/// Whoever is gone before the look takes its folder along: the same words are all that is left.
+fn a_path_from_where_it_stood() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut observer = Observer::tail(&[]);
+    let start = |words: &[&str]| {
+        let mut command = Command::new(binaries::workload());
+        command.current_dir(folder.path()).args(words);
+        Workload::from(command)
+    };
+    let mut holder = start(&["hold", "unix", "a-path-of-observers-test"]);
+    holder.value("ready");
+    let mut gone = start(&["bind", "1", "unix", "a-path-of-observers-test"]);
+    gone.wait();
+    let event = observer.wait_for("the refusal", |event| {
+        event["kind"] == "bind" && event["process"]["pid"] == gone.pid()
+    });
+    observer.stop();
+    assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
+    let cause = &event["cause"];
+    let by_words = cause["evidence"].to_string().contains("the same path from where they stand");
+    let confidence = if by_words { "likely" } else { "certain" };
+    assert_has(&event, &json!({"cause": {"type": "held", "confidence": confidence}}));
 }

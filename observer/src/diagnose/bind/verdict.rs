@@ -17,7 +17,7 @@ use crate::{
     },
     enrich::{
         conflict::{overlap, sharing},
-        lookup::Answer,
+        lookup::{Answer, PathFile},
     },
     model::{Cause, CauseType, Confidence, Errno, Holder, Relation, Socket, State, human},
 };
@@ -145,6 +145,15 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
     let mut cause = Cause::new(cause_type, summary, Confidence::Certain);
     cause =
         cause.because(format!("one pass over all descriptors found {} in the way", count(holders)));
+    if let Endpoint::Path(path) = &bind.asked
+        && !path.starts_with(b"/")
+        && !matches!(answer.file, Some(PathFile::Socket(..)))
+    {
+        cause.confidence = Confidence::Likely;
+        cause = cause.because(
+            "it was gone before its folder could be read: that both give the same path from where they stand is all that is known",
+        );
+    }
     let others = pids(holders).len() - 1;
     if others > 0 {
         cause.summary.to_mut().push_str(&format!(", and {others} more"));
