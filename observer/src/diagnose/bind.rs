@@ -44,7 +44,7 @@ pub fn event(
         let gone = past.filter(|past| was_in_the_way(bind, &asker, past));
         let gone = gone.map(|past| (&past.socket, past.since_ns, &past.process));
         if let Some((socket, since_ns, former)) = served.or(gone) {
-            holders.push(former_holder(&process, socket, since_ns, former, enricher));
+            holders.push(former_holder(&process, socket, since_ns, former, answer, enricher));
         }
     }
     let cause = cause(bind, &holders, answer, past);
@@ -147,11 +147,13 @@ fn former_holder(
     socket: &Socket,
     since_ns: Option<u64>,
     process: &Process,
+    answer: &Answer,
     enricher: &Enricher,
 ) -> Holder {
     let mut socket = model::Socket::new(socket, &socket.endpoint());
     socket.state = Some(State::Listen);
-    let gone = "the holder was gone before the look";
+    let gone =
+        if answer.is_none() { "nobody looked" } else { "the holder was gone before the look" };
     Holder {
         process: process.clone(),
         fd: None,

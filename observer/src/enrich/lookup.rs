@@ -65,7 +65,7 @@ impl Question {
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Answer {
-    /// When the look-up began.
+    /// When the look-up began; 0 when there was none.
     pub began_ns: u64,
     /// Sockets in the way, and who holds them.
     pub held: Vec<Found>,
@@ -80,6 +80,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether nobody looked: a look failed, or too many were refused at once.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.began_ns == 0
+    }
+
     /// How many connections are in TIME_WAIT.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -123,7 +129,7 @@ pub enum PathFile {
     Socket(u64, u32, Option<Timestamp>),
     /// Something else, in words.
     Other(Cow<'static, str>),
-    /// It can't be looked at: the process's folder is out of reach.
+    /// It can't be looked at: the process's folder is out of reach, or the path leads out of it, or through `/proc`.
     Unreachable,
 }
 

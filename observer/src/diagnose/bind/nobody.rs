@@ -5,6 +5,7 @@ use observer_common::socket::{
     STATE_FIN_WAIT2, STATE_LAST_ACK, STATE_LISTEN, STATE_TIME_WAIT,
 };
 
+use super::verdict::NO_LOOK;
 use crate::{
     decode::Bind,
     diagnose::{exit::who, ports::Past},
@@ -52,12 +53,21 @@ pub(super) fn nobody_at_path(bind: &Bind, answer: &Answer, past: Option<&Past>) 
             "what lies at that path could not be looked at".to_owned(),
             Confidence::Possible,
         )
-        .because("the process was gone before its folder could be read"),
+        .because(match answer.file {
+            None => NO_LOOK,
+            _ => "the process was gone, or the path leads through what only the process itself can follow",
+        }),
     }
 }
 
 /// An address: connections that no process has open, or nothing.
 pub(super) fn nobody(bind: &Bind, answer: &Answer, past: Option<&Past>) -> Cause {
+    if answer.is_none() {
+        let summary = "who is in the way was not looked at";
+        return Cause::new(CauseType::Unknown, summary, Confidence::Possible)
+            .because(NO_LOOK)
+            .left_by(past);
+    }
     let Some(rows) = &answer.connections else {
         return unexplained(past)
             .because("the connections of its network namespace could not be looked at");

@@ -100,7 +100,7 @@ fn permission(bind: &Bind) -> Cause {
 fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>) -> Cause {
     let mut cause = match (holders.first(), &bind.asked) {
         (Some(first), _) if first.fd.is_none() && answer.unowned_listener().is_none() => {
-            gone(first, past, bind)
+            gone(first, past, bind, answer)
         }
         (Some(first), _) if first.fd.is_none() => nobody(bind, answer, past),
         (Some(first), _) => held(bind, first, holders, answer),
@@ -118,6 +118,10 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>)
     }
     cause
 }
+
+/// Why a refusal is told without a look.
+pub(super) const NO_LOOK: &str =
+    "who holds it now was not looked at: the look failed, or too many were refused at once";
 
 fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cause {
     let state = first.socket.state;
@@ -151,7 +155,7 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
     {
         cause.confidence = Confidence::Likely;
         cause = cause.because(
-            "it was gone before its folder could be read: that both give the same path from where they stand is all that is known",
+            "its file could not be looked at: that both give the same path from where they stand is all that is known",
         );
     }
     let others = pids(holders).len() - 1;
@@ -180,9 +184,15 @@ fn count(holders: &[Holder]) -> String {
 }
 
 /// Somebody then, nobody now: the table remembers who.
-fn gone(holder: &Holder, past: Option<&Past>, bind: &Bind) -> Cause {
+fn gone(holder: &Holder, past: Option<&Past>, bind: &Bind, answer: &Answer) -> Cause {
     let who_held = who(&holder.process);
     let name = holder.socket.name();
+    if answer.is_none() && past.is_none_or(|past| past.until_ns < bind.time_ns) {
+        let summary = format!("{who_held} served {name} when last looked");
+        return Cause::new(CauseType::Held, summary, Confidence::Likely)
+            .because(NO_LOOK)
+            .with_remedy("see who holds it now: observer ports");
+    }
     let myself = holder.relation == Relation::Myself;
     let summary = if myself {
         format!("it served {name} itself, and has ended since")

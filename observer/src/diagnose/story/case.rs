@@ -150,7 +150,7 @@ impl Case {
         for socket in keys.sockets {
             self.concern(socket);
         }
-        keys.units.into_iter().for_each(|unit| keep_one(&mut self.units, unit));
+        keys.units.into_iter().for_each(|unit| keep_first(&mut self.units, unit));
         for ident in keys.idents {
             if !self.idents.contains(&ident) {
                 keep(&mut self.idents, ident);
@@ -159,8 +159,8 @@ impl Case {
         if let Some(kin) = keys.kin {
             keep(&mut self.kin, kin);
         }
-        keys.again.into_iter().for_each(|again| keep_one(&mut self.again, again));
-        keys.limit.into_iter().for_each(|limit| keep_one(&mut self.limits, limit));
+        keys.again.into_iter().for_each(|again| keep_first(&mut self.again, again));
+        keys.limit.into_iter().for_each(|limit| keep_first(&mut self.limits, limit));
     }
 
     fn concern(&mut self, socket: Socket) {
@@ -257,7 +257,7 @@ impl Case {
 }
 
 /// Keeps the first ones.
-fn keep_one<T: Ord>(set: &mut BTreeSet<T>, new: T) {
+fn keep_first<T: Ord>(set: &mut BTreeSet<T>, new: T) {
     if set.len() < KEPT {
         set.insert(new);
     }

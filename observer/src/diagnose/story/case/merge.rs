@@ -1,6 +1,6 @@
 //! Two stories that turn out to be one.
 
-use super::{Case, Keys, keep, keep_one};
+use super::{Case, Keys, keep, keep_first};
 use crate::model::Event;
 
 impl Case {
@@ -24,8 +24,8 @@ impl Case {
         };
         self.learn(keys);
         other.kin.into_iter().for_each(|kin| keep(&mut self.kin, kin));
-        other.again.into_iter().for_each(|again| keep_one(&mut self.again, again));
-        other.limits.into_iter().for_each(|limit| keep_one(&mut self.limits, limit));
+        other.again.into_iter().for_each(|again| keep_first(&mut self.again, again));
+        other.limits.into_iter().for_each(|limit| keep_first(&mut self.limits, limit));
         other.deaths.into_iter().for_each(|death| keep(&mut self.deaths, death));
         other.tallies.into_iter().for_each(|(key, tally)| self.tally(key, &tally));
         other.refusals.into_iter().for_each(|refusal| self.refusal(refusal, &is_same));
