@@ -10,7 +10,12 @@ use observer_common::{
     signal::{NoteKey, Sender, SenderKey, SignalNote},
 };
 
-use crate::{oom::OomControl, pattern::Pattern, remember::Remembered, scratch::Scratch};
+use crate::{
+    oom::OomControl,
+    pattern::Pattern,
+    remember::{PLACES, Remembered},
+    scratch::Scratch,
+};
 
 // Rings, one per family, so that a storm in one can't push out another. An OOM record is about 1 KiB: room for 250 kills.
 #[map]
@@ -68,9 +73,9 @@ pub(crate) static LAST_EXIT: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entri
 pub(crate) static PATTERNS: PerCpuArray<Pattern> = PerCpuArray::with_max_entries(PATTERN_PLACES, 0);
 pub(crate) const PATTERN_PLACES: u32 = 8;
 
-/// Paths by the places of [`crate::remember`]: 4 KiB on each CPU.
+/// Paths by the places of [`crate::remember`]: 8 KiB on each CPU.
 #[map]
-pub(crate) static REMEMBERED: PerCpuArray<Remembered> = PerCpuArray::with_max_entries(16, 0);
+pub(crate) static REMEMBERED: PerCpuArray<Remembered> = PerCpuArray::with_max_entries(PLACES, 0);
 
 /// Room to build a record: 12 KiB for each program on each CPU.
 #[map]

@@ -19,6 +19,9 @@ use crate::{
 
 /// Longest path that is remembered.
 const BYTES: usize = 240;
+/// Places for programs, and again for cgroups: a power of two.
+const HALF: u32 = 16;
+pub(crate) const PLACES: u32 = 2 * HALF;
 
 /// A path: its names, leaf first, and what it was read from.
 #[repr(C, align(8))]
@@ -31,22 +34,33 @@ pub(crate) struct Remembered {
 /// A chain without names: there is nothing to remember.
 const EMPTY: u64 = 1;
 
-/// What identifies a chain of names.
+/// What identifies a chain of names, and where its path is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Chain(u64);
+pub(crate) struct Chain {
+    hash: u64,
+    half: Half,
+}
+
+/// Every death has one of each, which must not push each other out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Half {
+    File,
+    Cgroup,
+}
 
 impl Chain {
     /// `None` for all but the first exit program: on one CPU the kernel never runs it twice at once, so that what belongs to
     /// the CPU is its own.
     #[inline(always)]
-    fn start(writer: Writer) -> Option<Self> {
-        (writer.slot() == SLOT_EXIT).then_some(Self(EMPTY))
+    fn start(writer: Writer, half: Half) -> Option<Self> {
+        (writer.slot() == SLOT_EXIT).then_some(Self { hash: EMPTY, half })
     }
 
     #[inline(always)]
     fn add(&mut self, part: u64) {
         const ODD: u64 = 0x517c_c1b7_2722_0a95;
-        self.0 = (self.0.rotate_left(5) ^ part).wrapping_mul(ODD);
+        self.hash = (self.hash.rotate_left(5) ^ part).wrapping_mul(ODD);
     }
 
     /// That of a file: the names up to the root of its file system, then the mounts up to that of the namespace.
@@ -56,7 +70,7 @@ impl Chain {
         dentry: *const u8,
         vfsmount: *const u8,
     ) -> Option<Self> {
-        let mut chain = Self::start(writer)?;
+        let mut chain = Self::start(writer, Half::File)?;
         if DENTRY_HASH.load() == ABSENT || !in_one_piece() {
             return None;
         }
@@ -103,7 +117,7 @@ impl Chain {
     /// That of a cgroup's directory.
     #[inline(always)]
     pub(crate) fn of_kernfs<A: Access>(writer: Writer, kn: *const u8) -> Option<Self> {
-        let mut chain = Self::start(writer)?;
+        let mut chain = Self::start(writer, Half::Cgroup)?;
         if KN_ID.load() == ABSENT || KN_HASH.load() == ABSENT {
             return None;
         }
@@ -111,7 +125,7 @@ impl Chain {
         for _ in 0..DEPTH {
             let parent: *const u8 = field::<A, _>(kn, &KN_PARENT);
             if parent.is_null() {
-                return (chain.0 != EMPTY).then_some(chain);
+                return (chain.hash != EMPTY).then_some(chain);
             }
             chain.add(field::<A, u64>(kn, &KN_ID));
             chain.add(u64::from(field::<A, u32>(kn, &KN_HASH)));
@@ -126,7 +140,7 @@ impl Chain {
         let Some(known) = REMEMBERED.get_ptr(self.place()) else { return false };
         // SAFETY: a value of this CPU's, which only this program uses.
         unsafe {
-            if (*known).chain != self.0 {
+            if (*known).chain != self.hash {
                 return false;
             }
             writer.append((&raw const (*known).names).cast(), (*known).len as u32);
@@ -145,7 +159,7 @@ impl Chain {
         }
         // SAFETY: as in `recall`; the names may be followed by what an earlier record left there.
         unsafe {
-            (*known).chain = self.0;
+            (*known).chain = self.hash;
             (*known).len = u64::from(len);
             (*known).names = *writer.since::<BYTES>(start);
         }
@@ -153,7 +167,7 @@ impl Chain {
 
     #[inline(always)]
     fn place(self) -> u32 {
-        (self.0 >> 60) as u32
+        self.half as u32 * HALF + (self.hash >> (u64::BITS - HALF.ilog2())) as u32
     }
 }
 

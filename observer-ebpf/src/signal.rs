@@ -29,7 +29,11 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
 const SIGKILL: i32 = 9;
+const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
+const SIGALRM: i32 = 14;
 const SIGTERM: i32 = 15;
+const SIGPROF: i32 = 27;
 
 /// Bit n - 1 for each signal n that ends a process by default: all but CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
 const ENDING: u64 =
@@ -96,8 +100,16 @@ struct Signal {
 #[inline(always)]
 fn is_handled(target: *const u8, signal: i32) -> bool {
     let Some(hand) = pointer::<Direct>(target, &TASK_SIGHAND) else { return false };
-    let action = hand.wrapping_add((signal - 1) as usize * SIGACTION_BYTES);
-    try_field::<Probe, u64>(action, &SIGHAND_ACTION).is_some_and(|handler| handler > SIG_IGN)
+    let action = |n: i32| hand.wrapping_add((n - 1) as usize * SIGACTION_BYTES);
+    // A typed pointer takes no number that only the run knows; those that programs pace themselves with are worth a branch.
+    let handler = match signal {
+        SIGUSR1 => try_field::<Direct, u64>(action(SIGUSR1), &SIGHAND_ACTION),
+        SIGUSR2 => try_field::<Direct, u64>(action(SIGUSR2), &SIGHAND_ACTION),
+        SIGALRM => try_field::<Direct, u64>(action(SIGALRM), &SIGHAND_ACTION),
+        SIGPROF => try_field::<Direct, u64>(action(SIGPROF), &SIGHAND_ACTION),
+        _ => try_field::<Probe, u64>(action(signal), &SIGHAND_ACTION),
+    };
+    handler.is_some_and(|handler| handler > SIG_IGN)
 }
 
 /// Whether the kernel sent it for something that the target did: its handler may end it for that.

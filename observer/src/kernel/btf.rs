@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 const MAGIC: u16 = 0xeb9f;
+const HEADER: usize = 24;
 const TYPE: usize = 12;
 /// So many anonymous structures are looked through for a member: broken types may lie in themselves.
 const NESTED: u32 = 256;
@@ -19,6 +20,7 @@ const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
+const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
@@ -34,6 +36,13 @@ pub struct Btf {
     strings_len: usize,
     /// Where each type begins in `data`; type ids start at 1.
     types: Vec<u32>,
+}
+
+/// A structure or union among them.
+#[derive(Clone, Copy)]
+pub struct Structure<'a> {
+    btf: &'a Btf,
+    ty: Type,
 }
 
 /// One type's fixed part.
@@ -56,7 +65,7 @@ impl Btf {
 
     /// Parses BTF of the machine's own byte order.
     pub fn parse(data: Vec<u8>) -> Result<Self> {
-        ensure!(data.len() >= 24 && u16_at(&data, 0)? == MAGIC, "no BTF header");
+        ensure!(data.len() >= HEADER && u16_at(&data, 0)? == MAGIC, "no BTF header");
         let header = u32_at(&data, 4)? as usize;
         let types_at = header + u32_at(&data, 8)? as usize;
         let types_end = types_at + u32_at(&data, 12)? as usize;
@@ -71,6 +80,28 @@ impl Btf {
             at += TYPE + trailer(ty.kind, ty.vlen)?;
         }
         Ok(btf)
+    }
+
+    /// The same types under the same ids, without anything but the names of what a program can be attached to: functions
+    /// and tracepoints. Who looks for those alone is spared reading some 50,000 members.
+    pub fn names_to_attach_to(&self) -> Result<Vec<u8>> {
+        let types_len = self.types.len() * TYPE;
+        let mut bytes = Vec::with_capacity(HEADER + types_len + self.strings_len);
+        bytes.extend(MAGIC.to_ne_bytes());
+        bytes.extend([1, 0]);
+        for word in [HEADER, 0, types_len, types_len, self.strings_len] {
+            bytes.extend(u32::try_from(word)?.to_ne_bytes());
+        }
+        for &at in &self.types {
+            let at = at as usize;
+            let whole = &self.data[at..at + TYPE];
+            match self.type_at(at).map(|ty| ty.kind) {
+                Ok(FUNC | TYPEDEF) => bytes.extend_from_slice(whole),
+                _ => bytes.extend([0, FWD << 24, 0].into_iter().flat_map(u32::to_ne_bytes)),
+            }
+        }
+        bytes.extend_from_slice(self.strings());
+        Ok(bytes)
     }
 
     fn type_at(&self, at: usize) -> Result<Type> {
@@ -112,10 +143,10 @@ impl Btf {
             .find(|ty| ty.name == name && kinds.contains(&ty.kind))
     }
 
-    /// Size in bytes of a structure.
+    /// The structure or union of that name.
     #[must_use]
-    pub fn size(&self, structure: &str) -> Option<u32> {
-        self.find(structure, &[STRUCT, UNION]).map(|ty| ty.size_or_id)
+    pub fn structure(&self, name: &str) -> Option<Structure<'_>> {
+        self.find(name, &[STRUCT, UNION]).map(|ty| Structure { btf: self, ty })
     }
 
     /// Whether the kernel has a function of this name that a program could be attached to.
@@ -147,26 +178,6 @@ impl Btf {
                 Some(self.by_id(id).is_some_and(|ty| ty.kind == PTR))
             })
             .collect()
-    }
-
-    /// Offset in bytes of a member such as `live.counter`; anonymous members are looked through.
-    #[must_use]
-    pub fn offset(&self, structure: &str, path: &str) -> Option<u32> {
-        self.bit(structure, path).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
-    }
-
-    /// As [`Self::offset`], in bits.
-    #[must_use]
-    pub fn bit(&self, structure: &str, path: &str) -> Option<u32> {
-        let mut ty = self.find(structure, &[STRUCT, UNION])?;
-        let mut bits = 0;
-        for part in path.split('.') {
-            let mut nested = NESTED;
-            let (offset, id) = self.member(self.resolve(ty)?, self.name(part)?, &mut nested)?;
-            bits = u32::checked_add(bits, offset)?;
-            ty = self.by_id(id)?;
-        }
-        Some(bits)
     }
 
     /// Looks through typedefs and qualifiers.
@@ -205,6 +216,34 @@ impl Btf {
     }
 }
 
+impl Structure<'_> {
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.ty.size_or_id
+    }
+
+    /// Offset in bytes of a member such as `live.counter`; anonymous members are looked through.
+    #[must_use]
+    pub fn offset(&self, path: &str) -> Option<u32> {
+        self.bit(path).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
+    }
+
+    /// As [`Self::offset`], in bits.
+    #[must_use]
+    pub fn bit(&self, path: &str) -> Option<u32> {
+        let Self { btf, mut ty } = *self;
+        let mut bits = 0;
+        for part in path.split('.') {
+            let mut nested = NESTED;
+            let (offset, id) = btf.member(btf.resolve(ty)?, btf.name(part)?, &mut nested)?;
+            bits = u32::checked_add(bits, offset)?;
+            ty = btf.by_id(id)?;
+        }
+        Some(bits)
+    }
+}
+
 /// Length of what follows a type's fixed part.
 fn trailer(kind: u32, vlen: usize) -> Result<usize> {
     Ok(match kind {
@@ -229,7 +268,9 @@ fn u32_at(data: &[u8], at: usize) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Btf, MAGIC, UNION};
+    use std::path::Path;
+
+    use super::{Btf, FUNC, MAGIC, TYPEDEF, UNION};
 
     /// BTF of one union, whose only member has no name.
     fn union_of(member: u32, offset: u32) -> Btf {
@@ -248,8 +289,24 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_attached_to_keeps_its_id_and_its_name() {
+        let btf = Btf::read(Path::new("/sys/kernel/btf/vmlinux")).expect("this kernel's");
+        let names = Btf::parse(btf.names_to_attach_to().expect("a small one")).expect("BTF");
+        assert_eq!(names.types.len(), btf.types.len());
+        for (name, kind) in [("bpf_iter_task_file", FUNC), ("btf_trace_signal_generate", TYPEDEF)] {
+            let id = |btf: &Btf| {
+                let at = btf.find(name, &[kind]).expect(name).at;
+                btf.types.iter().position(|&other| other as usize == at)
+            };
+            assert_eq!(id(&names), id(&btf), "{name}");
+        }
+        assert!(names.structure("task_struct").is_none());
+    }
+
+    #[test]
     fn a_structure_that_lies_in_itself_has_an_end() {
-        assert_eq!(union_of(1, 1).offset("task", "pid"), None);
-        assert_eq!(union_of(1, u32::MAX).offset("task", "pid"), None);
+        let offset = |btf: &Btf| btf.structure("task").expect("the union").offset("pid");
+        assert_eq!(offset(&union_of(1, 1)), None);
+        assert_eq!(offset(&union_of(1, u32::MAX)), None);
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs::File, path::Path};
 
 use anyhow::{Context, Result};
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    Btf, Ebpf, EbpfError, EbpfLoader, Endianness, VerifierLogLevel, include_bytes_aligned,
     maps::{Array, HashMap, MapData, PerCpuArray},
     programs::{Iter, ProgramError},
 };
@@ -27,6 +27,10 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../observer-ebpf/object/obs
 
 /// One pass over all descriptors, the cheapest program first; the other is for kernels without `bpf_sock_from_file`.
 const HOLDERS: [&str; 2] = ["holders", "holders_by_probe"];
+
+/// What the other programs keep: made, and filled with zeros, whether they are loaded or not.
+const KEPT: [&str; 7] =
+    ["NOTES", "NOTED", "SENDERS", "OOM_CONTROLS", "PATTERNS", "REMEMBERED", "WATCHED"];
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,6 +85,7 @@ impl Kernel {
             types.tracepoint_arguments("mark_victim").is_some_and(|a| a.first() == Some(&true));
         let has_group_dead = offsets.get("EXIT_HAS_GROUP_DEAD").is_some();
         let has_task_pt_regs = types.has_function("bpf_task_pt_regs");
+        let names = types.names_to_attach_to()?;
         drop(types);
 
         let mut loader = EbpfLoader::new();
@@ -100,8 +105,7 @@ impl Kernel {
             for ring in ["OOM_RING", "PORT_RING", "EXIT_RING"] {
                 loader.map_max_entries(ring, 4096);
             }
-            // What the other programs keep is made, and filled with zeros, all the same.
-            for map in ["NOTES", "NOTED", "SENDERS", "OOM_CONTROLS", "PATTERNS", "REMEMBERED"] {
+            for map in KEPT {
                 loader.map_max_entries(map, 1);
             }
         }
@@ -110,7 +114,9 @@ impl Kernel {
         }
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
         drop(loader);
-        let btf = Btf::from_sys_fs().context("can't read the kernel's type information")?;
+        let btf = Btf::parse(&names, Endianness::default())
+            .context("can't read the kernel's type information")?;
+        drop(names);
 
         let mut settings: Array<_, u32> =
             Array::try_from(take(&mut ebpf, "SETTINGS")?).context("SETTINGS")?;
@@ -138,8 +144,13 @@ impl Kernel {
         }
         kernel.prepare_holders(&btf)?;
         drop(btf);
-        drop(room);
-        give_program_back();
+        if options.holders_only {
+            // Whoever only asks ends soon.
+            std::mem::forget(room);
+        } else {
+            drop(room);
+            give_program_back();
+        }
         Ok(kernel)
     }
 

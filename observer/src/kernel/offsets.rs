@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use observer_common::offsets::{ABSENT, GLOBALS, Wanted};
 
-use super::btf::Btf;
+use super::btf::{Btf, Structure};
 
 /// A value for each global, in the order of [`GLOBALS`].
 #[derive(Debug)]
@@ -15,8 +15,11 @@ const SUCCEEDED: [&str; 1] = ["MM_RSS_COUNT"];
 impl Offsets {
     /// Resolves every global; fails when a required one is missing.
     pub fn resolve(btf: &Btf) -> Result<Self> {
-        let values: Vec<u32> =
-            GLOBALS.iter().map(|global| value(btf, global.wanted).unwrap_or(ABSENT)).collect();
+        let mut structures = Structures { btf, last: None };
+        let values: Vec<u32> = GLOBALS
+            .iter()
+            .map(|global| value(&mut structures, global.wanted).unwrap_or(ABSENT))
+            .collect();
         for (global, value) in GLOBALS.iter().zip(&values) {
             if global.required && *value == ABSENT {
                 bail!("this kernel's BTF has no {}", describe(global.wanted));
@@ -48,16 +51,35 @@ impl Offsets {
     }
 }
 
-fn value(btf: &Btf, wanted: Wanted) -> Option<u32> {
-    match wanted {
-        Wanted::Member(structure, paths) => {
-            paths.iter().find_map(|path| btf.offset(structure, path))
+/// The structures of a kernel: neighbours in the table are mostly of the same, and looking for one by its name is slow.
+struct Structures<'a> {
+    btf: &'a Btf,
+    last: Option<(&'static str, Option<Structure<'a>>)>,
+}
+
+impl<'a> Structures<'a> {
+    fn get(&mut self, name: &'static str) -> Option<Structure<'a>> {
+        match self.last {
+            Some((last, found)) if last == name => found,
+            _ => self.last.insert((name, self.btf.structure(name))).1,
         }
-        Wanted::Bit(structure, paths) => paths.iter().find_map(|path| btf.bit(structure, path)),
-        Wanted::Size(structure) => btf.size(structure),
-        Wanted::Enumerator(name, enumerator) => btf.enumerator(name, enumerator),
+    }
+}
+
+fn value(structures: &mut Structures<'_>, wanted: Wanted) -> Option<u32> {
+    match wanted {
+        Wanted::Member(name, paths) => {
+            let structure = structures.get(name)?;
+            paths.iter().find_map(|path| structure.offset(path))
+        }
+        Wanted::Bit(name, paths) => {
+            let structure = structures.get(name)?;
+            paths.iter().find_map(|path| structure.bit(path))
+        }
+        Wanted::Size(name) => structures.get(name).map(|structure| structure.size()),
+        Wanted::Enumerator(name, enumerator) => structures.btf.enumerator(name, enumerator),
         Wanted::TracepointArguments(name, count) => {
-            let arguments = btf.tracepoint_arguments(name)?;
+            let arguments = structures.btf.tracepoint_arguments(name)?;
             (arguments.len() >= count as usize).then_some(1)
         }
     }

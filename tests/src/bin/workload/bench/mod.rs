@@ -2,12 +2,14 @@
 //!
 //! Nothing is measured here but time: what somebody else makes of the load is the bench's business.
 
+mod audit;
 mod bomb;
 mod connector;
 mod deaths;
 mod hook;
 mod mix;
 mod net;
+mod netlink;
 mod plain;
 
 use std::time::Instant;
@@ -20,6 +22,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("bench-bomb", bomb::bomb),
     ("bench-hook", hook::hook),
     ("bench-connector", connector::connector),
+    ("bench-audit", audit::audit),
 ];
 
 /// What one worker does: so many operations. Gives how many processes died in them.
