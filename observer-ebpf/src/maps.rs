@@ -71,7 +71,8 @@ pub(crate) static LAST_EXIT: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entri
 /// Deaths that later ones may be like: [`PATTERN_PLACES`] on each CPU, 1 KiB each.
 #[map]
 pub(crate) static PATTERNS: PerCpuArray<Pattern> = PerCpuArray::with_max_entries(PATTERN_PLACES, 0);
-pub(crate) const PATTERN_PLACES: u32 = 8;
+/// A power of two.
+pub(crate) const PATTERN_PLACES: u32 = 16;
 
 /// Paths by the places of [`crate::remember`]: 8 KiB on each CPU.
 #[map]

@@ -45,32 +45,34 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
         (small, time_ns.wrapping_sub(made))
     };
     let fits = small && u32::try_from(age).is_ok() && len as usize <= WORDS * WORD;
-    let place = place(exit, len);
-    let Some(pattern) = PATTERNS.get_ptr_mut(place).filter(|_| fits) else {
+    let first = place(exit, len);
+    let (Some(one), Some(other), true) =
+        (PATTERNS.get_ptr_mut(first), PATTERNS.get_ptr_mut(first + 1), fits)
+    else {
         writer.submit(KIND_EXIT, time_ns, &EXIT_RING);
         return;
     };
     writer.pad();
-    // SAFETY: the pattern is a map's value of this program on this CPU; the record is complete.
+    // SAFETY: both are a map's values of this program on this CPU; the record is complete.
     unsafe {
-        let like = &raw mut (*pattern).like;
+        let like = &raw mut (*one).like;
         take_out(exit, like);
         (*like).note_age_ns = age as u32;
         if note != 0 {
             take_out_note(writer.part(note), like);
         }
-        let same = replace(&mut (*pattern).len, len) == len;
-        let differs = take_over(exit.cast(), (&raw mut (*pattern).words).cast(), len);
-        if same && !differs {
-            (*like).pattern = name((*pattern).filled, place);
-            let size = size_of::<LikeRecord>() as u32;
-            (*like).header = Header { size, kind: KIND_EXIT_LIKE, abi: ABI, time_ns };
-            if EXIT_RING.output::<LikeRecord>(&*like, 0).is_err() {
-                count_lost(SLOT_EXIT);
-            }
+        if is(one, exit.cast(), len) {
+            submit_like(like, name((*one).filled, first), time_ns);
             return;
         }
-        (*pattern).filled += 1;
+        if is(other, exit.cast(), len) {
+            submit_like(like, name((*other).filled, first + 1), time_ns);
+            return;
+        }
+        // They take turns.
+        let (pattern, place) =
+            if (*other).filled < (*one).filled { (other, first + 1) } else { (one, first) };
+        fill(pattern, exit.cast(), len);
         put_back(exit, like);
         if note != 0 {
             put_back_note(writer.part(note), like, time_ns);
@@ -82,7 +84,24 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
     }
 }
 
-/// Where a pattern of that name and length would be: a shell's loop alternates between few.
+/// # Safety
+/// `like` must have everything but its header and its pattern.
+#[inline(always)]
+unsafe fn submit_like(like: *mut LikeRecord, pattern: u32, time_ns: u64) {
+    let size = size_of::<LikeRecord>() as u32;
+    // SAFETY: it is complete with these two.
+    let told = unsafe {
+        (*like).pattern = pattern;
+        (*like).header = Header { size, kind: KIND_EXIT_LIKE, abi: ABI, time_ns };
+        EXIT_RING.output::<LikeRecord>(&*like, 0)
+    };
+    if told.is_err() {
+        count_lost(SLOT_EXIT);
+    }
+}
+
+/// The first of the two places for patterns of that name and length: a shell's loop alternates between few, which must not
+/// push each other out.
 #[inline(always)]
 fn place(exit: *const ExitRecord, len: u32) -> u32 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -91,7 +110,8 @@ fn place(exit: *const ExitRecord, len: u32) -> u32 {
     let half = u64::from_ne_bytes([
         comm[0], comm[1], comm[2], comm[3], comm[4], comm[5], comm[6], comm[7],
     ]);
-    ((half ^ u64::from(len)).wrapping_mul(GOLDEN) >> 61) as u32
+    ((half ^ u64::from(len)).wrapping_mul(GOLDEN) >> (u64::BITS - PATTERN_PLACES.ilog2())) as u32
+        & !1
 }
 
 /// Never 0, which stands for none.
@@ -179,23 +199,51 @@ unsafe fn put_back(exit: *mut ExitRecord, like: *const LikeRecord) {
     }
 }
 
-/// Makes the pattern what the record is, header apart, and says whether it was something else.
+/// Whether the record is the pattern, header apart.
 ///
 /// # Safety
-/// `record` must have `len` bytes and zeros up to the next word, and `pattern` room for [`WORDS`].
+/// `record` must have `len` bytes and zeros up to the next word.
 #[inline(always)]
-unsafe fn take_over(record: *const u64, pattern: *mut u64, len: u32) -> bool {
-    let mut differs = 0;
+unsafe fn is(pattern: *const Pattern, record: *const u64, len: u32) -> bool {
+    // SAFETY: a map's value.
+    if unsafe { (*pattern).len } != len {
+        return false;
+    }
     for at in size_of::<Header>() / WORD..WORDS {
         if at * WORD >= len as usize {
             break;
         }
         // SAFETY: below `len`, and below the room of both.
-        unsafe {
-            let word = record.add(at).read_volatile();
-            differs |= word ^ pattern.add(at).read_volatile();
-            pattern.add(at).write_volatile(word);
+        let same = unsafe {
+            let known = (&raw const (*pattern).words).cast::<u64>().add(at);
+            record.add(at).read_volatile() == known.read_volatile()
+        };
+        if !same {
+            return false;
         }
     }
-    differs != 0
+    true
+}
+
+/// Makes the pattern what the record is, header apart.
+///
+/// # Safety
+/// As for [`is`].
+#[inline(always)]
+unsafe fn fill(pattern: *mut Pattern, record: *const u64, len: u32) {
+    for at in size_of::<Header>() / WORD..WORDS {
+        if at * WORD >= len as usize {
+            break;
+        }
+        // SAFETY: as in `is`.
+        unsafe {
+            let known = (&raw mut (*pattern).words).cast::<u64>().add(at);
+            known.write_volatile(record.add(at).read_volatile());
+        }
+    }
+    // SAFETY: as in `is`.
+    unsafe {
+        (*pattern).len = len;
+        (*pattern).filled += 1;
+    }
 }

@@ -1,14 +1,19 @@
 //! Many deaths at once: each is told once, or counted as lost.
 
 use std::collections::HashSet;
+use std::fs;
+use std::process::Command;
 
-use observer_tests::{Finished, Observer, Story, Workload, deaths, run, wait_for_children};
+use observer_tests::{
+    Finished, Observer, Story, Workload, binaries, deaths, run, wait_for_children,
+};
 
 crate::tests![
     kill_2000_report_2000,
     storm_of_10000,
     storm_of_10000_while_the_terminal_hangs,
     ordinary_exits_that_nobody_asked_for,
+    programs_in_turn_are_told_in_full_but_a_few_times,
 ];
 
 /// How many different children of `parent` were told to have ended. None may come twice.
@@ -85,4 +90,39 @@ fn ordinary_exits_that_nobody_asked_for() {
     let story = observer.stop().story;
     assert_eq!(different_children(&story, &ordinary), 0);
     story.assert_all_told(&[abnormal.pid()], 50);
+}
+
+/// Names and records of one length: the kernel side looks for both in the same places. Nor may a program's path and its cgroup's
+/// push each other out, but that shows in the time alone.
+fn programs_in_turn_are_told_in_full_but_a_few_times() {
+    const ROUNDS: usize = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    let programs = ["one", "two"].map(|name| folder.path().join(name).join("program"));
+    for program in &programs {
+        fs::create_dir(program.parent().expect("a folder")).expect("room");
+        fs::copy(binaries::workload(), program).expect("room for a copy");
+    }
+    let recording = folder.path().join("recording");
+    let mut observer = Observer::tail(&["--all", "--record", recording.to_str().expect("UTF-8")]);
+    for _ in 0..ROUNDS {
+        for program in &programs {
+            let mut command = Command::new(program);
+            command.args(["exit", "0"]);
+            let mut workload = Workload::from(command);
+            workload.wait();
+            let exit = observer.exit_of(workload.pid());
+            assert_eq!(exit["process"]["exe"], program.to_str().expect("UTF-8"));
+        }
+    }
+    observer.stop();
+    let bytes = fs::read(&recording).expect("it was asked for");
+    // An argument ends with a zero byte; a path that the kernel keeps has another order.
+    let in_full = programs.iter().map(|program| {
+        let argument = [program.as_os_str().as_encoded_bytes(), b"\0"].concat();
+        bytes.windows(argument.len()).filter(|part| *part == argument).count()
+    });
+    let in_full: usize = in_full.sum();
+    assert!(in_full > 1, "{in_full}: neither was told");
+    // Each processor learns both; what else dies on the machine may push one out now and then.
+    assert!(in_full < ROUNDS, "{in_full} of {} were told in full", 2 * ROUNDS);
 }
