@@ -268,15 +268,11 @@ fn u32_at(data: &[u8], at: usize) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use super::{Btf, FUNC, INT, MAGIC, PTR, STRUCT, TYPEDEF, UNION};
 
-    use super::{Btf, FUNC, MAGIC, TYPEDEF, UNION};
-
-    /// BTF of one union, whose only member has no name.
-    fn union_of(member: u32, offset: u32) -> Btf {
-        let strings = b"\0task\0pid\0";
-        let words = [1, UNION << 24 | 1 << 31 | 1, 8, 0, member, offset];
-        let types: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+    /// BTF of these types and strings.
+    fn btf(words: &[u32], strings: &[u8]) -> Btf {
+        let types: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut data = Vec::from(MAGIC.to_ne_bytes());
         data.extend([1, 0]);
         let (types_len, strings_len) = (types.len(), strings.len());
@@ -288,19 +284,9 @@ mod tests {
         Btf::parse(data).expect("BTF")
     }
 
-    #[test]
-    fn what_can_be_attached_to_keeps_its_id_and_its_name() {
-        let btf = Btf::read(Path::new("/sys/kernel/btf/vmlinux")).expect("this kernel's");
-        let names = Btf::parse(btf.names_to_attach_to().expect("a small one")).expect("BTF");
-        assert_eq!(names.types.len(), btf.types.len());
-        for (name, kind) in [("bpf_iter_task_file", FUNC), ("btf_trace_signal_generate", TYPEDEF)] {
-            let id = |btf: &Btf| {
-                let at = btf.find(name, &[kind]).expect(name).at;
-                btf.types.iter().position(|&other| other as usize == at)
-            };
-            assert_eq!(id(&names), id(&btf), "{name}");
-        }
-        assert!(names.structure("task_struct").is_none());
+    /// BTF of one union, whose only member has no name.
+    fn union_of(member: u32, offset: u32) -> Btf {
+        btf(&[1, UNION << 24 | 1 << 31 | 1, 8, 0, member, offset], b"\0task\0pid\0")
     }
 
     #[test]
@@ -308,5 +294,23 @@ mod tests {
         let offset = |btf: &Btf| btf.structure("task").expect("the union").offset("pid");
         assert_eq!(offset(&union_of(1, 1)), None);
         assert_eq!(offset(&union_of(1, u32::MAX)), None);
+    }
+
+    #[test]
+    fn what_can_be_attached_to_keeps_its_id_and_its_name() {
+        let int = [1, INT << 24, 4, 32];
+        let structure = [5, STRUCT << 24 | 1, 4, 10, 1, 0];
+        let (pointer, function, typedef) =
+            ([0, PTR << 24, 2], [14, FUNC << 24, 3], [19, TYPEDEF << 24, 3]);
+        let words = [&int[..], &structure, &pointer, &function, &typedef].concat();
+        let all = btf(&words, b"\0int\0task\0pid\0iter\0btf_trace_x\0");
+        assert_eq!(all.structure("task").and_then(|task| task.offset("pid")), Some(0));
+        let names = Btf::parse(all.names_to_attach_to().expect("a small one")).expect("BTF");
+        assert_eq!(names.types.len(), 5);
+        assert!(names.structure("task").is_none());
+        for (id, name, kind) in [(4, "iter", FUNC), (5, "btf_trace_x", TYPEDEF)] {
+            let found = names.find(name, &[kind]).expect(name);
+            assert_eq!(found.at, names.by_id(id).expect(name).at, "{name}");
+        }
     }
 }

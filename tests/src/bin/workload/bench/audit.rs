@@ -33,22 +33,41 @@ pub(super) fn audit(_args: Args) -> Outcome {
     if in_use(socket)? {
         return Err("audit is on here, or has a reader".to_owned());
     }
-    let ends = rule(FILTER_EXIT, ALWAYS, &[libc::SYS_exit_group, libc::SYS_exit, libc::SYS_kill]);
-    let nobody = rule(FILTER_TASK, NEVER, &[]);
-    ask(socket, AUDIT_DEL_RULE, &nobody, &[libc::ENOENT])?;
-    ask(socket, AUDIT_ADD_RULE, &ends, &[libc::EEXIST])?;
+    let records = records(socket);
+    // Whatever became of it.
+    off(socket)?;
+    sys::say("records", records?);
+    Ok(0)
+}
+
+/// Switches it on, and counts.
+fn records(socket: c_int) -> Result<u64, String> {
+    ask(socket, AUDIT_DEL_RULE, &nobody(), &[libc::ENOENT])?;
+    ask(socket, AUDIT_ADD_RULE, &ends(), &[libc::EEXIST])?;
     let mask = STATUS_ENABLED | STATUS_PID | STATUS_BACKLOG_LIMIT;
     ask(socket, AUDIT_SET, &status(mask, 1, std::process::id()), &[])?;
-    let mut records = 0_u64;
+    let mut records = 0;
     netlink::listen(socket, |message| {
         records += u64::from(word(message, 4).is_some_and(|kind| kind & 0xffff == AUDIT_SYSCALL));
     });
+    Ok(records)
+}
+
+fn off(socket: c_int) -> Result<(), String> {
     ask(socket, AUDIT_SET, &status(STATUS_ENABLED, 0, 0), &[])?;
-    ask(socket, AUDIT_DEL_RULE, &ends, &[])?;
-    ask(socket, AUDIT_ADD_RULE, &nobody, &[libc::EEXIST])?;
-    ask(socket, AUDIT_SET, &status(STATUS_PID, 0, 0), &[])?;
-    sys::say("records", records);
-    Ok(0)
+    ask(socket, AUDIT_DEL_RULE, &ends(), &[libc::ENOENT])?;
+    ask(socket, AUDIT_ADD_RULE, &nobody(), &[libc::EEXIST])?;
+    ask(socket, AUDIT_SET, &status(STATUS_PID, 0, 0), &[])
+}
+
+/// Whoever ends, and whoever sends a signal.
+fn ends() -> Vec<u32> {
+    rule(FILTER_EXIT, ALWAYS, &[libc::SYS_exit_group, libc::SYS_exit, libc::SYS_kill])
+}
+
+/// No process has a context.
+fn nobody() -> Vec<u32> {
+    rule(FILTER_TASK, NEVER, &[])
 }
 
 /// `struct audit_status`.
