@@ -10,7 +10,7 @@ pub fn give_memory_back() {
 
 /// Room for the kernel's types while they are read: what is freed is used again, and comes in large pages.
 ///
-/// They are read three times at the start. Small pages for them, thousands, take longer than reading them.
+/// They are parsed three times at the start. Small pages for them, thousands, take longer than reading them.
 pub(super) struct Room {
     start: *mut c_void,
     bytes: usize,

@@ -97,7 +97,7 @@ pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
     tools
 }
 
-/// What would tax all that come after it, and therefore comes last.
+/// What would tax all that come after it if it were killed, and therefore comes last.
 pub(crate) fn last(load: &Load, workload: &Path) -> Vec<Tool> {
     let ready = Ready::Text("ready=1");
     let tool = Tool::new("audit, a reader that counts", workload, &["bench-audit"], ready);

@@ -31,7 +31,7 @@ const BACKLOG: u32 = 8192;
 pub(super) fn audit(_args: Args) -> Outcome {
     let socket = netlink::open(libc::NETLINK_AUDIT, 0)?;
     if in_use(socket)? {
-        return Err("audit is on here, or has a reader".to_owned());
+        return Err("audit is on here, or has a reader; `auditctl -e 0` switches it off".to_owned());
     }
     let records = records(socket);
     // Whatever became of it.
