@@ -7,36 +7,38 @@
 pub const SLOT_EXIT: u32 = 0;
 /// The second exit program.
 pub const SLOT_EXIT_AGAIN: u32 = 1;
+/// The third.
+pub const SLOT_EXIT_THIRD: u32 = 2;
 /// The signal program: a note that could not be kept, so that a sender stays unknown.
-pub const SLOT_SIGNAL: u32 = 2;
+pub const SLOT_SIGNAL: u32 = 3;
 /// The OOM program.
-pub const SLOT_OOM: u32 = 3;
+pub const SLOT_OOM: u32 = 4;
 /// The bind program of IPv4, or that of the system call.
-pub const SLOT_BIND: u32 = 4;
+pub const SLOT_BIND: u32 = 5;
 /// That of IPv6.
-pub const SLOT_BIND_INET6: u32 = 5;
+pub const SLOT_BIND_INET6: u32 = 6;
 /// That of unix sockets.
-pub const SLOT_BIND_UNIX: u32 = 6;
+pub const SLOT_BIND_UNIX: u32 = 7;
 /// That of MPTCP.
-pub const SLOT_BIND_MPTCP: u32 = 7;
+pub const SLOT_BIND_MPTCP: u32 = 8;
 /// The listen program of TCP, or that of the system call.
-pub const SLOT_LISTEN: u32 = 8;
+pub const SLOT_LISTEN: u32 = 9;
 /// That of unix sockets.
-pub const SLOT_LISTEN_UNIX: u32 = 9;
+pub const SLOT_LISTEN_UNIX: u32 = 10;
 /// That of MPTCP.
-pub const SLOT_LISTEN_MPTCP: u32 = 10;
+pub const SLOT_LISTEN_MPTCP: u32 = 11;
 /// The program for the end of a listener.
-pub const SLOT_STOP: u32 = 11;
+pub const SLOT_STOP: u32 = 12;
 /// The iterator over holders, which loses nothing.
-pub const SLOT_HOLDERS: u32 = 12;
+pub const SLOT_HOLDERS: u32 = 13;
 /// Number of slots.
-pub const SLOTS: u32 = 13;
+pub const SLOTS: u32 = 14;
 
 /// The kind of event that is missing when the program in `slot` loses a record.
 #[must_use]
 pub const fn lost_kind(slot: u32) -> &'static str {
     match slot {
-        SLOT_EXIT | SLOT_EXIT_AGAIN => "exit",
+        SLOT_EXIT..=SLOT_EXIT_THIRD => "exit",
         SLOT_SIGNAL => "signal",
         SLOT_OOM => "oom",
         SLOT_BIND..=SLOT_BIND_MPTCP => "bind",

@@ -12,7 +12,7 @@ use aya_log_ebpf::debug;
 use observer_common::{
     exit::ExitRecord,
     header::KIND_EXIT,
-    loss::{SLOT_EXIT, SLOT_EXIT_AGAIN},
+    loss::{SLOT_EXIT, SLOT_EXIT_AGAIN, SLOT_EXIT_THIRD},
     settings::EXITS_ALL,
     signal::{CLASSES, NOTE_HAS_SENDER, NoteKey, ORIGIN_USER, SENDER_BYTES, SignalNote},
     task::ARGS_MAX,
@@ -61,18 +61,29 @@ pub(crate) fn exit_early(ctx: FEntryContext) -> i32 {
 }
 
 /// The second look: on a preemptible kernel the first program is skipped when another thread was preempted inside it on
-/// the same CPU. This one has a guard of its own; what the first did report, it leaves alone.
+/// the same CPU. This one has a guard of its own.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn exit_again(ctx: BtfTracePointContext) -> i32 {
+    look_again(&ctx, SLOT_EXIT_AGAIN)
+}
+
+/// The third: when processes die together, one may be preempted in the first program and the next one in the second.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn exit_third(ctx: BtfTracePointContext) -> i32 {
+    look_again(&ctx, SLOT_EXIT_THIRD)
+}
+
+/// What an earlier program did report stays alone.
+#[inline(always)]
+fn look_again(ctx: &BtfTracePointContext, slot: u32) -> i32 {
     let task: *const u8 = ctx.arg(0);
-    if !group_dead(&ctx, task) {
+    if !group_dead(ctx, task) {
         return 0;
     }
     let identity = identity(task);
-    if LAST_EXIT.get(0).is_some_and(|last| *last == identity) {
-        return 0;
+    if LAST_EXIT.get(0).is_none_or(|last| *last != identity) {
+        died(ctx, task, slot);
     }
-    died(&ctx, task, SLOT_EXIT_AGAIN);
     0
 }
 
@@ -123,7 +134,7 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
         }
     }
     report(task, signal, status, slot);
-    if slot == SLOT_EXIT
+    if slot != SLOT_EXIT_THIRD
         && let Some(last) = LAST_EXIT.get_ptr_mut(0)
     {
         // SAFETY: a value of this CPU's; a race with another thread here costs at worst a double, removed in userspace.

@@ -64,7 +64,7 @@ pub(crate) static SENDERS: LruHashMap<SenderKey, Sender> = LruHashMap::with_max_
 #[map]
 pub(crate) static OOM_CONTROLS: LruHashMap<u64, OomControl> = LruHashMap::with_max_entries(64, 0);
 
-/// Who was reported last on each CPU, by the first exit program for the second: (start time, tgid).
+/// Who was reported last on each CPU, by one exit program for the next: (start time, tgid).
 #[map]
 pub(crate) static LAST_EXIT: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 

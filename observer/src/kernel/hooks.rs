@@ -54,7 +54,7 @@ impl Hook {
     pub fn loses(&self) -> Option<&'static str> {
         let program = self.program;
         match program {
-            "exit" | "exit_early" | "exit_again" => Some("exit"),
+            "exit" | "exit_early" | "exit_again" | "exit_third" => Some("exit"),
             "signal" => Some("signal"),
             "oom" | "oom_by_pid" => Some("oom"),
             LISTEN_STOP | "listen_end" => Some("release"),
@@ -85,6 +85,13 @@ pub const EXIT_AGAIN: Hook = Hook {
     attach: Attach::TpBtf("sched_process_exit"),
     purpose: "deaths that the first program was skipped for",
     without: "a death may be lost when a thread is preempted inside the first program; it is counted",
+};
+/// The third.
+pub const EXIT_THIRD: Hook = Hook {
+    program: "exit_third",
+    attach: Attach::TpBtf("sched_process_exit"),
+    purpose: "deaths that the first two programs were skipped for",
+    without: "a death may be lost when threads are preempted inside the first two programs; it is counted",
 };
 /// Who sent the signal.
 pub const SIGNAL: Hook = Hook {
@@ -213,7 +220,7 @@ mod tests {
     #[test]
     fn what_a_program_loses_when_it_is_skipped() {
         let lost = |hooks: &[Hook]| hooks.iter().map(Hook::loses).collect::<Vec<_>>();
-        assert_eq!(lost(&[EXIT, EXIT_EARLY, EXIT_AGAIN]), [Some("exit"); 3]);
+        assert_eq!(lost(&[EXIT, EXIT_EARLY, EXIT_AGAIN, EXIT_THIRD]), [Some("exit"); 4]);
         assert_eq!(lost(&[SIGNAL, OOM, OOM_BY_PID]), [Some("signal"), Some("oom"), Some("oom")]);
         assert_eq!(lost(&[OOM_BEGIN, OOM_END]), [None; 2]);
         assert_eq!(lost(&BINDS[..4]), [Some("bind"); 4]);

@@ -177,6 +177,7 @@ impl Kernel {
         }
         if preflight::preemptible() {
             self.optional(btf, hooks::EXIT_AGAIN);
+            self.optional(btf, hooks::EXIT_THIRD);
         }
         Ok(())
     }
