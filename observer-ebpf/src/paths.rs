@@ -118,9 +118,9 @@ fn name(writer: Writer, start: u32, name: *const u8) -> bool {
 
 /// Appends the path of a cgroup: kernfs names from `kn` up to the root, whose own name does not count.
 #[inline(always)]
-fn kernfs<A: Access>(writer: Writer, kn: *const u8) -> Path {
+fn kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Path {
     let start = writer.len();
-    let (leaf, before) = (kn, Chain::of_kernfs::<A>(writer, kn));
+    let (leaf, before) = (kn, Chain::of_kernfs::<A>(writer, kn, v2));
     if before.is_some_and(|chain| chain.recall(writer)) {
         return Path { len: (writer.len() - start) as u16, flags: 0 };
     }
@@ -138,7 +138,7 @@ fn kernfs<A: Access>(writer: Writer, kn: *const u8) -> Path {
         kn = parent;
     }
     if ended
-        && let Some(chain) = Chain::of_kernfs::<A>(writer, leaf)
+        && let Some(chain) = Chain::of_kernfs::<A>(writer, leaf, v2)
         && Some(chain) == before
     {
         chain.remember(writer, start);
@@ -156,7 +156,7 @@ pub(crate) fn cgroup<A: Access>(writer: Writer, task: *const u8) -> Path {
     let Some(css_set) = pointer::<A>(task, &TASK_CGROUPS) else { return none };
     let unified = pointer::<A>(css_set, &CSS_SET_DFL).and_then(|c| pointer::<A>(c, &CGROUP_KN));
     if let Some(kn) = unified {
-        let path = kernfs::<A>(writer, kn);
+        let path = kernfs::<A>(writer, kn, true);
         if path.len > 0 {
             return path;
         }
@@ -177,7 +177,7 @@ pub(crate) fn memory_cgroup<A: Access>(writer: Writer, task: *const u8) -> Path 
         .and_then(|css| pointer::<A>(css, &CSS_CGROUP))
         .and_then(|cgroup| pointer::<A>(cgroup, &CGROUP_KN));
     match kn {
-        Some(kn) => kernfs::<A>(writer, kn),
+        Some(kn) => kernfs::<A>(writer, kn, false),
         None => Path { len: 0, flags: TASK_CGROUP_CUT },
     }
 }

@@ -114,9 +114,10 @@ impl Chain {
         false
     }
 
-    /// That of a cgroup's directory.
+    /// That of a cgroup's directory. In v2 none can be renamed, and no number is given twice (`kernfs_syscall_ops` of
+    /// kernel/cgroup/cgroup.c, `__kernfs_new_node`): its own will do.
     #[inline(always)]
-    pub(crate) fn of_kernfs<A: Access>(writer: Writer, kn: *const u8) -> Option<Self> {
+    pub(crate) fn of_kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Option<Self> {
         let mut chain = Self::start(writer, Half::Cgroup)?;
         if KN_ID.load() == ABSENT || KN_HASH.load() == ABSENT {
             return None;
@@ -128,6 +129,9 @@ impl Chain {
                 return (chain.hash != EMPTY).then_some(chain);
             }
             chain.add(field::<A, u64>(kn, &KN_ID));
+            if v2 {
+                return Some(chain);
+            }
             chain.add(u64::from(field::<A, u32>(kn, &KN_HASH)));
             kn = parent;
         }
