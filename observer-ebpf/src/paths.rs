@@ -44,7 +44,7 @@ pub(crate) fn executable<A: Access>(writer: Writer, mm: *const u8) -> Path {
         return path;
     }
     let before = Chain::of_file::<A>(writer, dentry, vfsmount);
-    if before.is_some_and(|chain| chain.recall(writer)) {
+    if before.recall(writer) {
         path.len = (writer.len() - start) as u16;
         return path;
     }
@@ -53,10 +53,8 @@ pub(crate) fn executable<A: Access>(writer: Writer, mm: *const u8) -> Path {
         && above(writer, start, vfsmount.wrapping_sub(MOUNT_MNT.load() as usize));
     if !ended {
         path.flags |= TASK_EXE_CUT;
-    } else if let Some(chain) = Chain::of_file::<A>(writer, dentry, vfsmount)
-        && Some(chain) == before
-    {
-        chain.remember(writer, start);
+    } else if Chain::of_file::<A>(writer, dentry, vfsmount) == before {
+        before.remember(writer, start);
     }
     path.len = (writer.len() - start) as u16;
     path
@@ -121,7 +119,7 @@ fn name(writer: Writer, start: u32, name: *const u8) -> bool {
 fn kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Path {
     let start = writer.len();
     let (leaf, before) = (kn, Chain::of_kernfs::<A>(writer, kn, v2));
-    if before.is_some_and(|chain| chain.recall(writer)) {
+    if before.recall(writer) {
         return Path { len: (writer.len() - start) as u16, flags: 0 };
     }
     let mut kn = kn;
@@ -137,11 +135,8 @@ fn kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Path {
         }
         kn = parent;
     }
-    if ended
-        && let Some(chain) = Chain::of_kernfs::<A>(writer, leaf, v2)
-        && Some(chain) == before
-    {
-        chain.remember(writer, start);
+    if ended && Chain::of_kernfs::<A>(writer, leaf, v2) == before {
+        before.remember(writer, start);
     }
     Path { len: (writer.len() - start) as u16, flags: if ended { 0 } else { TASK_CGROUP_CUT } }
 }

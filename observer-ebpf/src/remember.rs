@@ -31,10 +31,14 @@ pub(crate) struct Remembered {
     names: [u8; BYTES],
 }
 
+/// No chain that is to be remembered. Not an `Option`, whose value the compiler leaves unwritten where there is none, and
+/// copies all the same: Linux 5.10 refuses that.
+const NONE: u64 = 0;
 /// A chain without names: there is nothing to remember.
 const EMPTY: u64 = 1;
 
-/// What identifies a chain of names, and where its path is kept.
+/// What identifies a chain of names, and where its path is kept. [`NONE`] for all but the first exit program: on one CPU the
+/// kernel never runs it twice at once, so that what belongs to the CPU is its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chain {
     hash: u64,
@@ -50,13 +54,6 @@ enum Half {
 }
 
 impl Chain {
-    /// `None` for all but the first exit program: on one CPU the kernel never runs it twice at once, so that what belongs to
-    /// the CPU is its own.
-    #[inline(always)]
-    fn start(writer: Writer, half: Half) -> Option<Self> {
-        (writer.slot() == SLOT_EXIT).then_some(Self { hash: EMPTY, half })
-    }
-
     #[inline(always)]
     fn add(&mut self, part: u64) {
         const ODD: u64 = 0x517c_c1b7_2722_0a95;
@@ -69,11 +66,12 @@ impl Chain {
         writer: Writer,
         dentry: *const u8,
         vfsmount: *const u8,
-    ) -> Option<Self> {
-        let mut chain = Self::start(writer, Half::File)?;
-        if DENTRY_HASH.load() == ABSENT || !in_one_piece() {
-            return None;
+    ) -> Self {
+        let none = Self { hash: NONE, half: Half::File };
+        if writer.slot() != SLOT_EXIT || DENTRY_HASH.load() == ABSENT || !in_one_piece() {
+            return none;
         }
+        let mut chain = Self { hash: EMPTY, ..none };
         let root: *const u8 = field::<A, _>(vfsmount, &VFSMOUNT_ROOT);
         let mut dentry = dentry;
         for _ in 0..DEPTH {
@@ -81,13 +79,13 @@ impl Chain {
             if dentry == root || dentry == parent {
                 let mount = writer.number(vfsmount).wrapping_sub(u64::from(MOUNT_MNT.load()));
                 let mount = mount as *const u8;
-                return chain.mounts(mount).then_some(chain);
+                return if chain.mounts(mount) { chain } else { none };
             }
             chain.add(writer.number(dentry));
             chain.add(u64::from(field::<A, u32>(dentry, &DENTRY_HASH)));
             dentry = parent;
         }
-        None
+        none
     }
 
     /// Goes on where a mount is mounted; false when there are too many names.
@@ -117,30 +115,34 @@ impl Chain {
     /// That of a cgroup's directory. In v2 none can be renamed, and no number is given twice (`kernfs_syscall_ops` of
     /// kernel/cgroup/cgroup.c, `__kernfs_new_node`): its own will do.
     #[inline(always)]
-    pub(crate) fn of_kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Option<Self> {
-        let mut chain = Self::start(writer, Half::Cgroup)?;
-        if KN_ID.load() == ABSENT || KN_HASH.load() == ABSENT {
-            return None;
+    pub(crate) fn of_kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Self {
+        let none = Self { hash: NONE, half: Half::Cgroup };
+        if writer.slot() != SLOT_EXIT || KN_ID.load() == ABSENT || KN_HASH.load() == ABSENT {
+            return none;
         }
+        let mut chain = Self { hash: EMPTY, ..none };
         let mut kn = kn;
         for _ in 0..DEPTH {
             let parent: *const u8 = field::<A, _>(kn, &KN_PARENT);
             if parent.is_null() {
-                return (chain.hash != EMPTY).then_some(chain);
+                return if chain.hash == EMPTY { none } else { chain };
             }
             chain.add(field::<A, u64>(kn, &KN_ID));
             if v2 {
-                return Some(chain);
+                return chain;
             }
             chain.add(u64::from(field::<A, u32>(kn, &KN_HASH)));
             kn = parent;
         }
-        None
+        none
     }
 
     /// Appends the names of this chain; false when they are not known.
     #[inline(always)]
     pub(crate) fn recall(self, writer: Writer) -> bool {
+        if self.hash == NONE {
+            return false;
+        }
         let Some(known) = REMEMBERED.get_ptr(self.place()) else { return false };
         // SAFETY: a value of this CPU's, which only this program uses.
         unsafe {
@@ -157,10 +159,10 @@ impl Chain {
     #[inline(always)]
     pub(crate) fn remember(self, writer: Writer, start: u32) {
         let len = writer.len() - start;
-        let Some(known) = REMEMBERED.get_ptr_mut(self.place()) else { return };
-        if len as usize > BYTES {
+        if len as usize > BYTES || self.hash == NONE {
             return;
         }
+        let Some(known) = REMEMBERED.get_ptr_mut(self.place()) else { return };
         // SAFETY: as in `recall`; the names may be followed by what an earlier record left there.
         unsafe {
             (*known).chain = self.hash;
