@@ -2,6 +2,8 @@
 
 use std::ffi::c_void;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Gives back what is free on the heap.
 pub fn give_memory_back() {
     // SAFETY: malloc_trim has no preconditions.
@@ -10,7 +12,7 @@ pub fn give_memory_back() {
 
 /// Room for the kernel's types while they are read: what is freed is used again, and comes in large pages.
 ///
-/// They are parsed three times at the start. Small pages for them, thousands, take longer than reading them.
+/// They are parsed twice at the start. Small pages for them, thousands, take longer than reading them.
 pub(super) struct Room {
     start: *mut c_void,
     bytes: usize,
@@ -62,6 +64,21 @@ fn set(back: i32, more: i32) {
         libc::mallopt(libc::M_TRIM_THRESHOLD, back);
         libc::mallopt(libc::M_TOP_PAD, more);
     }
+}
+
+/// Calls `make` while no file can be opened; as it is where another thread may want one.
+pub(super) fn without_files<T>(make: impl FnOnce() -> T) -> T {
+    let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit { current: Some(0), ..limit };
+    if !alone || setrlimit(Resource::Nofile, none).is_err() {
+        return make();
+    }
+    let made = make();
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("can't set the limit of open files back: {error}");
+    }
+    made
 }
 
 /// Takes the pages of this program's file out of its memory: half of them served the start alone, the eBPF object among them.

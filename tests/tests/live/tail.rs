@@ -4,6 +4,7 @@ use observer_tests::{Cgroup, Observer, Story, Workload, run};
 
 crate::tests![
     begins_with_a_session,
+    limits_are_as_they_were,
     ordinary_exits_only_when_asked_for,
     kinds,
     names,
@@ -33,6 +34,18 @@ fn begins_with_a_session() {
     assert!(!first["version"].is_null() && !first["hooks"].is_null(), "{first:#}");
     assert!(!first["clock"].is_null(), "{first:#}");
     assert_eq!(story.of_kind("session").count(), 1);
+}
+
+/// No file can be opened for a moment while the programs are loaded.
+fn limits_are_as_they_were() {
+    let files = |pid: &str| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("readable");
+        let line = limits.lines().find(|line| line.starts_with("Max open files"));
+        line.expect("a limit").to_owned()
+    };
+    let observer = Observer::tail(&[]);
+    assert_eq!(files(&observer.pid().to_string()), files("self"));
+    observer.stop();
 }
 
 /// Lets one process end that is not asked for, then one that is, and tells which were told.
