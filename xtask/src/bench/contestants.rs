@@ -15,9 +15,15 @@ pub(crate) const TAIL: &str = "`observer tail --json`";
 pub(crate) const TAIL_ALL: &str = "`observer tail --all --json`";
 pub(crate) const BINDS_OFF: &str = "`observer tail --json --binds off`";
 
+/// The floor of a hook.
+pub(crate) fn empty(hook: &str) -> String {
+    format!("an empty program on `{hook}`")
+}
+
 /// Whether a target sets it against another one.
-pub(crate) fn is_compared(tool: &str) -> bool {
-    [NULL, TAIL, TAIL_ALL].contains(&tool)
+pub(crate) fn is_compared(tool: &str, load: &Load) -> bool {
+    let tax = load.name == "getppid" && load.hook.is_some_and(|hook| tool == empty(hook));
+    tax || [NULL, TAIL, TAIL_ALL, BINDS_OFF].contains(&tool)
 }
 
 /// No service is asked: each run has programs of its own.
@@ -71,8 +77,7 @@ pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
     }
     let ready = Ready::Text("ready=1");
     if let Some(hook) = load.hook {
-        let name = format!("an empty program on `{hook}`");
-        tools.push(Tool::new(&name, workload, &["bench-hook", hook], ready));
+        tools.push(Tool::new(&empty(hook), workload, &["bench-hook", hook], ready));
     }
     if load.deadly || load.name == "threads" {
         let name = "process connector, a reader that counts";

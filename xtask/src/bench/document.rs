@@ -8,6 +8,7 @@ use super::Results;
 use super::counts::{Frozen, Rest};
 use super::overhead::{Counted, Row, Table, float, median};
 use super::pairs::Race;
+use super::targets::{self, Verdict};
 use crate::{talk, workspace};
 
 /// One load on the terminal.
@@ -67,10 +68,13 @@ fn text(results: &Results) -> String {
         text += FEW;
     }
     text += "## Targets\n\n| what | target | measured | |\n| --- | --- | --- | --- |\n";
-    for target in super::targets::of(results) {
-        let met = if target.met { "met" } else { "**missed**" };
-        text += &format!("| {} | {} | {} | {met} |\n", target.what, target.limit, target.figure);
+    for target in targets::of(results) {
+        let words = target.verdict.words();
+        let words =
+            if target.verdict == Verdict::Met { words.to_owned() } else { format!("**{words}**") };
+        text += &format!("| {} | {} | {} | {words} |\n", target.what, target.limit, target.figure);
     }
+    text += CHANCE;
     text += LOADS;
     results.tables.iter().for_each(|table| text += &load(table));
     text += PROGRAMS;
@@ -87,6 +91,9 @@ fn text(results: &Results) -> String {
 /// What a figure takes that may be quoted.
 const PAIRS: usize = 7;
 const FEW: &str = "**Fewer than seven pairs: the ratios are not to be quoted.** Counts and the kernel's own times hold.\n\n";
+
+const CHANCE: &str = "\nIn brackets behind a slowdown: where the median may lie by chance, at odds of twenty to one, from the ratios of all rounds. \
+    Where that begins below the target and the median is above, this run can't tell the tool from the noise.\n";
 
 const LOADS: &str = "\n## Beside loads\n\n\
     Two workers, as many as this machine has processors or more, do nothing but the operation. A tool's time on a processor \

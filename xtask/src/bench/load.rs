@@ -24,9 +24,11 @@ pub(crate) struct Load {
 
 const EXIT: Option<&str> = Some("sched_process_exit");
 const SIGNAL: Option<&str> = Some("signal_generate");
+/// A tracepoint of one system call is a tax on all of them.
+const SYSCALL: Option<&str> = Some("syscalls/sys_exit_bind");
 
 /// Those that a tool may slow down by so much.
-pub(crate) const SLOWED: [&str; 3] = ["fork-exit", "spawn", "connect"];
+pub(crate) const SLOWED: [&str; 4] = ["fork-exit", "spawn", "connect", "getppid"];
 
 /// All of them.
 pub(crate) const LOADS: [Load; 11] = [
@@ -39,7 +41,7 @@ pub(crate) const LOADS: [Load; 11] = [
     load("connect", "TCP connect, accept, close on loopback", 25_000, None, false),
     load("bind", "socket, bind, close", 90_000, None, false),
     load("refused", "socket, bind on a served port, close", 40_000, None, false),
-    load("getppid", "getppid(2)", 5_000_000, None, false),
+    load("getppid", "getppid(2)", 5_000_000, SYSCALL, false),
     load("mix", "a request of a busy web host", 8000, EXIT, true),
 ];
 

@@ -108,8 +108,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     results.load.1 = machine::load();
     for target in targets::of(&results) {
-        let met = if target.met { "met   " } else { "MISSED" };
-        talk::note(&format!("{met} {}: {} (target {})", target.what, target.figure, target.limit));
+        let words = target.verdict.words();
+        talk::note(&format!(
+            "{words:<19} {}: {} (target {})",
+            target.what, target.figure, target.limit
+        ));
     }
     if options.what.is_empty() && options.load.is_none() {
         document::write(&results)?;

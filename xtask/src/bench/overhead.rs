@@ -33,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) tool: String,
     /// Time with the tool to time without, sorted.
     pub(crate) ratios: Vec<f64>,
+    /// Each of them to that of `sleep` in the same round, sorted.
+    pub(crate) beyond: Vec<f64>,
     /// The tool's own time on a processor for each operation, sorted.
     pub(crate) tool_ns: Vec<f64>,
     /// Of the tools that tell all: what was to be told, what was told, and what was said to be lost.
@@ -70,6 +72,19 @@ pub(crate) fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Where the middle one of many more would be, at odds of twenty to one: from how many lie on which side, whatever they look like.
+pub(crate) fn interval(sorted: &[f64]) -> (f64, f64) {
+    let number = float(sorted.len() as u64);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in the list"
+    )]
+    let outside = ((number - 1.96 * number.sqrt()) / 2.0).floor().max(1.0) as usize;
+    let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+    (at(outside - 1), at(sorted.len().wrapping_sub(outside)))
+}
+
 /// Every load, or the one that is asked for.
 pub(crate) fn run(binaries: &Binaries, rounds: usize, only: Option<&str>) -> Result<Vec<Table>> {
     let wanted = LOADS.iter().filter(|load| only.is_none_or(|name| name == load.name));
@@ -104,7 +119,7 @@ fn measure(
     for round in 0..rounds * load.thoroughness() {
         let mut n = 0;
         while n < tools.len() {
-            if round >= rounds && !contestants::is_compared(&tools[n].name) {
+            if round >= rounds && !contestants::is_compared(&tools[n].name, load) {
                 n += 1;
                 continue;
             }
@@ -136,7 +151,11 @@ fn measure(
         }
     }
     drop(counting);
+    let null = rows.iter().find(|row| row.tool == contestants::NULL);
+    let null = null.map(|row| row.ratios.clone()).unwrap_or_default();
     for row in &mut rows {
+        row.beyond = row.ratios.iter().zip(&null).map(|(with, null)| with / null).collect();
+        row.beyond.sort_by(f64::total_cmp);
         row.ratios.sort_by(f64::total_cmp);
         row.tool_ns.sort_by(f64::total_cmp);
     }
@@ -186,4 +205,20 @@ fn nanoseconds(taken: Taken) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "far below 2 to the 53rd")]
 pub(crate) fn float(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interval;
+
+    /// As tables of the binomial distribution have them, or one place further out.
+    #[test]
+    fn where_a_median_may_lie() {
+        for (rounds, least, most) in [(1, 1, 1), (7, 1, 7), (10, 1, 10), (21, 6, 16), (100, 40, 61)]
+        {
+            let sorted: Vec<f64> = (1..=rounds).map(f64::from).collect();
+            assert_eq!(interval(&sorted), (f64::from(least), f64::from(most)), "{rounds}");
+        }
+        assert!(interval(&[]).0.is_nan() && interval(&[]).1.is_nan());
+    }
 }
