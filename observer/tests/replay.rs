@@ -13,6 +13,7 @@ use std::{
 use jiff::tz::TimeZone;
 use observer::{
     commands::{replay, schema},
+    decode::Patterns,
     enrich::Users,
     kernel::recording::{Drain, Recording},
     model::{Body, Event},
@@ -118,6 +119,10 @@ fn drains_change_nothing() {
         at_once.drains =
             vec![Drain { now_ns, records: records.clone(), looks, losses: Vec::new() }];
         assert_eq!(deaths(&replayed(&at_once)), expected, "{name}, all at once");
+        // Only a pattern comes before whatever is like it.
+        let mut patterns = Patterns::default();
+        let whole = |record| patterns.read(record).whole().into_owned();
+        at_once.drains[0].records = records.iter().map(whole).collect();
         at_once.drains[0].records.reverse();
         assert_eq!(deaths(&replayed(&at_once)), expected, "{name}, the other way round");
         let mut twice = recording.clone();
