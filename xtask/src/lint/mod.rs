@@ -4,7 +4,7 @@ mod size;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{ebpf, process, talk};
 
@@ -13,11 +13,12 @@ type Check = (&'static str, fn() -> Result<()>);
 
 /// Runs every check, also after one has failed.
 pub(crate) fn run() -> ExitCode {
-    let checks: [Check; 5] = [
+    let checks: [Check; 6] = [
         ("format", format),
         ("clippy", clippy),
         ("clippy of the eBPF side", ebpf::clippy),
         ("file sizes", size::check),
+        ("lock file of the fuzz targets", fuzz_lock),
         ("licences and sources of dependencies", dependencies),
     ];
     let mut good = true;
@@ -41,6 +42,17 @@ fn clippy() -> Result<()> {
             .args(["clippy", "--quiet", "--workspace", "--exclude", "observer-ebpf"])
             .args(["--all-targets", "--", "-D", "warnings"]),
     )
+}
+
+/// A workspace of its own, which no build of this one keeps up with.
+fn fuzz_lock() -> Result<()> {
+    process::read(
+        process::cargo()
+            .args(["metadata", "--quiet", "--locked", "--format-version", "1"])
+            .args(["--manifest-path", "fuzz/Cargo.toml"]),
+    )
+    .map(drop)
+    .context("`cargo update --workspace --manifest-path fuzz/Cargo.toml` brings it up to date")
 }
 
 /// The rules are in `deny.toml`.
