@@ -32,14 +32,14 @@ impl Finished {
             Place::new("exits = \"all\"\n[files]\nsegment_bytes = 65536\nseal_seconds = 60\n");
         let service = place.serve(&[]);
         let deadline = Instant::now() + patience::limit();
-        // Enough of each: segments that are closed, and records in the one that is not.
-        while place.compressed() < 3 || !(8..25).contains(&plain_records(&place)) {
+        while place.compressed() < 3 {
             assert!(Instant::now() < deadline, "no such record: {:?}", place.names());
             let (_storm, _) = run(["storm", "7", "1"]);
         }
         place.wait_compressed(3);
         service.stop();
-        // What was still under way may have begun another segment: how long events are depends on where this was built.
+        // The segment that is not closed has to have records too. It may just have been begun, and where one is closed nobody
+        // can aim at: what one drain brings is written in one go, and on a fast machine that is a good part of a segment.
         while plain_records(&place) < 8 {
             let service = place.serve(&[]);
             let (_storm, _) = run(["storm", "7", "1"]);
