@@ -20,6 +20,11 @@ pub(crate) fn empty(hook: &str) -> String {
     format!("an empty program on `{hook}`")
 }
 
+/// The floor of whatever tells of each run of a hook.
+pub(crate) fn bare(hook: &str) -> String {
+    format!("a bare record on `{hook}`")
+}
+
 /// Whether a target sets it against another one.
 pub(crate) fn is_compared(tool: &str, load: &Load) -> bool {
     let tax = load.name == "getppid" && load.hook.is_some_and(|hook| tool == empty(hook));
@@ -78,6 +83,9 @@ pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
     let ready = Ready::Text("ready=1");
     if let Some(hook) = load.hook {
         tools.push(Tool::new(&empty(hook), workload, &["bench-hook", hook], ready));
+        if load.deadly {
+            tools.push(Tool::new(&bare(hook), workload, &["bench-record", hook], ready));
+        }
     }
     if load.deadly || load.name == "threads" {
         let name = "process connector, a reader that counts";

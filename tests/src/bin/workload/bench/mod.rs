@@ -11,6 +11,7 @@ mod mix;
 mod net;
 mod netlink;
 mod plain;
+mod ring;
 
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("bench", bench),
     ("bench-bomb", bomb::bomb),
     ("bench-hook", hook::hook),
+    ("bench-record", hook::record),
     ("bench-connector", connector::connector),
     ("bench-audit", audit::audit),
 ];
