@@ -7,9 +7,10 @@ use std::{
 
 use jiff::tz::TimeZone;
 use observer::{
-    diagnose::story::Stories,
+    diagnose::incident::Incidents,
+    format::{csv, ecs, style::Palette, text::TextFormat},
     model::{Body, Event},
-    sinks::{csv, ecs, sanitize::sanitize, style::Palette, text::TextFormat},
+    sanitize::sanitize,
 };
 
 /// Shows an event in every format: none may panic, and nothing that a process chose may end a line or move a cursor.
@@ -36,16 +37,16 @@ pub fn show(event: &Event) {
     assert_eq!(serde_json::to_string(&again).expect("JSON"), line);
 }
 
-/// Joins events into stories, as `why` does with a record, and shows those too.
-pub fn tell(events: &[Event]) {
+/// Joins events into incidents, as `why` does with a store, and shows those too.
+pub fn narrate(events: &[Event]) {
     let Some(first) = events.first() else { return };
-    let mut stories = Stories::looking_back();
-    let mut told = Vec::new();
+    let mut incidents = Incidents::looking_back();
+    let mut grown = Vec::new();
     for event in events {
-        told.extend(stories.push(event));
+        grown.extend(incidents.push(event));
     }
-    told.extend(stories.finish());
-    for incident in told {
+    grown.extend(incidents.finish());
+    for incident in grown {
         show(&Event { body: Body::Incident(Box::new(incident)), ..first.clone() });
     }
 }

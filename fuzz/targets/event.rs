@@ -1,9 +1,9 @@
-//! Events in JSON, as they come over the socket and out of the record, in every format.
+//! Events in JSON, as they come over the socket and out of the store, in every format.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use observer::model::Event;
-use observer_fuzz::{show, tell};
+use observer_fuzz::{narrate, show};
 
 fuzz_target!(|bytes: &[u8]| {
     let events: Vec<Event> = bytes
@@ -11,5 +11,5 @@ fuzz_target!(|bytes: &[u8]| {
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
     events.iter().for_each(show);
-    tell(&events);
+    narrate(&events);
 });

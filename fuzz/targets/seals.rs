@@ -6,7 +6,7 @@
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use observer::records::{Folder, chain::Hash, open, seal, verify};
+use observer::store::{Folder, chain::Hash, open, seal, verify};
 use observer_fuzz::scratch;
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(scratch);

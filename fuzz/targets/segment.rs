@@ -1,4 +1,4 @@
-//! A segment of the record, plain or compressed, read as `log` and `why` do. The first byte says with which filter.
+//! A segment of the store, plain or compressed, read as `log` and `why` do. The first byte says with which filter.
 #![no_main]
 
 use std::{fs, path::PathBuf, sync::LazyLock};
@@ -7,12 +7,12 @@ use libfuzzer_sys::fuzz_target;
 use observer::{
     filter::Filter,
     model::{Event, Kind},
-    records::{
+    store::{
         Folder,
-        scan::{Go, Query},
+        query::{Go, Query},
     },
 };
-use observer_fuzz::{scratch, show, tell};
+use observer_fuzz::{narrate, scratch, show};
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(scratch);
 
@@ -55,5 +55,5 @@ fuzz_target!(|bytes: &[u8]| {
     // A broken file is an error, never a panic; what came before it has been given out.
     let _ = Query::new(&filter).run(&Folder::at(&FOLDER), |_| (), each, !bit(7));
     events.iter().for_each(show);
-    tell(&events);
+    narrate(&events);
 });

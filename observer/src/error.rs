@@ -6,7 +6,7 @@ pub enum Failure {
     /// The user may not do this, or this kernel can't: exit status 3.
     #[error("{0}")]
     Unsupported(String),
-    /// Words on the command line that make no sense together: exit status 2.
+    /// Wrong usage, a broken configuration included: exit status 2.
     #[error("{0}")]
     Usage(String),
 }
@@ -17,7 +17,7 @@ pub mod status {
     pub const DONE: u8 = 0;
     /// Nothing matched, or a check did not hold.
     pub const NO_MATCH: u8 = 1;
-    /// Wrong usage.
+    /// Wrong usage, or a broken configuration.
     pub const USAGE: u8 = 2;
     /// Not permitted, or not supported by this kernel.
     pub const UNSUPPORTED: u8 = 3;

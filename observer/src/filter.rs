@@ -1,4 +1,6 @@
 //! Filters: the same words wherever events are shown.
+//!
+//! **Invariant:** the vocabulary of [`crate::model`] only; no I/O.
 
 use clap::builder::NonEmptyStringValueParser;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -14,7 +16,9 @@ pub struct Filter {
     /// Only events of these kinds
     #[arg(long, value_delimiter = ',', value_name = "KIND")]
     pub kind: Vec<Kind>,
-    /// Only processes of these systemd units; `*` and `?` match, `.service` may be left out
+    /// Only processes of these systemd units
+    ///
+    /// `*` and `?` match, `.service` may be left out.
     #[arg(long, value_delimiter = ',', value_name = "UNIT", value_parser = NonEmptyStringValueParser::new())]
     pub unit: Vec<String>,
     /// Only processes of these names; `*` and `?` match
@@ -29,10 +33,12 @@ pub struct Filter {
     /// Only processes of these users, by name or id
     #[arg(long, value_delimiter = ',', value_name = "USER", value_parser = NonEmptyStringValueParser::new())]
     pub user: Vec<String>,
-    /// Only processes in these containers, by the beginning of the id or by name
+    /// Only processes in these containers, by id or name
+    ///
+    /// The beginning of the id is enough.
     #[arg(long, value_delimiter = ',', value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub container: Vec<String>,
-    /// Only events since then: RFC 3339, `10m`, `2h` ago, or `yesterday`
+    /// Only events since then: RFC 3339, `10m`, `2h`, or `yesterday`
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub since: Option<Timestamp>,
     /// Only events until then

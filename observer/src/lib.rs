@@ -1,21 +1,27 @@
 //! observer: which process died, why, and who holds the contested port.
 //!
-//! Data flows one way: [`kernel`] → [`decode`] → [`enrich`] and [`diagnose`] → [`sinks`], in the vocabulary of [`model`].
-//! [`pipeline`] is the flow itself; [`commands`] are thin users of it.
+//! ```text
+//! main → commands → service → engine → diagnose → enrich → kernel → decode → model
+//!               ↘ format    → store ↗             cli, filter, subject: leaves; error, logging, sanitize: ground
+//! ```
+//!
+//! Every arrow points down, and `cargo xtask lint` holds them. Data flows from [`kernel`] through [`decode`], [`enrich`] and
+//! [`diagnose`] to events in the vocabulary of [`model`]; [`engine`] drives that, [`format`] and [`store`] take the events.
 
 pub mod cli;
 pub mod commands;
-pub mod config;
 pub mod decode;
 pub mod diagnose;
+pub mod engine;
 pub mod enrich;
 pub mod error;
 pub mod filter;
+pub mod format;
 pub mod kernel;
 pub mod logging;
 pub mod model;
-pub mod pipeline;
-pub mod records;
+pub mod sanitize;
 pub mod service;
-pub mod sinks;
+pub mod stdout;
+pub mod store;
 pub mod subject;

@@ -1,17 +1,17 @@
-//! Talk, which goes to standard error; standard output is data.
+//! Diagnostics on stderr; events go to stdout.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::{cli::Command, sinks::sanitize::sanitize};
+use crate::sanitize::sanitize;
 
-/// Starts the log: warnings, or what `RUST_LOG` says, and the eBPF programs' own messages where they are wanted.
-pub fn start(command: &Command) {
+/// Starts the log: warnings, or what `RUST_LOG` says, and the eBPF programs' own messages at the level of `ebpf_log`.
+pub fn start(ebpf_log: Option<&str>) {
     let mut directives = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
-    if let Command::Tail(args) = command {
+    if let Some(level) = ebpf_log {
         directives.push_str(",observer_ebpf=");
-        directives.push_str(args.ebpf_log.directive());
+        directives.push_str(level);
     }
     let filter = EnvFilter::builder().parse_lossy(directives);
     let started = fmt()
@@ -33,7 +33,7 @@ pub fn error(error: &anyhow::Error) {
     say(&format!("observer: {error:#}"));
 }
 
-/// One line of talk.
+/// One line of diagnostics.
 pub fn say(line: &str) {
     let line = sanitize(&line.replace('\n', " ")).into_owned();
     // Nobody is left to tell when standard error is closed.

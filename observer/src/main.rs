@@ -4,19 +4,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use observer::{
-    cli::{Cli, Command},
-    commands,
-    config::Config,
-    error,
+    cli::{Cli, Command, Settings},
+    commands, error,
     kernel::load::Options,
+    logging,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    observer::logging::start(&cli.command);
-    let done = run(&cli);
-    let status = done.unwrap_or_else(|error| {
-        observer::logging::error(&error);
+    let ebpf_log = match &cli.command {
+        Command::Tail(args) => Some(args.ebpf_log.directive()),
+        _ => None,
+    };
+    logging::start(ebpf_log);
+    let status = run(&cli).unwrap_or_else(|error| {
+        logging::error(&error);
         error::exit_status(&error)
     });
     ExitCode::from(status)
@@ -24,16 +26,17 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<u8> {
     let programs = Options { no_trampolines: cli.no_trampolines, ..Options::default() };
+    let settings = || Settings::of(cli);
     match &cli.command {
-        Command::Tail(args) => commands::tail::run(args, programs, Config::of(cli)?.socket()),
-        Command::Serve(args) => commands::serve::run(args, cli),
-        Command::Status(args) => commands::status::run(args, Config::of(cli)?.socket()),
+        Command::Tail(args) => commands::tail::run(args, programs, &settings()?),
+        Command::Serve(_) => commands::serve::run(programs, &settings),
+        Command::Status(args) => commands::status::run(args, &settings()?),
         Command::Replay(args) => commands::replay::run(args),
-        Command::Ports(args) => commands::ports::run(args, Config::of(cli)?.socket()),
-        Command::Log(args) => commands::log::run(args, Config::of(cli)?.dir()),
-        Command::Verify(args) => commands::verify::run(args, Config::of(cli)?.dir()),
-        Command::Why(args) => commands::why::run(args, Config::of(cli)?.dir()),
-        Command::Report(args) => commands::report::run(args, Config::of(cli)?.dir()),
+        Command::Ports(args) => commands::ports::run(args, &settings()?),
+        Command::Log(args) => commands::log::run(args, &settings()?),
+        Command::Verify(args) => commands::verify::run(args, &settings()?),
+        Command::Why(args) => commands::why::run(args, &settings()?),
+        Command::Report(args) => commands::report::run(args, &settings()?),
         Command::Doctor(args) => commands::doctor::run(args, programs),
         Command::Demo(args) => commands::demo::run(args, programs),
         Command::DemoPart(args) => commands::demo::run_part(args),

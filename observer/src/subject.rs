@@ -1,4 +1,6 @@
 //! What `observer why` is asked about.
+//!
+//! **Invariant:** the vocabulary of [`crate::model`] only; no I/O.
 
 use std::{fmt, str::FromStr};
 

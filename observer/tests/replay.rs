@@ -12,16 +12,16 @@ use std::{
 
 use jiff::tz::TimeZone;
 use observer::{
-    commands::{replay, schema},
+    commands::schema,
     decode::Patterns,
+    engine::{Input, capture::Capture, replay},
     enrich::Users,
-    kernel::recording::{Drain, Recording},
+    format::{style::Palette, text::TextFormat},
     model::{Body, Event},
-    sinks::{style::Palette, text::TextFormat},
 };
 
-/// Every recording, as `6.12/oom`.
-fn recordings() -> Vec<(String, PathBuf)> {
+/// Every capture, as `6.12/oom`.
+fn captures() -> Vec<(String, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recordings");
     let entries = |folder: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).expect("a folder");
@@ -31,28 +31,28 @@ fn recordings() -> Vec<(String, PathBuf)> {
     let mut files: Vec<PathBuf> = kernels.flat_map(|kernel| entries(&kernel)).collect();
     files.retain(|file| file.extension().is_some_and(|ending| ending == "rec"));
     files.sort();
-    assert!(!files.is_empty(), "no recordings in {}", folder.display());
+    assert!(!files.is_empty(), "no captures in {}", folder.display());
     let name = |file: &Path| {
         file.strip_prefix(&folder).expect("inside").with_extension("").display().to_string()
     };
     files.into_iter().map(|file| (name(&file), file)).collect()
 }
 
-fn one_recording() -> PathBuf {
-    recordings().swap_remove(0).1
+fn one_capture() -> PathBuf {
+    captures().swap_remove(0).1
 }
 
-fn replayed(recording: &Recording) -> Vec<Event> {
+fn replayed(capture: &Capture) -> Vec<Event> {
     let names = [(0, "root".into()), (65534, "nobody".into())];
-    replay::events(recording, Users::fixed(names.into())).expect("events")
+    replay::events(capture, Users::fixed(names.into()))
 }
 
 #[test]
 fn events_and_text() {
-    for (name, file) in recordings() {
-        let recording = Recording::read(&file).expect("a recording");
-        assert_eq!(recording.cut_at, None, "{name}");
-        let events = replayed(&recording);
+    for (name, file) in captures() {
+        let capture = Capture::read(&file).expect("a capture");
+        assert_eq!(capture.cut_at, None, "{name}");
+        let events = replayed(&capture);
         let json: Vec<String> =
             events.iter().map(|event| serde_json::to_string_pretty(event).expect("JSON")).collect();
         let format = TextFormat::new(Palette::PLAIN, TimeZone::UTC);
@@ -69,8 +69,8 @@ fn events_and_text() {
 fn every_event_is_as_the_schema_says() {
     let schema = serde_json::from_str(&schema::text().expect("a schema")).expect("JSON");
     let schema = jsonschema::draft202012::new(&schema).expect("a schema of draft 2020-12");
-    for (name, file) in recordings() {
-        for event in replayed(&Recording::read(&file).expect("a recording")) {
+    for (name, file) in captures() {
+        for event in replayed(&Capture::read(&file).expect("a capture")) {
             let value = serde_json::to_value(&event).expect("JSON");
             let faults: Vec<String> =
                 schema.iter_errors(&value).map(|fault| fault.to_string()).collect();
@@ -85,7 +85,7 @@ fn every_event_is_as_the_schema_says() {
 /// Which process died of what, and of whose SIGKILL or memory.
 fn deaths(events: &[Event]) -> Vec<String> {
     let victim = |seq| {
-        events.iter().find(|event| event.seq == seq).map(|event| match &event.body {
+        events.iter().find(|event| event.seq == Some(seq)).map(|event| match &event.body {
             Body::Oom(oom) => oom.victim.pid,
             other => panic!("event {seq} is no OOM kill: {other:?}"),
         })
@@ -106,28 +106,38 @@ fn deaths(events: &[Event]) -> Vec<String> {
     deaths
 }
 
-/// When the rings are drained is chance; who died of what is not.
 #[test]
-fn drains_change_nothing() {
-    for (name, file) in recordings() {
-        let recording = Recording::read(&file).expect("a recording");
-        let expected = deaths(&replayed(&recording));
-        let mut at_once = recording.clone();
-        let records: Vec<_> = recording.drains.iter().flat_map(|d| d.records.clone()).collect();
-        let now_ns = recording.drains.iter().map(|drain| drain.now_ns).max().unwrap_or(0);
-        let looks = recording.drains.iter().flat_map(|d| d.looks.clone()).collect();
-        at_once.drains =
-            vec![Drain { now_ns, records: records.clone(), looks, losses: Vec::new() }];
+fn deaths_do_not_depend_on_when_rings_are_drained() {
+    for (name, file) in captures() {
+        let capture = Capture::read(&file).expect("a capture");
+        let expected = deaths(&replayed(&capture));
+        let mut at_once = capture.clone();
+        let mut records = Vec::new();
+        let (mut first, mut later) = (Vec::new(), Vec::new());
+        let now_ns = capture.inputs.iter().map(|(now_ns, _)| *now_ns).max().unwrap_or(0);
+        for (_, input) in &capture.inputs {
+            match input {
+                Input::Records(drained) => records.extend(drained.clone()),
+                Input::Scan(_) => later.push((now_ns, input.clone())),
+                Input::Symbols(_) => first.push((now_ns, input.clone())),
+                Input::Clock(_) | Input::Tick | Input::Loss(_) => {}
+            }
+        }
+        let inputs = |records| [&first[..], &[(now_ns, Input::Records(records))], &later].concat();
+        at_once.inputs = inputs(records.clone());
         assert_eq!(deaths(&replayed(&at_once)), expected, "{name}, all at once");
         // Only a pattern comes before whatever is like it.
         let mut patterns = Patterns::default();
         let whole = |record| patterns.read(record).whole().into_owned();
-        at_once.drains[0].records = records.iter().map(whole).collect();
-        at_once.drains[0].records.reverse();
+        let mut backwards: Vec<_> = records.iter().map(whole).collect();
+        backwards.reverse();
+        at_once.inputs = inputs(backwards);
         assert_eq!(deaths(&replayed(&at_once)), expected, "{name}, the other way round");
-        let mut twice = recording.clone();
-        for drain in &mut twice.drains {
-            drain.records = drain.records.iter().cloned().chain(drain.records.clone()).collect();
+        let mut twice = capture.clone();
+        for (_, input) in &mut twice.inputs {
+            if let Input::Records(records) = input {
+                *records = [&records[..], &records[..]].concat();
+            }
         }
         assert_eq!(deaths(&replayed(&twice)), expected, "{name}, each record twice");
     }
@@ -145,9 +155,9 @@ fn observer(words: &[&str], file: &Path) -> Output {
 }
 
 #[test]
-fn the_command_tells_the_same() {
-    let file = one_recording();
-    let events = replayed(&Recording::read(&file).expect("a recording"));
+fn the_command_shows_the_same_events() {
+    let file = one_capture();
+    let events = replayed(&Capture::read(&file).expect("a capture"));
     let output = observer(&["--json"], &file);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(output.stdout.split(|b| *b == b'\n').count(), events.len() + 1);
@@ -157,15 +167,15 @@ fn the_command_tells_the_same() {
 }
 
 #[test]
-fn broken_files_are_told_in_one_line() {
+fn a_broken_file_is_one_line_on_stderr() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("x.rec");
-    let mut bytes = fs::read(one_recording()).expect("a recording");
+    let mut bytes = fs::read(one_capture()).expect("a capture");
     bytes.truncate(bytes.len() - 5);
     for (bytes, status, words) in [
         (bytes, 1, "cut off at byte"),
-        (b"ELF".to_vec(), 4, "not a recording"),
-        (Vec::new(), 4, "not a recording"),
+        (b"ELF".to_vec(), 4, "not a capture"),
+        (Vec::new(), 4, "not a capture"),
     ] {
         fs::write(&file, bytes).expect("written");
         let output = observer(&[], &file);

@@ -96,7 +96,7 @@ fn what_cannot_be_done_is_told_in_one_line() {
     let there = folder.path().to_str().expect("a path");
     let nowhere = folder.path().join("no/page.html");
     for (dir, words, status, said) in [
-        (empty.path(), &["-o", "-"][..], 4, "there are no records"),
+        (empty.path(), &["-o", "-"][..], 4, "no events are stored"),
         (folder.path(), &["-o", there], 4, "is a folder"),
         (folder.path(), &["-o", "/dev/null"], 4, "no regular file"),
         (folder.path(), &["-o", nowhere.to_str().expect("a path")], 4, "can't write"),

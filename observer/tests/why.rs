@@ -73,7 +73,7 @@ fn nothing_happened_to_it() {
     let span = "from 2026-11-22 14:32:01 to 2026-11-22 14:32:46";
     let said: Vec<&str> = said.lines().collect();
     let torn = "observer: 1 line can't be read: `observer verify` says which";
-    let nothing = format!("observer: no incident concerns :443 in the record, {span}");
+    let nothing = format!("observer: no incident in the store concerns :443, {span}");
     assert_eq!(said, [torn, &nothing]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text, "14:32:01.000  nginx.service  nginx 812  serves tcp 127.0.0.1:443\n");
@@ -104,7 +104,7 @@ fn no_story_but_events() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("SIGKILL from systemd 1, 2.0 s after SIGTERM"), "{text}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("only 1 event in the record"), "{said}");
+        assert!(said.contains("only 1 event in the store"), "{said}");
     }
     let later = ["pid:77", "--since", "2026-11-22T15:00:00Z"];
     assert_eq!(why(folder.path(), &later).status.code(), Some(1));
@@ -115,7 +115,7 @@ fn what_cannot_be_done_is_told_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     for (dir, words, status, said) in [
         (folder.path().join("none"), "80", 4, "is the service running"),
-        (folder.path().to_owned(), "80", 4, "there are no records"),
+        (folder.path().to_owned(), "80", 4, "no events are stored"),
         (folder.path().to_owned(), "node", 2, "tcp:8080"),
     ] {
         let output = why(&dir, &[words]);

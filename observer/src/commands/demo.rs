@@ -2,7 +2,6 @@
 //! machine's kernel about processes of its own.
 
 mod acts;
-mod args;
 mod cast;
 mod children;
 mod ending;
@@ -10,7 +9,6 @@ mod group;
 mod parts;
 mod stage;
 
-pub use args::{DemoArgs, PartArgs};
 pub use parts::run as run_part;
 
 use anyhow::Result;
@@ -22,15 +20,17 @@ use self::{
     group::Group,
     stage::{Cut, Stage},
 };
-use super::{live::Live, show::Show, stop::Stop};
+use super::{show::Show, stop::Stop};
 use crate::{
-    cli::{Format, ShowArgs},
+    cli::{DemoArgs, Format, ShowArgs},
+    engine::{CodeZero, live::Live},
     error::status,
     filter::Filter,
+    format::{style::Palette, text::TextFormat},
     kernel::load::Options,
     logging,
     model::{Event, human},
-    sinks::{stdout, style::Palette, text::TextFormat},
+    stdout,
 };
 
 /// What the worker may use: far more than it needs, and nothing that a machine would miss.
@@ -50,11 +50,11 @@ async fn demo(args: &DemoArgs, programs: Options) -> Result<u8> {
     let stop = Stop::new()?.with_hang_up()?;
     // Programs of its own, also beside a running service: it shows the same with and without, and what the service
     // leaves out or has been told to filter does not matter. The service sees the same deaths, as it should.
-    let mut live = Live::start(Options { binds: true, ..programs })?;
+    let mut live = Live::start(Options { binds: true, ..programs }, CodeZero::Ignored)?;
     group::sweep();
     let format = if args.json { Format::Json } else { Format::Text };
     let show_args = ShowArgs { format, json: args.json, filter: Filter::default() };
-    let show = Show::new(&show_args, TimeZone::system());
+    let show = Show::new(&show_args, TimeZone::system())?;
     let group = match Group::make(LIMIT_BYTES) {
         Ok(group) => Some(group),
         Err(why) => {

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::{
     cli::DoctorArgs,
-    enrich::Host,
     error::status,
-    kernel::{Kernel, load::Options, preflight},
-    sinks::{sanitize::sanitize, stdout},
+    kernel::{Kernel, host::Host, load::Options, preflight},
+    sanitize::sanitize,
+    stdout,
 };
 
 /// What was found.
@@ -19,7 +19,7 @@ use crate::{
     clippy::struct_excessive_bools,
     reason = "each is a finding of its own, with its own name in the JSON"
 )]
-struct Report {
+struct DoctorReport {
     version: &'static str,
     kernel: String,
     preemptible: bool,
@@ -52,7 +52,7 @@ pub fn run(args: &DoctorArgs, programs: Options) -> Result<u8> {
     Ok(if report.supported { status::DONE } else { status::UNSUPPORTED })
 }
 
-fn examine(programs: Options) -> Report {
+fn examine(programs: Options) -> DoctorReport {
     let loaded = Kernel::load(Options { binds: true, ..programs });
     let (hooks, missing_fields, problem) = match loaded {
         Ok(kernel) => {
@@ -67,7 +67,7 @@ fn examine(programs: Options) -> Report {
         }
         Err(error) => (Vec::new(), Vec::new(), Some(format!("{error:#}"))),
     };
-    Report {
+    DoctorReport {
         version: env!("CARGO_PKG_VERSION"),
         kernel: preflight::release(),
         preemptible: preflight::preemptible(),
@@ -81,7 +81,7 @@ fn examine(programs: Options) -> Report {
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &DoctorReport) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<12}{}", sanitize(value));

@@ -1,4 +1,4 @@
-//! `observer log`: recorded events, filtered.
+//! `observer log`: stored events, filtered.
 
 use std::{
     io::IsTerminal as _,
@@ -9,63 +9,53 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
 
+use super::show::encoder;
 use crate::{
-    cli::{LogArgs, LogFormat},
+    cli::{Format, LogArgs, Settings},
     error::status,
     logging,
     model::{Event, human},
-    records::{
+    stdout::{Reader, StdoutLines},
+    store::{
         Folder,
-        scan::{Go, Query},
-    },
-    sinks::{
-        csv, ecs,
-        stdout::{Lines, Reader},
-        style::Palette,
-        text::TextFormat,
+        query::{Go, Query},
     },
 };
 
 /// How long a search may take before it shows how far it is.
 const SILENT: Duration = Duration::from_millis(500);
 
-/// Shows what the record has; exit status 1 when nothing matches.
-pub fn run(args: &LogArgs, dir: &std::path::Path) -> Result<u8> {
-    args.filter.check()?;
-    let folder = Folder::at(dir);
-    let format = if args.json { LogFormat::Json } else { args.format };
-    let mut out = Lines::stdout();
-    let text = TextFormat::new(Palette::for_stdout(), TimeZone::system()).within(std::io::stdout());
-    if format == LogFormat::Csv {
-        write(&mut out, csv::header()?.as_bytes())?;
-    }
+/// Shows what the store has; exit status 1 when nothing matches.
+pub fn run(args: &LogArgs, settings: &Settings) -> Result<u8> {
+    args.show.filter.check()?;
+    let folder = Folder::with_events(&settings.dir)?;
+    let format = args.show.format();
+    let mut out = StdoutLines::new();
+    let encoder = encoder(format, TimeZone::system());
+    write(&mut out, &encoder.header()?)?;
+    let mut encoded = Vec::new();
     let mut shown = 0u64;
     let mut progress = Progress::of(&folder)?;
     let each = |line: &[u8], event: Option<Event>| {
         shown += 1;
-        let go = match (format, &event) {
-            (LogFormat::Text, Some(event)) => write(&mut out, text.event(event).as_bytes())?,
-            (LogFormat::Csv, Some(event)) => write(&mut out, csv::event(event)?.as_bytes())?,
-            (LogFormat::Ecs, Some(event)) => {
-                write(&mut out, (ecs::event(event)? + "\n").as_bytes())?
-            }
+        encoded.clear();
+        match event.filter(|_| format != Format::Json) {
+            Some(event) => encoder.event(&event, &mut encoded)?,
             // As it was written, byte for byte.
-            _ => {
-                write(&mut out, line)?;
-                write(&mut out, b"\n")?
+            None => {
+                encoded.extend_from_slice(line);
+                encoded.push(b'\n');
             }
-        };
-        Ok(go)
+        }
+        write(&mut out, &encoded)
     };
-    let query = Query::new(&args.filter);
-    let met = query.run(&folder, |bytes| progress.at(bytes), each, format != LogFormat::Json)?;
+    let query = Query::new(&args.show.filter);
+    let met = query.run(&folder, |bytes| progress.at(bytes), each, format != Format::Json)?;
     progress.end();
     out.flush().context("can't write to standard output")?;
     if met.lost > 0 {
         let lost = human::count(met.lost, "event");
-        logging::say(&format!(
-            "observer: the record lacks {lost} of that time, which were lost: --kind loss shows when"
-        ));
+        logging::say(&format!("observer: {lost} of that time were lost: --kind loss shows when"));
     }
     met.say();
     Ok(match (met.broken.is_empty(), shown) {
@@ -75,7 +65,7 @@ pub fn run(args: &LogArgs, dir: &std::path::Path) -> Result<u8> {
     })
 }
 
-fn write(out: &mut Lines, bytes: &[u8]) -> Result<Go> {
+fn write(out: &mut StdoutLines, bytes: &[u8]) -> Result<Go> {
     let reader = out.write(bytes).context("can't write to standard output")?;
     Ok(if reader == Reader::There { Go::On } else { Go::Stop })
 }

@@ -1,13 +1,9 @@
-//! One module a subcommand, each a thin user of the stages. A command returns its exit status.
+//! One thin module a subcommand. A command returns its exit status.
 
 pub mod demo;
 pub mod doctor;
-pub mod live;
 pub mod log;
-mod losses;
-pub mod pass;
 pub mod ports;
-pub mod record;
 pub mod replay;
 pub mod report;
 pub mod schema;

@@ -1,25 +1,23 @@
 //! `observer ports`: who holds which port right now, in every network namespace.
 
-pub mod lines;
 mod table;
-
-use std::path::Path;
 
 use anyhow::Result;
 
 use crate::{
-    cli::PortsArgs,
-    enrich::snapshot::Snapshot,
+    cli::{PortsArgs, Settings},
     error::status,
-    kernel::{Kernel, load::Options},
-    service::{client, protocol::Request},
-    sinks::stdout,
+    service::{
+        client,
+        port_list::{PortLine, own},
+        protocol::Request,
+    },
+    stdout,
 };
 
-use lines::{Line, lines};
-
-/// Makes one pass, or has the service make it, and shows it.
-pub fn run(args: &PortsArgs, socket: &Path) -> Result<u8> {
+/// Makes one scan, or has the service make it, and shows it.
+pub fn run(args: &PortsArgs, settings: &Settings) -> Result<u8> {
+    let socket = &settings.socket;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut found = match runtime.block_on(from_service(args, socket)) {
         Ok(Some(found)) => found,
@@ -33,7 +31,7 @@ pub fn run(args: &PortsArgs, socket: &Path) -> Result<u8> {
 }
 
 /// The service has its programs loaded, and may look where its clients may not.
-async fn from_service(args: &PortsArgs, socket: &Path) -> Result<Option<Vec<Line>>> {
+async fn from_service(args: &PortsArgs, socket: &std::path::Path) -> Result<Option<Vec<PortLine>>> {
     let request = Request::Ports { ports: args.ports.clone() };
     let Some(mut answer) = client::ask(socket, &request).await? else { return Ok(None) };
     let mut found = Vec::new();
@@ -43,20 +41,12 @@ async fn from_service(args: &PortsArgs, socket: &Path) -> Result<Option<Vec<Line
     Ok(Some(found))
 }
 
-/// Makes a pass with programs of our own.
-pub(super) fn own(ports: &[u16]) -> Result<Vec<Line>> {
-    let mut kernel = Kernel::load(Options { holders_only: true, ..Options::default() })?;
-    let snapshot = Snapshot::read(kernel.open_holders(ports)?)?;
-    drop(kernel);
-    Ok(lines(&snapshot, ports))
-}
-
-fn wanted(args: &PortsArgs, line: &Line) -> bool {
+fn wanted(args: &PortsArgs, line: &PortLine) -> bool {
     (args.protocol.is_empty() || args.protocol.contains(&line.socket.protocol))
         && (args.unit.is_empty() || line.holders.iter().any(|h| args.process(&h.process)))
 }
 
-fn json(lines: &[Line]) -> Result<String> {
+fn json(lines: &[PortLine]) -> Result<String> {
     let mut text = String::new();
     for line in lines {
         text.push_str(&serde_json::to_string(line)?);

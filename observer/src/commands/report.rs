@@ -1,6 +1,5 @@
 //! `observer report`: one page from the records, for the next morning and for those who were not there.
 
-mod args;
 mod collect;
 mod file;
 
@@ -9,34 +8,34 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use jiff::{Timestamp, tz::TimeZone};
 
-pub use args::ReportArgs;
-
 use crate::{
+    cli::{ReportArgs, Settings},
     error::status,
+    format::html::PageClock,
     logging,
     model::human,
-    records::{Folder, verify::verify},
-    sinks::{html::Clock, stdout},
+    stdout,
+    store::{Folder, verify::verify},
 };
 
 /// Writes the page; exit status 1, and no file, when nothing matches.
-pub fn run(args: &ReportArgs, dir: &Path) -> Result<u8> {
+pub fn run(args: &ReportArgs, settings: &Settings) -> Result<u8> {
     args.filter.check()?;
     let place = match args.output.as_path() {
         path if path == Path::new("-") => None,
-        path => Some(file::Place::at(path)?),
+        path => Some(file::OutputFile::at(path)?),
     };
-    let folder = Folder::at(dir);
+    let folder = Folder::with_events(&settings.dir)?;
     // A service that writes this record says by its silence that nothing happened since.
     let now = folder.is_written().then(Timestamp::now);
-    let mut report = collect::collect(&folder, args, now, Clock::new(TimeZone::system()))?;
+    let mut report = collect::collect(&folder, args, now, PageClock::new(TimeZone::system()))?;
     let lost: u64 = report.lost.values().sum();
     if lost > 0 {
         let lost = human::count(lost, "event");
-        logging::say(&format!("observer: the record lacks {lost} of that time, which were lost"));
+        logging::say(&format!("observer: {lost} of that time were lost"));
     }
     if report.matched() == 0 {
-        logging::say("observer: nothing in the record matches: no page is written");
+        logging::say("observer: nothing in the store matches: no page is written");
         return Ok(status::NO_MATCH);
     }
     report.verified = verify(&folder).map_err(|error| format!("{error:#}"));

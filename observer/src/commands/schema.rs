@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{error::status, model::Event, sinks::stdout};
+use crate::{error::status, model::Event, stdout};
 
 /// The JSON Schema (draft 2020-12) of an event, as text that ends in a newline.
 pub fn text() -> Result<String> {

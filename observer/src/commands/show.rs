@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
@@ -11,21 +10,17 @@ use jiff::tz::TimeZone;
 
 use crate::{
     cli::{Format, ShowArgs},
+    filter::Filter,
+    format::{Encoder, style::Palette, text::TextFormat},
     model::{Body, Event, Kind, human::count},
-    sinks::{
-        sanitize::for_terminal,
-        stdout::{Output, Reader},
-        style::Palette,
-        text::TextFormat,
-    },
+    stdout::{Output, Reader},
 };
 
 /// Filters, formats, writes and counts.
 pub struct Show<'a> {
-    args: &'a ShowArgs,
-    text: TextFormat,
+    filter: &'a Filter,
+    encoder: Encoder,
     output: Output,
-    terminal: bool,
     shown: BTreeMap<Kind, u64>,
     lost: u64,
     /// Taken in, and not known to be shown.
@@ -36,11 +31,24 @@ pub struct Show<'a> {
     sent: usize,
 }
 
+/// The encoder of a format, on standard output.
+#[must_use]
+pub fn encoder(format: Format, zone: TimeZone) -> Encoder {
+    match format {
+        Format::Text => {
+            Encoder::Text(TextFormat::new(Palette::for_stdout(), zone).within(std::io::stdout()))
+        }
+        Format::Json => Encoder::Json,
+        Format::Csv => Encoder::Csv,
+        Format::Ecs => Encoder::Ecs,
+    }
+}
+
 /// How long the reader may take for one piece of the last lines, and for all of them: one that hangs must not keep us.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// So much of it is kept from one time to the next, in bytes.
+/// So much of the memory is kept from one time to the next, in bytes.
 const KEPT: usize = 512 * 1024;
 
 const WRITE: &str = "can't write to standard output";
@@ -48,18 +56,18 @@ const WRITE: &str = "can't write to standard output";
 impl<'a> Show<'a> {
     /// To standard output.
     #[must_use]
-    pub fn new(args: &'a ShowArgs, zone: TimeZone) -> Self {
-        Self {
-            args,
-            text: TextFormat::new(Palette::for_stdout(), zone).within(std::io::stdout()),
+    pub fn new(args: &'a ShowArgs, zone: TimeZone) -> Result<Self> {
+        let encoder = encoder(args.format(), zone);
+        Ok(Self {
+            filter: &args.filter,
+            lines: encoder.header()?,
+            encoder,
             output: Output::stdout(),
-            terminal: std::io::stdout().is_terminal(),
             shown: BTreeMap::new(),
             lost: 0,
             taken: BTreeMap::new(),
-            lines: Vec::new(),
             sent: 0,
-        }
+        })
     }
 
     /// Writes those that are wanted, and flushes. What was not when the future is dropped counts as not shown.
@@ -75,22 +83,12 @@ impl<'a> Show<'a> {
         if let Body::Loss(loss) = &event.body {
             self.lost = self.lost.saturating_add(loss.total());
         }
-        let json = self.args.json || self.args.format == Format::Json;
-        if !self.args.filter.matches(event) || (!json && self.is_background(event)) {
+        let background = matches!(self.encoder, Encoder::Text(_)) && self.is_background(event);
+        if background || !self.filter.matches(event) {
             return Ok(());
         }
         *self.taken.entry(event.body.kind()).or_default() += 1;
-        if json {
-            if self.terminal {
-                self.lines.extend_from_slice(&for_terminal(&serde_json::to_vec(event)?));
-            } else {
-                serde_json::to_writer(&mut self.lines, event)?;
-            }
-            self.lines.push(b'\n');
-        } else {
-            self.lines.extend_from_slice(self.text.event(event).as_bytes());
-        }
-        Ok(())
+        self.encoder.event(event, &mut self.lines)
     }
 
     /// Writes what was taken in. When the future is dropped, the next one goes on where it was.
@@ -133,8 +131,8 @@ impl<'a> Show<'a> {
     /// What was served already at the start: a hundred lines that nobody asked for, unless somebody did.
     fn is_background(&self, event: &Event) -> bool {
         matches!(&event.body, Body::Listen(listen) if listen.initial)
-            && !self.args.filter.kind.contains(&Kind::Listen)
-            && self.args.filter.port.is_empty()
+            && !self.filter.kind.contains(&Kind::Listen)
+            && self.filter.port.is_empty()
     }
 
     /// What was shown, and what could not be, in a line.

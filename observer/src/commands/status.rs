@@ -1,19 +1,21 @@
 //! `observer status`: the service's own health.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 
 use crate::{
-    cli::{StatusArgs, StatusFormat},
+    cli::{Settings, StatusArgs, StatusFormat},
     error::status,
     model::human::{count, size, span},
-    service::{client, metrics, protocol::Request, status::Status},
-    sinks::{sanitize::sanitize, stdout},
+    sanitize::sanitize,
+    service::{client, metrics, protocol::Request, status::ServiceStatus},
+    stdout,
 };
 
 /// Asks the service.
-pub fn run(args: &StatusArgs, socket: &Path) -> Result<u8> {
+pub fn run(args: &StatusArgs, settings: &Settings) -> Result<u8> {
+    let socket = &settings.socket;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let line = runtime.block_on(async {
         match client::ask(socket, &Request::Status).await? {
@@ -24,7 +26,7 @@ pub fn run(args: &StatusArgs, socket: &Path) -> Result<u8> {
             ),
         }
     })?;
-    let status: Status = serde_json::from_str(&line)?;
+    let status: ServiceStatus = serde_json::from_str(&line)?;
     let format = if args.json { StatusFormat::Json } else { args.format };
     stdout::print(&match format {
         StatusFormat::Text => text(&status),
@@ -34,7 +36,7 @@ pub fn run(args: &StatusArgs, socket: &Path) -> Result<u8> {
     Ok(status::DONE)
 }
 
-fn text(status: &Status) -> String {
+fn text(status: &ServiceStatus) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<10}  {}", sanitize(value));
@@ -55,24 +57,24 @@ fn text(status: &Status) -> String {
         n => format!("; {} missed by clients that did not read", count(n, "event")),
     };
     row("clients", &format!("{} now{missed}", status.clients.now));
-    let record = &status.record;
-    let free = record.free_bytes.map(|free| format!(", {} free", size(free))).unwrap_or_default();
-    let disk = match (record.segments, record.used_bytes) {
+    let store = &status.store;
+    let free = store.free_bytes.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+    let disk = match (store.segments, store.used_bytes) {
         (Some(segments), Some(used)) => {
             format!("{}, {}{free}", count(segments as u64, "segment"), size(used))
         }
         _ => "the disk does not answer".to_owned(),
     };
-    row("record", &format!("{}: {disk}", record.dir));
-    match (&record.state.stopped, &record.state.segment) {
+    row("store", &format!("{}: {disk}", store.dir));
+    match (&store.state.stopped, &store.state.segment) {
         (Some(why), _) => {
-            let lost = count(record.state.unrecorded, "event");
+            let lost = count(store.state.unrecorded, "event");
             row("", &format!("NOT RECORDING, {lost} so far: {why}"));
         }
         (None, Some(segment)) => row("", &format!("writes {segment}, up to seq {}", status.seq)),
         (None, None) => {}
     }
-    if let Some(chain) = &record.state.chain {
+    if let Some(chain) = &store.state.chain {
         row("last seal", chain);
     }
     let own = &status.own;

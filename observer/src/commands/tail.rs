@@ -2,27 +2,28 @@
 
 mod joined;
 
-use std::{path::Path, pin::pin};
+use std::pin::pin;
 
 use anyhow::{Context, Result};
 use aya_log::EbpfLogger;
 use jiff::tz::TimeZone;
 use tokio::io::unix::AsyncFd;
 
-use super::{live::Live, show::Show, stop::Stop};
+use super::{show::Show, stop::Stop};
 use crate::{
-    cli::{EbpfLog, Switch, TailArgs},
+    cli::{EbpfLog, Settings, Switch, TailArgs},
+    engine::{CodeZero, live::Live},
     error::status,
     kernel::load::Options,
     logging,
     service::{client, protocol::Request},
-    sinks::stdout::Reader,
+    stdout::Reader,
 };
 
 /// Shows events until Ctrl-C, SIGTERM, or until nobody reads any more.
-pub fn run(args: &TailArgs, programs: Options, socket: &Path) -> Result<u8> {
+pub fn run(args: &TailArgs, programs: Options, settings: &Settings) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(tail(args, programs, socket));
+    let done = runtime.block_on(tail(args, programs, settings));
     // A terminal that is stopped may hold a write for ever: don't wait for it.
     runtime.shutdown_background();
     done
@@ -30,37 +31,35 @@ pub fn run(args: &TailArgs, programs: Options, socket: &Path) -> Result<u8> {
 
 /// What the service can't do for one client alone.
 fn needs_own_programs(args: &TailArgs, programs: Options) -> bool {
-    args.record.is_some()
+    args.capture.is_some()
         || args.ebpf_log != EbpfLog::Off
-        || args.binds == Switch::Off
+        || args.binds == Some(Switch::Off)
         || programs.no_trampolines
 }
 
-async fn tail(args: &TailArgs, programs: Options, socket: &Path) -> Result<u8> {
+async fn tail(args: &TailArgs, programs: Options, settings: &Settings) -> Result<u8> {
     args.show.filter.check()?;
     let stop = Stop::new()?;
     if !needs_own_programs(args, programs)
-        && let Some(answer) = client::ask(socket, &Request::Tail { all: args.all }).await?
+        && let Some(answer) =
+            client::ask(&settings.socket, &Request::Tail { all: args.all }).await?
     {
         return joined::follow(answer, args, stop).await;
     }
-    standalone(args, programs, stop).await
+    let binds = settings.binds == Switch::On;
+    standalone(args, Options { binds, ..programs }, stop).await
 }
 
 async fn standalone(args: &TailArgs, programs: Options, mut stop: Stop) -> Result<u8> {
-    let mut live = Live::start(Options {
-        exits_all: args.all,
-        binds: args.binds == Switch::On,
-        log_level: args.ebpf_log.level(),
-        ..programs
-    })?;
+    let options = Options { exits_all: args.all, log_level: args.ebpf_log.level(), ..programs };
+    let mut live = Live::start(options, CodeZero::Unnumbered)?;
     if args.ebpf_log != EbpfLog::Off {
         forward_log(&mut live)?;
     }
-    if let Some(path) = &args.record {
-        live.record(path, args.all)?;
+    if let Some(path) = &args.capture {
+        live.capture(path, args.all)?;
     }
-    let mut show = Show::new(&args.show, TimeZone::system());
+    let mut show = Show::new(&args.show, TimeZone::system())?;
     let outcome = {
         let mut stop = pin!(stop.asked());
         tokio::select! {
@@ -79,23 +78,32 @@ async fn standalone(args: &TailArgs, programs: Options, mut stop: Stop) -> Resul
 }
 
 async fn last_words(live: &mut Live, show: &mut Show<'_>) -> Result<()> {
-    for event in live.finish().await? {
-        show.take(&event)?;
-    }
+    let mut taken = Ok(());
+    live.finish(|event| keep_first(&mut taken, show.take(&event))).await?;
+    taken?;
     show.last_words().await
 }
 
 async fn follow(live: &mut Live, show: &mut Show<'_>) -> Result<Reader> {
-    let session = live.session()?;
+    let session = live.session(None);
     if show.events(&[session]).await? == Reader::Gone {
         return Ok(Reader::Gone);
     }
     loop {
         live.ready().await?;
-        live.events_each(|event| show.take(&event))?;
+        let mut taken = Ok(());
+        live.events(|event| keep_first(&mut taken, show.take(&event)))?;
+        taken?;
         if show.flush().await? == Reader::Gone {
             return Ok(Reader::Gone);
         }
+    }
+}
+
+/// Of many outcomes the first error counts.
+fn keep_first(all: &mut Result<()>, one: Result<()>) {
+    if all.is_ok() {
+        *all = one;
     }
 }
 

@@ -1,27 +1,26 @@
 //! `observer verify`: checks the seals of the record.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{
-    cli::VerifyArgs,
+    cli::{Settings, VerifyArgs},
     error::status,
     model::human::count,
-    records::{
+    sanitize::sanitize,
+    stdout,
+    store::{
         Folder,
-        verify::{Fault, Report, is_record, verify},
+        verify::{Fault, VerifyReport, verify},
     },
-    sinks::{sanitize::sanitize, stdout},
 };
 
 /// Names the first record that does not hold, and everything else that is wrong.
-pub fn run(args: &VerifyArgs, dir: &Path) -> Result<u8> {
-    let dir = args.folder.as_deref().unwrap_or(dir);
-    let folder = Folder::at(dir);
-    folder.segments()?;
-    if !is_record(dir) && !folder.head().exists() {
-        bail!("there are no records in {}: --dir names another folder", dir.display());
+pub fn run(args: &VerifyArgs, settings: &Settings) -> Result<u8> {
+    let mut folder = Folder::at(&settings.dir);
+    if !folder.head().exists() {
+        folder = Folder::with_events(&settings.dir)?;
     }
     let report = verify(&folder)?;
     let text = if args.json { serde_json::to_string(&report)? + "\n" } else { text(&report) };
@@ -29,7 +28,7 @@ pub fn run(args: &VerifyArgs, dir: &Path) -> Result<u8> {
     Ok(if report.faults.is_empty() { status::DONE } else { status::NO_MATCH })
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &VerifyReport) -> String {
     let mut text = String::new();
     for fault in &report.faults {
         let _ = writeln!(text, "DOES NOT HOLD  {}", sanitize(&describe(fault)));

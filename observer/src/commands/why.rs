@@ -2,29 +2,31 @@
 
 mod source;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use crate::{
-    cli::{Format, WhyArgs},
-    diagnose::story,
+    cli::{Settings, WhyArgs},
+    diagnose::incident,
     error::status,
     filter::Filter,
     logging,
     model::{Body, Event, IncidentEvent, SCHEMA, human},
-    records::Folder,
-    sinks::{sanitize::sanitize, stdout, style::Palette, text::TextFormat},
+    sanitize::sanitize,
+    stdout,
+    store::Folder,
     subject::Subject,
 };
 
-use source::{Past, look_back};
+use super::show::encoder;
+use source::{History, look_back};
 
 /// Tells the stories.
-pub fn run(args: &WhyArgs, dir: &Path) -> Result<u8> {
+pub fn run(args: &WhyArgs, settings: &Settings) -> Result<u8> {
     Filter { since: args.since, until: args.until, ..Filter::default() }.check()?;
-    let folder = Folder::at(dir);
+    let folder = Folder::with_events(&settings.dir)?;
     // A service that writes this record says by its silence that nothing happened since.
     let now = folder.is_written().then(jiff::Timestamp::now);
     let wanted = |incident: &_| is_wanted(args, incident);
@@ -53,11 +55,11 @@ fn met(args: &WhyArgs, event: &Event) -> bool {
         && args.until.is_none_or(|until| event.time.0 <= until)
 }
 
-/// The story as an event of its own; it is numbered as the newest event it tells of, for it is in no record itself.
+/// The incident as an event of its own. It is in no store, and has no `seq`.
 fn event((incident, boot_id, host): (IncidentEvent, Arc<str>, Arc<str>)) -> Event {
     Event {
         schema: SCHEMA,
-        seq: incident.events.iter().copied().max().unwrap_or(0),
+        seq: None,
         time: incident.to,
         boot_id,
         host,
@@ -66,11 +68,11 @@ fn event((incident, boot_id, host): (IncidentEvent, Arc<str>, Arc<str>)) -> Even
 }
 
 /// No story: what happened all the same, such as a stop that was asked for, and who serves a port.
-fn nothing(args: &WhyArgs, past: &Past) -> Result<u8> {
+fn nothing(args: &WhyArgs, past: &History) -> Result<u8> {
     if let Some(subject) = &args.subject {
         let events: Vec<Event> = past.events.iter().cloned().collect();
         show(args, &events)?;
-        let served: Vec<Event> = story::served(&past.serving)
+        let served: Vec<Event> = incident::served(&past.serving)
             .into_iter()
             .filter(|event| serves(subject, event))
             .cloned()
@@ -84,10 +86,10 @@ fn nothing(args: &WhyArgs, past: &Past) -> Result<u8> {
     let what = match &args.subject {
         Some(subject) if !past.events.is_empty() => {
             let events = human::count(past.events.len() as u64, "event");
-            format!("no incident concerns {subject}, only {events} in the record")
+            format!("no incident concerns {subject}, only {events} in the store")
         }
-        Some(subject) => format!("no incident concerns {subject} in the record"),
-        None => "there is no incident in the record".to_owned(),
+        Some(subject) => format!("no incident in the store concerns {subject}"),
+        None => "there is no incident in the store".to_owned(),
     };
     let span = match past.span {
         Some((first, last)) => format!(", from {} to {}", clock(first), clock(last)),
@@ -103,15 +105,14 @@ fn serves(subject: &Subject, event: &Event) -> bool {
 }
 
 fn show(args: &WhyArgs, events: &[Event]) -> Result<()> {
-    let text = TextFormat::new(Palette::for_stdout(), TimeZone::system()).within(std::io::stdout());
-    let mut out = String::new();
-    for event in events {
-        if args.json || args.format == Format::Json {
-            out.push_str(&(serde_json::to_string(event)? + "\n"));
-        } else {
-            out.push_str(&text.event(event));
-        }
+    if events.is_empty() {
+        return Ok(());
     }
-    stdout::print(&out)?;
+    let encoder = encoder(args.format(), TimeZone::system());
+    let mut out = encoder.header()?;
+    for event in events {
+        encoder.event(event, &mut out)?;
+    }
+    stdout::print(&String::from_utf8_lossy(&out))?;
     Ok(())
 }

@@ -78,6 +78,12 @@ pub fn time_ns(record: &Bytes) -> u64 {
     Cursor::new(record).fixed::<Header>().map_or(0, |header| header.time_ns)
 }
 
+/// Whether a record is that of an OOM kill, by its header alone.
+#[must_use]
+pub fn is_oom(record: &Bytes) -> bool {
+    Cursor::new(record).fixed::<Header>().is_ok_and(|header| header.kind == KIND_OOM)
+}
+
 /// Decodes one record.
 pub fn decode(record: &Bytes) -> Result<KernelEvent, DecodeError> {
     let mut cursor = Cursor::new(record);

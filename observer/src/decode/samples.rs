@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use observer_common::{
     exit::ExitRecord,
-    header::{ABI, Header, KIND_EXIT, KIND_OOM},
+    header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_OOM},
     oom::{CONSTRAINT_UNKNOWN, LEVEL_UNKNOWN, MemoryLevel, OOM_KILL_SENT, OomRecord},
     signal::{NOTE_HAS_SENDER, ORIGIN_KERNEL, ORIGIN_USER, SignalNote},
+    socket::{BindRecord, CALL_BIND},
     task::TaskRecord,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -131,6 +132,20 @@ pub(crate) fn oom_bytes(oom: &Oom) -> Bytes {
     put_task(&mut bytes, &oom.victim);
     put_task(&mut bytes, &oom.trigger);
     with_header(bytes, KIND_OOM, oom.time_ns)
+}
+
+/// A bind to 127.0.0.1:8080 that was refused with EADDRINUSE.
+pub(crate) fn refused_bytes(tgid: u32, time_ns: u64) -> Bytes {
+    let mut record = BindRecord::new_zeroed();
+    (record.call, record.result) = (CALL_BIND, -98);
+    (record.socket.family, record.socket.kind, record.socket.protocol) = (2, 1, 6);
+    let asked = [2, 0, 0x1f, 0x90, 127, 0, 0, 1];
+    record.asked[..asked.len()].copy_from_slice(&asked);
+    record.asked_len = 16;
+    let mut bytes = Vec::new();
+    put(&mut bytes, &record);
+    put_task(&mut bytes, &task(tgid));
+    with_header(bytes, KIND_BIND, time_ns)
 }
 
 fn put<T: IntoBytes + Immutable>(bytes: &mut Vec<u8>, part: &T) {

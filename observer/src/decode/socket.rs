@@ -10,7 +10,7 @@ use observer_common::socket::{
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use super::{DecodeError, Task, cursor::Cursor, raw};
+use super::{DecodeError, Task, TaskId, cursor::Cursor, raw};
 
 /// `AF_UNIX`.
 pub(super) const AF_UNIX: u16 = 1;
@@ -102,6 +102,21 @@ impl Socket {
     pub fn datagram(&self) -> bool {
         self.0.kind == SOCK_DGRAM
     }
+
+    /// Whether it serves: it listens, or takes datagrams on a port or path of its own choice.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        if !self.datagram() {
+            return self.0.state == STATE_LISTEN;
+        }
+        // A connected datagram socket is a client.
+        self.0.state == STATE_CLOSE
+            && match self.endpoint() {
+                Endpoint::Inet(_, port) => port != 0 && !self.ephemeral(),
+                Endpoint::Path(_) | Endpoint::Abstract(_) => true,
+                Endpoint::Unknown => false,
+            }
+    }
 }
 
 /// Outcome of a bind or a listen, or the end of a listener.
@@ -167,6 +182,14 @@ pub struct Holder {
     /// The fixed part.
     #[serde(with = "raw")]
     pub record: HolderRecord,
+}
+
+impl Holder {
+    /// The process.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        TaskId { tgid: self.record.tgid, start_ns: self.record.start_time_ns }
+    }
 }
 
 /// Decodes whole records of what the iterator yielded; gives back the bytes of one that is not whole yet.

@@ -1,23 +1,22 @@
 //! Why a bind or a listen was refused, and who is in the way.
 
-mod nobody;
 mod remedy;
+mod unowned;
 mod verdict;
 
 use observer_common::socket::CALL_LISTEN;
 
 use self::verdict::cause;
 use super::{
-    ports::{Past, PortTable},
+    answer::Answer,
+    conflict::{Asker, conflicts},
+    ports::{FormerServer, PortTable},
     relation::{Candidate, inherited, of_past, relation},
 };
 use crate::{
-    decode::{Bind, Endpoint, Socket},
-    enrich::{
-        Enricher,
-        conflict::{Asker, conflicts},
-        lookup::{Answer, Found},
-    },
+    decode::{self, Bind, Endpoint, Socket},
+    enrich::{self, procfs::Living},
+    kernel::clock::Clock,
     model::{self, BindEvent, Call, Errno, Holder, Missing, Process, State, Time},
 };
 
@@ -27,30 +26,51 @@ const EADDRINUSE: i32 = -98;
 const EADDRNOTAVAIL: i32 = -99;
 const EINVAL: i32 = -22;
 
-/// The event of a refusal, with the answer of its look-up.
+/// A socket in the way, with its holders as a reader sees them.
+#[derive(Debug)]
+pub struct Obstacle<'a> {
+    /// The socket.
+    pub socket: &'a Socket,
+    /// Who holds it.
+    pub holders: Vec<ObstacleHolder<'a>>,
+}
+
+/// Who holds a socket in the way.
+#[derive(Debug)]
+pub struct ObstacleHolder<'a> {
+    /// Its descriptor.
+    pub holder: &'a decode::Holder,
+    /// As `/proc` shows it; `None` for a process that was gone by then.
+    pub living: Option<&'a Living>,
+    /// As a reader sees it.
+    pub process: Process,
+}
+
+/// The event of a refusal, with the answer of the scan and what was in the way by it.
+#[must_use]
 pub fn event(
     bind: &Bind,
     process: Process,
     answer: &Answer,
+    obstacles: &[Obstacle<'_>],
     table: &PortTable,
-    enricher: &mut Enricher,
+    clock: &Clock,
 ) -> BindEvent {
-    let mut holders = holders(&process, answer, table, enricher);
+    let mut holders = holders(&process, obstacles, table, clock);
     let past = table.past(&bind.asked, bind.socket.0.netns);
     if holders.is_empty() && bind.record.result == EADDRINUSE {
         let asker = Asker { socket: bind.socket, asked: bind.asked.clone() };
-        // The look came too late: the table remembers who served when the kernel refused.
+        // The scan came too late: the table remembers who served when the kernel refused.
         let served = table.in_the_way(&asker).map(|s| (&s.socket, s.since_ns, &s.process));
         let gone = past.filter(|past| was_in_the_way(bind, &asker, past));
         let gone = gone.map(|past| (&past.socket, past.since_ns, &past.process));
         if let Some((socket, since_ns, former)) = served.or(gone) {
-            holders.push(former_holder(&process, socket, since_ns, former, answer, enricher));
+            holders.push(former_holder(&process, socket, since_ns, former, answer, clock));
         }
     }
     let cause = cause(bind, &holders, answer, past);
     let call = if bind.record.call == CALL_LISTEN { Call::Listen } else { Call::Bind };
-    let mut socket = model::Socket::new(&bind.socket, &bind.asked);
-    socket.state = None;
+    let socket = model::Socket { state: None, ..enrich::socket::at(&bind.socket, &bind.asked) };
     let mut missing = Missing::new();
     if bind.asked == Endpoint::Unknown {
         let why = "the address asked for could not be read";
@@ -69,50 +89,30 @@ pub fn event(
 
 fn holders(
     asker: &Process,
-    answer: &Answer,
+    obstacles: &[Obstacle<'_>],
     table: &PortTable,
-    enricher: &mut Enricher,
+    clock: &Clock,
 ) -> Vec<Holder> {
     let mut out = Vec::new();
-    for Found { socket, holders } in &answer.held {
+    for Obstacle { socket, holders } in obstacles {
         let served = table.get(socket.0.sk);
-        let shown = model::Socket::new(socket, &socket.endpoint());
-        let pids: Vec<u32> = holders.iter().map(|(holder, _)| holder.record.tgid).collect();
-        let parents: Vec<u32> = holders.iter().map(|(holder, _)| holder.record.ppid).collect();
-        for (holder, living) in holders {
-            let process = match (living, served) {
-                (Some(living), _) => enricher.process(&living.task),
-                // Gone between the pass and now: the table may still know it.
-                (None, Some(served))
-                    if served.holders.contains(&holder.id())
-                        && served.process.pid == holder.record.tgid =>
-                {
-                    served.process.clone()
-                }
-                (None, _) => {
-                    let mut process = enricher.named(
-                        holder.id(),
-                        crate::decode::until_nul(&holder.record.comm),
-                        "the process was gone before it could be read",
-                    );
-                    process.ppid = Some(holder.record.ppid);
-                    process.missing.remove("ppid");
-                    process
-                }
-            };
+        let shown = enrich::socket::bound(socket);
+        let pids: Vec<u32> = holders.iter().map(|h| h.holder.record.tgid).collect();
+        let parents: Vec<u32> = holders.iter().map(|h| h.holder.record.ppid).collect();
+        for ObstacleHolder { holder, living, process } in holders {
             let candidate = Candidate {
                 holder,
-                living: living.as_ref(),
-                process: &process,
+                living: *living,
+                process,
                 opener: served.and_then(|served| served.opener),
                 parent_holds: process.ppid.is_some_and(|ppid| pids.contains(&ppid)),
                 children_hold: parents.contains(&holder.record.tgid),
                 opener_holds: served
                     .and_then(|served| served.opener)
-                    .is_some_and(|(opener, _)| holders.iter().any(|(h, _)| h.id() == opener)),
+                    .is_some_and(|(opener, _)| holders.iter().any(|h| h.holder.id() == opener)),
             };
             let mut missing = Missing::new();
-            let since = served.and_then(|s| s.since_ns).map(|ns| Time(enricher.clock.time(ns)));
+            let since = served.and_then(|s| s.since_ns).map(|ns| Time(clock.time(ns)));
             if since.is_none() {
                 let why = "it was there before the observer began, or never served";
                 missing.insert("since".into(), why.into());
@@ -128,7 +128,7 @@ fn holders(
                 since,
                 inherited,
                 missing,
-                process,
+                process: process.clone(),
             });
         }
     }
@@ -136,7 +136,7 @@ fn holders(
 }
 
 /// It served when the bind was refused, and was gone before the look. Only TCP tells the moment of its end.
-fn was_in_the_way(bind: &Bind, asker: &Asker, past: &Past) -> bool {
+fn was_in_the_way(bind: &Bind, asker: &Asker, past: &FormerServer) -> bool {
     matches!(bind.asked, Endpoint::Inet(..))
         && past.until_ns >= bind.time_ns
         && conflicts(asker, &past.socket)
@@ -148,9 +148,9 @@ fn former_holder(
     since_ns: Option<u64>,
     process: &Process,
     answer: &Answer,
-    enricher: &Enricher,
+    clock: &Clock,
 ) -> Holder {
-    let mut socket = model::Socket::new(socket, &socket.endpoint());
+    let mut socket = enrich::socket::bound(socket);
     socket.state = Some(State::Listen);
     let gone =
         if answer.is_none() { "nobody looked" } else { "the holder was gone before the look" };
@@ -158,7 +158,7 @@ fn former_holder(
         process: process.clone(),
         fd: None,
         socket,
-        since: since_ns.map(|ns| Time(enricher.clock.time(ns))),
+        since: since_ns.map(|ns| Time(clock.time(ns))),
         relation: of_past(asker, process),
         inherited: None,
         missing: ["fd", "inherited"].map(|key| (key.into(), gone.into())).into(),

@@ -158,16 +158,6 @@ fn seccomp_mode(mode: u32) -> String {
     format!("seccomp at its end: {name}")
 }
 
-/// `nginx 812 (nginx.service)`.
-#[must_use]
-pub fn who(process: &Process) -> String {
-    let comm = process.comm.as_deref().unwrap_or("?");
-    match process.place() {
-        Some(place) => format!("{comm} {} ({place})", process.pid),
-        None => format!("{comm} {}", process.pid),
-    }
-}
-
 /// Seconds between two moments of `CLOCK_BOOTTIME`; 0 when they are the wrong way round.
 #[must_use]
 pub fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {

@@ -18,7 +18,7 @@ const KEPT: usize = 64;
 /// An OOM kill has nothing to do with a death by the kernel so much later.
 const RELATED_NS: u64 = 60_000_000_000;
 
-/// What is ready to be told, in this order.
+/// What is ready to be emitted, in this order.
 #[derive(Debug)]
 pub enum Ready {
     /// An OOM kill, with the death of its victim when that came in time. The death follows by itself.
@@ -27,24 +27,27 @@ pub enum Ready {
     Exit(Box<Exit>),
 }
 
+#[derive(Debug)]
 struct Waiting<T> {
     item: T,
     until_ns: u64,
 }
 
-struct Known {
+/// An OOM kill that is ready, and what deaths need of it once its event has a number.
+#[derive(Debug)]
+struct KnownKill {
     victim: TaskId,
     mm: u64,
     time_ns: u64,
-    join: Join,
+    join: Option<Join>,
 }
 
 /// Holds what waits.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Joiner {
     ooms: Vec<Waiting<Box<Oom>>>,
     exits: Vec<Waiting<Box<Exit>>>,
-    known: VecDeque<Known>,
+    known: VecDeque<KnownKill>,
 }
 
 impl Joiner {
@@ -62,6 +65,7 @@ impl Joiner {
         let of_victim = |w: &Waiting<Box<Exit>>| is_own(&oom, &w.item);
         if let Some(at) = self.exits.iter().position(of_victim) {
             let exit = self.exits.remove(at).item;
+            self.remember(&oom);
             out.push(Ready::Oom(oom, Some(exit.clone())));
             out.push(Ready::Exit(exit));
             return;
@@ -81,18 +85,20 @@ impl Joiner {
         if let Some(at) = own.or_else(shared) {
             let oom = self.ooms.remove(at).item;
             let victim_exit = own.map(|_| exit.clone());
+            self.remember(&oom);
             out.push(Ready::Oom(oom, victim_exit));
             out.push(Ready::Exit(exit));
-        } else if may_be_oom(&exit) && self.find(&exit).is_none() {
+        } else if may_be_oom(&exit) && self.kill_of(&exit).is_none() {
             self.exits.push(Waiting { item: exit, until_ns: now_ns.saturating_add(EXIT_WAITS_NS) });
         } else {
             out.push(Ready::Exit(exit));
         }
     }
 
-    /// Lets go of what has waited long enough; at the end (`now_ns` of `u64::MAX`) of everything.
+    /// Hands out what has waited long enough; at the end (`now_ns` of `u64::MAX`) everything.
     pub fn expire(&mut self, now_ns: u64, out: &mut Vec<Ready>) {
         for oom in take_due(&mut self.ooms, now_ns).into_iter().filter(|oom| oom.kill_sent()) {
+            self.remember(&oom);
             out.push(Ready::Oom(oom, None));
         }
         for exit in take_due(&mut self.exits, now_ns) {
@@ -107,23 +113,45 @@ impl Joiner {
         ooms.chain(self.exits.iter().map(|w| w.until_ns)).min()
     }
 
-    /// Remembers an OOM kill that was told.
-    pub fn told(&mut self, oom: &Oom, join: Join) {
+    fn remember(&mut self, oom: &Oom) {
         if self.known.len() == KEPT {
             self.known.pop_front();
         }
-        self.known.push_back(Known {
+        self.known.push_back(KnownKill {
             victim: oom.victim.id(),
             mm: oom.victim.record.mm,
             time_ns: oom.time_ns,
-            join,
+            join: None,
         });
+    }
+
+    /// The event of an OOM kill has its number: the deaths that follow may name it.
+    pub fn emitted(&mut self, oom: &Oom, join: Join) {
+        let id = oom.victim.id();
+        let is_it = |known: &&mut KnownKill| known.victim == id && known.time_ns == oom.time_ns;
+        if let Some(known) = self.known.iter_mut().rev().find(is_it) {
+            known.join = Some(join);
+        }
+    }
+
+    /// The OOM kill that a death belongs to, once its event is emitted.
+    #[must_use]
+    pub fn find(&self, exit: &Exit) -> Option<&Join> {
+        self.kill_of(exit)?.join.as_ref()
+    }
+
+    /// When the OOM kill happened that a death belongs to: its event comes first.
+    #[must_use]
+    pub fn oom_time_ns(&self, exit: &Exit) -> Option<u64> {
+        Some(self.kill_of(exit)?.time_ns)
     }
 
     /// The OOM kill that a death belongs to: its own, or that of a process with the same memory, which the kernel kills
     /// along. Each member of a memory.oom.group is marked, and so has an OOM record of its own.
-    #[must_use]
-    pub fn find(&self, exit: &Exit) -> Option<&Join> {
+    fn kill_of(&self, exit: &Exit) -> Option<&KnownKill> {
+        if self.known.is_empty() {
+            return None;
+        }
         let id = exit.task.id();
         let mm = exit.task.record.mm;
         let recent = || {
@@ -135,7 +163,6 @@ impl Joiner {
         recent()
             .find(|known| known.victim == id)
             .or_else(|| recent().find(|known| may_be_oom(exit) && mm != 0 && known.mm == mm))
-            .map(|known| &known.join)
     }
 }
 

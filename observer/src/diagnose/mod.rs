@@ -2,12 +2,14 @@
 //!
 //! docs/diagnosis.md lists every verdict with its rule and its evidence.
 
+pub mod answer;
 pub mod bind;
+pub mod conflict;
 pub mod daemon;
 pub mod exit;
+pub mod incident;
 pub mod join;
 pub mod oom;
 pub mod ports;
 pub mod recent;
 pub mod relation;
-pub mod story;

@@ -2,12 +2,13 @@
 
 use observer_common::oom::{LEVEL_UNKNOWN, MemoryLevel};
 
-use super::exit::{Facts, who};
+use super::exit::Facts;
 use crate::{
     decode::Oom,
-    enrich::cgroup,
     model::{
-        Cause, CauseType, Confidence, Memory, Missing, OomEvent, Process, Scope, human, lossy,
+        Cause, CauseType, Confidence, Memory, Missing, OomEvent, Process, Scope, cgroup,
+        human::{self, who},
+        lossy,
     },
 };
 

@@ -4,35 +4,38 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::{
     decode::{Endpoint, Socket, TaskId},
-    diagnose::exit::seconds_between,
-    enrich::{
+    diagnose::{
         conflict::{Asker, conflicts},
-        snapshot::{Held, Snapshot},
+        exit::seconds_between,
+    },
+    enrich::{
+        self,
+        scan::{Held, Scan},
     },
     model::{self, ListenEvent, Missing, Process, ReleaseEvent},
 };
 
 /// A served socket.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub struct ServedSocket {
     /// The socket.
     pub socket: Socket,
     /// Since when, in nanoseconds of `CLOCK_BOOTTIME`; `None` when it was before the observer began.
     pub since_ns: Option<u64>,
     /// Who opened it, when that was seen, and its parent then.
     pub opener: Option<(TaskId, u32)>,
-    /// Who held it when last looked.
+    /// Who held it by the last scan.
     pub holders: HashSet<TaskId>,
     /// The one to name.
     pub process: Process,
-    /// The last look did not find it.
+    /// The last scan did not find it.
     pub gone: bool,
     seen_ns: u64,
 }
 
 /// A socket that nobody serves any more.
 #[derive(Clone, Debug)]
-pub struct Past {
+pub struct FormerServer {
     /// The socket.
     pub socket: Socket,
     /// Since when it was served, when that was seen.
@@ -48,8 +51,8 @@ pub struct Past {
 /// The table.
 #[derive(Debug, Default)]
 pub struct PortTable {
-    served: HashMap<u64, Served>,
-    past: VecDeque<Past>,
+    served: HashMap<u64, ServedSocket>,
+    past: VecDeque<FormerServer>,
 }
 
 /// How many served sockets are known: whatever is opened above that is told as it begins, and not remembered.
@@ -71,12 +74,12 @@ impl PortTable {
         if let Some(known) = self.served.get_mut(&socket.0.sk)
             && known.socket.endpoint() == socket.endpoint()
         {
-            // A look may have found it before the record came; a second listen(2) only changes the backlog.
+            // A scan may have found it before the record came; a second listen(2) only changes the backlog.
             known.seen_ns = known.seen_ns.max(time_ns);
             known.opener.get_or_insert((id, process.ppid.unwrap_or(0)));
             return None;
         }
-        let served = Served {
+        let served = ServedSocket {
             socket,
             since_ns: Some(time_ns),
             opener: Some((id, process.ppid.unwrap_or(0))),
@@ -94,7 +97,7 @@ impl PortTable {
         self.served.len() < SERVED || self.served.contains_key(&sk)
     }
 
-    fn remember(&mut self, served: Served) {
+    fn remember(&mut self, served: ServedSocket) {
         let sk = served.socket.0.sk;
         if self.has_room(sk) {
             self.served.insert(sk, served);
@@ -114,17 +117,17 @@ impl PortTable {
 
     /// What a process closed as it ended.
     pub fn closed_by(&self, id: TaskId, end_ns: u64) -> impl Iterator<Item = Socket> {
-        let late = move |past: &&Past| past.until_ns.saturating_add(ENDING_NS) >= end_ns;
+        let late = move |past: &&FormerServer| past.until_ns.saturating_add(ENDING_NS) >= end_ns;
         let own = self.past.iter().filter(move |past| past.closer == Some(id));
         own.filter(late).map(|past| past.socket)
     }
 
-    /// Takes a snapshot in; what it lacks is marked as gone, see [`Self::drop_gone`]. `name` makes a process of a holder;
-    /// `initial` marks the first look; `dying` no longer count as holders;
+    /// Takes a scan in; what it lacks is marked as gone, see [`Self::drop_gone`]. `name` makes a process of a holder;
+    /// `initial` marks the first scan; `dying` no longer count as holders;
     /// `alive` are sockets that no descriptor leads to but that serve all the same.
-    pub fn look(
+    pub fn scanned(
         &mut self,
-        snapshot: &Snapshot,
+        scan: &Scan,
         initial: bool,
         dying: &HashSet<TaskId>,
         alive: &HashSet<u64>,
@@ -132,10 +135,10 @@ impl PortTable {
     ) -> Vec<ListenEvent> {
         let mut new = Vec::new();
         let mut seen = HashSet::new();
-        // The kernel has told their end while the look was under way: what it saw of them is old.
-        let late = self.past.iter().filter(|past| past.until_ns >= snapshot.began_ns);
+        // The kernel has told their end while the scan was under way: what it saw of them is old.
+        let late = self.past.iter().filter(|past| past.until_ns >= scan.began_ns);
         let released: Vec<Socket> = late.map(|past| past.socket).collect();
-        for held in snapshot.sockets.iter().filter(|held| serves(&held.socket)) {
+        for held in scan.sockets.iter().filter(|held| held.socket.serves()) {
             let holders: HashSet<TaskId> = held
                 .holders
                 .iter()
@@ -156,36 +159,36 @@ impl PortTable {
             match self.served.get_mut(&sk) {
                 Some(known) if known.socket.endpoint() == held.socket.endpoint() => {
                     known.holders = holders;
-                    known.seen_ns = snapshot.began_ns;
+                    known.seen_ns = scan.began_ns;
                     known.socket.0.inode = held.socket.0.inode;
                 }
-                // It would be new to each look.
+                // It would be new to each scan.
                 _ if !has_room => {}
                 _ => {
                     let process = name(held);
                     new.push(event(&held.socket, process.clone(), initial));
-                    let served = Served {
+                    let served = ServedSocket {
                         socket: held.socket,
-                        since_ns: (!initial).then_some(snapshot.began_ns),
+                        since_ns: (!initial).then_some(scan.began_ns),
                         opener: None,
                         holders,
                         process,
                         gone: false,
-                        seen_ns: snapshot.began_ns,
+                        seen_ns: scan.began_ns,
                     };
                     self.remember(served);
                 }
             }
         }
-        // What began after the pass did may not be in it.
+        // What began after the scan did may not be in it.
         for (sk, served) in &mut self.served {
             served.gone =
-                !seen.contains(sk) && !alive.contains(sk) && served.seen_ns < snapshot.began_ns;
+                !seen.contains(sk) && !alive.contains(sk) && served.seen_ns < scan.began_ns;
         }
         new
     }
 
-    /// Releases what the last look did not find, except what a death is still `closing`.
+    /// Releases what the last scan did not find, except what a death is still `closing`.
     pub fn drop_gone(&mut self, closing: &HashSet<u64>, time_ns: u64) -> Vec<ReleaseEvent> {
         let gone = self.served.iter().filter(|(sk, served)| served.gone && !closing.contains(sk));
         let gone: Vec<u64> = gone.map(|(sk, _)| *sk).collect();
@@ -207,7 +210,7 @@ impl PortTable {
 
     fn release(
         &mut self,
-        served: Served,
+        served: ServedSocket,
         last: Option<(TaskId, Process)>,
         time_ns: u64,
     ) -> ReleaseEvent {
@@ -216,10 +219,8 @@ impl PortTable {
         if self.past.len() == PAST {
             self.past.pop_front();
         }
-        let endpoint = served.socket.endpoint();
-        let mut socket = model::Socket::new(&served.socket, &endpoint);
-        socket.state = None;
-        self.past.push_back(Past {
+        let socket = model::Socket { state: None, ..enrich::socket::bound(&served.socket) };
+        self.past.push_back(FormerServer {
             socket: served.socket,
             since_ns: served.since_ns,
             process: process.clone(),
@@ -243,19 +244,19 @@ impl PortTable {
 
     /// A served socket.
     #[must_use]
-    pub fn get(&self, sk: u64) -> Option<&Served> {
+    pub fn get(&self, sk: u64) -> Option<&ServedSocket> {
         self.served.get(&sk)
     }
 
     /// A socket that serves, as far as the table knows, and is in the way.
     #[must_use]
-    pub fn in_the_way(&self, asker: &Asker) -> Option<&Served> {
+    pub fn in_the_way(&self, asker: &Asker) -> Option<&ServedSocket> {
         self.served.values().find(|served| conflicts(asker, &served.socket))
     }
 
     /// Who served an address last and does no longer.
     #[must_use]
-    pub fn past(&self, endpoint: &Endpoint, netns: u32) -> Option<&Past> {
+    pub fn past(&self, endpoint: &Endpoint, netns: u32) -> Option<&FormerServer> {
         let path = matches!(endpoint, Endpoint::Path(_));
         self.past.iter().rev().find(|past| {
             (path || past.socket.0.netns == netns)
@@ -284,30 +285,9 @@ impl PortTable {
     }
 }
 
-/// Whether a socket serves: it listens, or takes datagrams on a port or path of its own choice.
-#[must_use]
-pub fn serves(socket: &Socket) -> bool {
-    let record = &socket.0;
-    if !socket.datagram() {
-        return record.state == observer_common::socket::STATE_LISTEN;
-    }
-    // A connected datagram socket is a client.
-    record.state == observer_common::socket::STATE_CLOSE
-        && match socket.endpoint() {
-            Endpoint::Inet(_, port) => port != 0 && !socket.ephemeral(),
-            Endpoint::Path(_) | Endpoint::Abstract(_) => true,
-            Endpoint::Unknown => false,
-        }
-}
-
 fn event(socket: &Socket, process: Process, initial: bool) -> ListenEvent {
     let backlog = (!socket.datagram()).then_some(socket.0.backlog);
-    ListenEvent {
-        process,
-        socket: model::Socket::new(socket, &socket.endpoint()),
-        backlog,
-        initial,
-    }
+    ListenEvent { process, socket: enrich::socket::bound(socket), backlog, initial }
 }
 
 #[cfg(test)]

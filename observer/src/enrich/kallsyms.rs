@@ -1,29 +1,6 @@
 //! Names of kernel functions for a few addresses, from `/proc/kallsyms`: 200,000 lines, so only when an OOM kill asks.
 
-use std::{
-    collections::HashMap,
-    io::{BufRead, BufReader},
-};
-
-/// Where names of kernel functions come from.
-#[derive(Clone, Debug)]
-pub enum Symbols {
-    /// The kernel that runs here.
-    Running,
-    /// A recording of another one.
-    Recorded(HashMap<u64, String>),
-}
-
-impl Symbols {
-    /// The function each address lies in; `None` where nothing tells.
-    #[must_use]
-    pub fn names(&self, addresses: &[u64]) -> Vec<Option<String>> {
-        match self {
-            Self::Running => names(addresses),
-            Self::Recorded(known) => addresses.iter().map(|at| known.get(at).cloned()).collect(),
-        }
-    }
-}
+use std::io::{BufRead, BufReader};
 
 /// The function each address lies in; `None` where the file hides it.
 #[must_use]

@@ -1,21 +1,17 @@
-//! Stage 3: what the kernel's numbers mean on this host. All that is read here changes rarely and is kept.
+//! Stage 3: what the kernel's numbers mean on this host. What is read here changes rarely, and is kept.
 
-pub mod cgroup;
-pub mod conflict;
+mod cgroup_cache;
 pub mod connections;
-pub mod host;
 pub mod kallsyms;
-pub mod lookup;
-mod path_file;
+pub mod path_file;
 pub mod process;
 pub mod procfs;
-mod shared;
-pub mod snapshot;
+pub mod scan;
 pub mod sock_diag;
+pub mod socket;
+mod text_cache;
 pub mod unheld;
 pub mod users;
 
-pub use host::Host;
-pub use kallsyms::Symbols;
 pub use process::Enricher;
 pub use users::Users;

@@ -1,6 +1,7 @@
 //! What lies at the path of a unix socket, as the process that was refused would find it.
 
 use std::{
+    borrow::Cow,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
@@ -12,19 +13,34 @@ use rustix::{
     },
     io::Errno,
 };
+use serde::{Deserialize, Serialize};
 
-use super::lookup::PathFile;
+/// What lies at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathFile {
+    /// Nothing, by now.
+    Gone,
+    /// The file of a socket: its inode, its owner, and when it was made.
+    Socket(u64, u32, Option<Timestamp>),
+    /// Something else, in words.
+    Other(Cow<'static, str>),
+    /// It can't be looked at: the process's folder is out of reach, or the path leads out of it, or through `/proc`.
+    Unreachable,
+}
 
 /// What lies at a path, and where.
-pub(super) struct AtPath {
-    pub(super) file: PathFile,
+#[derive(Debug)]
+pub struct AtPath {
+    /// What.
+    pub file: PathFile,
     /// Number of its device as the kernel has it (`s_dev`); `None` on file systems that tell another one.
-    pub(super) device: Option<u32>,
+    pub device: Option<u32>,
 }
 
 /// Looks from the process's own root and folder. Links on the way lead where they lead for the process, and never out of what
 /// it can see: whoever is refused chooses the path, and we are root.
-pub(super) fn look_at(pid: u32, ppid: u32, path: &[u8]) -> AtPath {
+#[must_use]
+pub fn look_at(pid: u32, ppid: u32, path: &[u8]) -> AtPath {
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     match find(pid, ppid, path).and_then(|found| describe(&found)) {
         Ok(found) => found,

@@ -9,8 +9,8 @@ use crate::{
 };
 
 use super::{
-    cgroup::Groups,
-    shared::{ArgLists, Texts},
+    cgroup_cache::CgroupCache,
+    text_cache::{ArgsCache, TextCache},
     users::Users,
 };
 
@@ -21,27 +21,21 @@ pub struct Enricher {
     pub users: Users,
     /// Time of day.
     pub clock: Clock,
-    groups: Groups,
-    texts: Texts,
-    args: ArgLists,
+    cgroups: CgroupCache,
+    texts: TextCache,
+    args: ArgsCache,
 }
 
 impl Enricher {
-    /// Reads names from this host.
+    /// With these names and this clock.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self::with(Users::new("/etc/passwd"), clock)
-    }
-
-    /// With these names.
-    #[must_use]
-    pub fn with(users: Users, clock: Clock) -> Self {
+    pub fn new(users: Users, clock: Clock) -> Self {
         Self {
             users,
             clock,
-            groups: Groups::default(),
-            texts: Texts::default(),
-            args: ArgLists::default(),
+            cgroups: CgroupCache::default(),
+            texts: TextCache::default(),
+            args: ArgsCache::default(),
         }
     }
 
@@ -71,7 +65,7 @@ impl Enricher {
         self.user(&mut process, record.uid);
         self.executable(&mut process, task);
         self.arguments(&mut process, task);
-        place(&mut process, task, &mut self.groups);
+        place(&mut process, task, &mut self.cgroups);
         process
     }
 
@@ -137,11 +131,11 @@ fn original(text: &str, bytes: &[u8]) -> Option<String> {
 
 const NO_MM: &str = "the process had given up its memory before it could be read";
 
-fn place(process: &mut Process, task: &Task, groups: &mut Groups) {
+fn place(process: &mut Process, task: &Task, cgroups: &mut CgroupCache) {
     if task.cgroup.is_empty() {
         note(&mut process.missing, "cgroup", "this kernel's cgroup can't be read");
     } else {
-        let group = groups.of(&task.cgroup);
+        let group = cgroups.of(&task.cgroup);
         process.unit.clone_from(&group.unit);
         process.container.clone_from(&group.container);
         process.cgroup = Some(group.path.clone());

@@ -6,7 +6,7 @@ use observer_common::socket::{STATE_CLOSE, STATE_LISTEN};
 
 use super::{
     connections::{self, Connection, Tables},
-    snapshot::Snapshot,
+    scan::Scan,
     sock_diag,
 };
 use crate::model::{Protocol, Socket, State};
@@ -14,16 +14,16 @@ use crate::model::{Protocol, Socket, State};
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
-/// Those on `ports`, in the network namespaces of this process and of every socket of the snapshot. A socket that was
-/// opened since the snapshot is told as well.
+/// Those on `ports`, in the network namespaces of this process and of every socket of the scan. A socket that was
+/// opened since the scan is told as well.
 #[must_use]
-pub fn unheld(snapshot: &Snapshot, ports: &[u16]) -> Vec<Socket> {
+pub fn unheld(scan: &Scan, ports: &[u16]) -> Vec<Socket> {
     let mut tables = Tables::of(ports.iter().copied());
     let mut found = Vec::new();
     if ports.is_empty() {
         return found;
     }
-    for (netns, pid) in namespaces(snapshot) {
+    for (netns, pid) in namespaces(scan) {
         for (protocol, number, files, state) in [
             (Protocol::Tcp, IPPROTO_TCP, connections::TCP, STATE_LISTEN),
             (Protocol::Udp, IPPROTO_UDP, connections::UDP, STATE_CLOSE),
@@ -32,7 +32,7 @@ pub fn unheld(snapshot: &Snapshot, ports: &[u16]) -> Vec<Socket> {
             let rows = sock_diag::on_ports(ports, number, state, elsewhere)
                 .unwrap_or_else(|_refused| from_tables(&mut tables, (netns, pid), ports, files));
             let rows = rows.into_iter().filter(|row| row.state == state);
-            let rows = rows.filter(|row| !snapshot.has_inode(row.inode));
+            let rows = rows.filter(|row| !scan.has_inode(row.inode));
             found.extend(rows.map(|row| socket(&row, protocol, netns)));
         }
     }
@@ -51,11 +51,11 @@ fn from_tables(
 }
 
 /// A process in each network namespace.
-fn namespaces(snapshot: &Snapshot) -> BTreeMap<u32, u32> {
+fn namespaces(scan: &Scan) -> BTreeMap<u32, u32> {
     let mut namespaces = BTreeMap::new();
     let own = std::process::id();
     namespaces.extend(netns_of(own).map(|netns| (netns, own)));
-    for held in &snapshot.sockets {
+    for held in &scan.sockets {
         let netns = held.socket.0.netns;
         if netns == 0 || namespaces.contains_key(&netns) {
             continue;

@@ -27,7 +27,13 @@ impl Users {
         Self { path: Some(path.into()), changed: None, looked: None, names: HashMap::new() }
     }
 
-    /// These names and no others, for a recording: this host's names are not those of the host that recorded.
+    /// Those of this host.
+    #[must_use]
+    pub fn of_this_host() -> Self {
+        Self::new("/etc/passwd")
+    }
+
+    /// These names and no others, for a capture: this host's names are not those of the host it was made on.
     #[must_use]
     pub fn fixed(names: HashMap<u32, Arc<str>>) -> Self {
         Self { path: None, changed: None, looked: None, names }
@@ -38,7 +44,7 @@ impl Users {
     pub fn absence(&self) -> &'static str {
         match self.path {
             Some(_) => "no such id in /etc/passwd",
-            None => "a recording holds no user names",
+            None => "a capture holds no user names",
         }
     }
 

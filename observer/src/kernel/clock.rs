@@ -3,15 +3,13 @@
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The difference between the two clocks, sampled now and then: the time of day may be set while we run.
+/// The difference between the two clocks. It only changes by [`Clock::set`]: the time of day may be set while we run.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// Nanoseconds of the epoch at boot, as first sampled: start times are told by it for good, since a process's
     /// (pid, start time) must not change when the clock is set.
     first: i128,
     now: i128,
-    /// A recording's: never sampled.
-    fixed: bool,
 }
 
 /// A smaller change is the jitter of sampling two clocks one after the other.
@@ -29,24 +27,26 @@ impl Clock {
     #[must_use]
     pub fn new() -> Self {
         let offset = sample();
-        Self { first: offset - offset.rem_euclid(GRAIN_NS), now: offset, fixed: false }
+        Self { first: offset - offset.rem_euclid(GRAIN_NS), now: offset }
     }
 
-    /// A clock of a recording: `boot_ns` is the epoch's nanoseconds at boot.
+    /// A clock of a capture: `boot_ns` is the epoch's nanoseconds at boot.
     #[must_use]
     pub fn fixed(boot_ns: i128) -> Self {
-        Self { first: boot_ns, now: boot_ns, fixed: true }
+        Self { first: boot_ns, now: boot_ns }
     }
 
-    /// Follows the time of day when it was set.
-    pub fn resample(&mut self) {
-        if self.fixed {
-            return;
-        }
+    /// Samples both clocks: the epoch's nanoseconds at boot where the time of day was set since, for [`Self::set`].
+    #[must_use]
+    pub fn step(&self) -> Option<i64> {
         let offset = sample();
-        if (offset - self.now).abs() > STEP_NS {
-            self.now = offset;
-        }
+        let stepped = (offset - self.now).abs() > STEP_NS;
+        i64::try_from(offset).ok().filter(|_| stepped)
+    }
+
+    /// Follows the time of day.
+    pub fn set(&mut self, boot_epoch_ns: i64) {
+        self.now = boot_epoch_ns.into();
     }
 
     /// Nanoseconds of the epoch at boot, as first sampled.
@@ -59,6 +59,12 @@ impl Clock {
     #[must_use]
     pub fn time(&self, boot_ns: u64) -> Timestamp {
         timestamp(self.now + i128::from(boot_ns))
+    }
+
+    /// Nanoseconds since boot at a time of day; 0 for one before.
+    #[must_use]
+    pub fn boot_ns(&self, time: Timestamp) -> u64 {
+        u64::try_from(time.as_nanosecond() - self.now).unwrap_or(0)
     }
 
     /// When a process was started; the same for one process whatever happens to the clock.

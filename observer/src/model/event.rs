@@ -11,16 +11,18 @@ use super::{
 };
 
 /// Version of the vocabulary.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// An event: what happened, when, and on which machine.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
-    /// Version of this vocabulary: 1.
-    #[schemars(extend("const" = 1))]
+    /// Version of this vocabulary: 2.
+    #[schemars(extend("const" = 2))]
     pub schema: u32,
-    /// Number of the event in its session; it grows by one, and a gap is a loss.
-    pub seq: u64,
+    /// Number of the event in the store, the same wherever the event is seen. It grows by one, and a gap is a loss. An event
+    /// that is not stored has none: a death with code 0 that only listeners with `--all` see, an incident that still grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// When it happened.
     pub time: Time,
     /// Boot id of the kernel (`/proc/sys/kernel/random/boot_id`).
@@ -30,6 +32,14 @@ pub struct Event {
     /// What happened.
     #[serde(flatten)]
     pub body: Body,
+}
+
+impl Event {
+    /// Its number, 0 where it has none: to order and to tell apart, never to show.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.seq.unwrap_or(0)
+    }
 }
 
 /// What happened; `kind` tells which.
@@ -71,7 +81,7 @@ pub enum Kind {
     Listen,
     /// Ports that nobody serves any more.
     Release,
-    /// Stories.
+    /// Incidents.
     Incident,
     /// Lost records.
     Loss,

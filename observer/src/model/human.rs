@@ -1,4 +1,8 @@
-//! Numbers for people.
+//! Words and numbers for people.
+//!
+//! **Invariant:** values in, text out; no I/O.
+
+use super::Process;
 
 /// `512 MiB`, `1.5 GiB`, `900 B`: three significant digits at most, in powers of 1024.
 #[must_use]
@@ -55,6 +59,16 @@ pub fn span(seconds: f64) -> String {
         60..3600 => two(whole / 60, "min", whole % 60, "s"),
         3600..86400 => two(whole / 3600, "h", whole % 3600 / 60, "min"),
         _ => two(whole / 86400, "d", whole % 86400 / 3600, "h"),
+    }
+}
+
+/// `nginx 812 (nginx.service)`.
+#[must_use]
+pub fn who(process: &Process) -> String {
+    let comm = process.comm.as_deref().unwrap_or("?");
+    match process.place() {
+        Some(place) => format!("{comm} {} ({place})", process.pid),
+        None => format!("{comm} {}", process.pid),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bind;
 mod cause;
+pub mod cgroup;
 mod event;
 mod exit;
 pub mod human;

@@ -5,13 +5,6 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{hex_of_non_utf8, lossy};
-use crate::decode::{self, Endpoint};
-use observer_common::socket::{
-    PROTOCOL_MPTCP, STATE_CLOSE, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED,
-    STATE_FIN_WAIT1, STATE_FIN_WAIT2, STATE_LAST_ACK, STATE_LISTEN, STATE_TIME_WAIT,
-};
-
 /// A socket: an address and a port, or a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Socket {
@@ -98,41 +91,6 @@ pub enum State {
 }
 
 impl Socket {
-    /// A socket of the kernel's, as if it were bound to `endpoint`.
-    #[must_use]
-    pub fn new(socket: &decode::Socket, endpoint: &Endpoint) -> Self {
-        let record = &socket.0;
-        let mut this = Self {
-            protocol: Protocol::of(socket),
-            mptcp: record.protocol == PROTOCOL_MPTCP,
-            address: None,
-            port: None,
-            ephemeral: false,
-            path: None,
-            path_hex: None,
-            netns: (record.netns != 0).then_some(record.netns),
-            state: Some(State::of(socket)),
-        };
-        match endpoint {
-            Endpoint::Inet(address, port) => {
-                this.address = Some(*address);
-                this.port = Some(*port);
-                // A refused one was bound to no port, or to another.
-                this.ephemeral = *port == record.port && socket.ephemeral();
-            }
-            Endpoint::Path(path) => {
-                this.path = Some(lossy(path));
-                this.path_hex = hex_of_non_utf8(path);
-            }
-            Endpoint::Abstract(name) => {
-                this.path = Some(format!("@{}", lossy(name)));
-                this.path_hex = hex_of_non_utf8(name).map(|hex| format!("00{hex}"));
-            }
-            Endpoint::Unknown => {}
-        }
-        this
-    }
-
     /// `tcp 127.0.0.1:8080`, `udp [::]:53`, `/run/php/fpm.sock`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -147,38 +105,6 @@ impl Socket {
             (Some(address), Some(port), _) => format!("{protocol}{address}:{port}"),
             (.., Some(path)) => path.clone(),
             _ => "an unnamed socket".to_owned(),
-        }
-    }
-}
-
-impl Protocol {
-    fn of(socket: &decode::Socket) -> Self {
-        match (socket.0.family, socket.0.protocol) {
-            (1, _) => Self::Unix,
-            (_, 6 | PROTOCOL_MPTCP) => Self::Tcp,
-            (_, 17) => Self::Udp,
-            _ => Self::Other,
-        }
-    }
-}
-
-impl State {
-    fn of(socket: &decode::Socket) -> Self {
-        let bound = socket.0.port != 0 || socket.0.name_len != 0;
-        match socket.0.state {
-            // A datagram socket serves as soon as it is bound.
-            STATE_CLOSE if bound && socket.datagram() => Self::Listen,
-            STATE_CLOSE if bound => Self::Bound,
-            STATE_CLOSE => Self::Unbound,
-            STATE_LISTEN => Self::Listen,
-            STATE_ESTABLISHED => Self::Established,
-            STATE_FIN_WAIT1 => Self::FinWait1,
-            STATE_FIN_WAIT2 => Self::FinWait2,
-            STATE_CLOSE_WAIT => Self::CloseWait,
-            STATE_LAST_ACK => Self::LastAck,
-            STATE_CLOSING => Self::Closing,
-            STATE_TIME_WAIT => Self::TimeWait,
-            _ => Self::Other,
         }
     }
 }

@@ -8,14 +8,14 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::protocol::{Refusal, Request};
+use super::protocol::{Request, RequestRefused};
 use crate::error::Failure;
 
 /// An answer, line by line.
-pub struct Answer(Lines<BufReader<UnixStream>>);
+pub struct ServiceAnswer(Lines<BufReader<UnixStream>>);
 
 /// Asks the service that listens on `path`. `None`: there is none.
-pub async fn ask(path: &Path, request: &Request) -> Result<Option<Answer>> {
+pub async fn ask(path: &Path, request: &Request) -> Result<Option<ServiceAnswer>> {
     let mut stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
         Err(error) if is_absent(&error) => return Ok(None),
@@ -33,7 +33,7 @@ pub async fn ask(path: &Path, request: &Request) -> Result<Option<Answer>> {
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
     stream.write_all(&text).await.context("the service does not listen")?;
-    Ok(Some(Answer(BufReader::with_capacity(64 * 1024, stream).lines())))
+    Ok(Some(ServiceAnswer(BufReader::with_capacity(64 * 1024, stream).lines())))
 }
 
 /// No file, or the file that a service has left.
@@ -44,13 +44,13 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-impl Answer {
+impl ServiceAnswer {
     /// The next line; `None` when the service has ended it. Dropping the future loses nothing.
     pub async fn line(&mut self) -> Result<Option<String>> {
         let line = self.0.next_line().await.context("the service can't be read")?;
         if let Some(text) = &line
             && text.starts_with("{\"error\":")
-            && let Ok(refusal) = serde_json::from_str::<Refusal>(text)
+            && let Ok(refusal) = serde_json::from_str::<RequestRefused>(text)
         {
             bail!("the service refuses: {}", refusal.error);
         }

@@ -1,4 +1,6 @@
-//! Those who listen live. Each has a queue of its own: one that does not read holds nobody up, and is told what it missed.
+//! Clients that listen live. Each has a queue of its own: one that does not read holds nobody up, and is told what it missed.
+//!
+//! **Bounded:** [`MOST`] clients; [`QUEUE_BYTES`] and [`QUEUE`] batches wait for each.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +21,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::numbering::Numbering;
-use crate::model::{Body, Event, Kind, LossEvent, Time};
+use super::batch::{EncodedEvent, Wanted};
+use crate::{
+    kernel::host::Host,
+    model::{Body, Event, Kind, LossEvent, SCHEMA, Time},
+};
 
 /// At most so many at a time.
 pub const MOST: usize = 64;
@@ -35,20 +40,12 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(5);
 
 /// All of them.
-#[derive(Default)]
 pub struct Clients {
+    host: Host,
     all: Vec<Client>,
-    ordinary: Stream,
-    everything: Stream,
     writers: JoinSet<()>,
     /// Events that clients missed since the service began.
     pub missed: u64,
-}
-
-/// Events for one kind of listener, with numbers of their own.
-#[derive(Default)]
-struct Stream {
-    numbering: Numbering,
 }
 
 struct Client {
@@ -59,20 +56,11 @@ struct Client {
     span: Option<(Time, Time)>,
 }
 
-/// A line of a stream.
-struct Line {
-    text: Bytes,
-    seq: u64,
-    kind: Kind,
-    time: Time,
-}
-
 impl Clients {
-    /// Goes on after the record's number `recorded`.
+    /// Nobody listens yet. `host`: whose events they are.
     #[must_use]
-    pub fn after(recorded: u64) -> Self {
-        let stream = || Stream { numbering: Numbering::after(recorded) };
-        Self { ordinary: stream(), everything: stream(), ..Self::default() }
+    pub fn new(host: Host) -> Self {
+        Self { host, all: Vec::new(), writers: JoinSet::new(), missed: 0 }
     }
 
     /// How many there are.
@@ -87,19 +75,16 @@ impl Clients {
         self.all.is_empty()
     }
 
-    /// Whether somebody wants ordinary deaths too.
+    /// Who wants events that are not stored.
     #[must_use]
-    pub fn want_all(&self) -> bool {
-        self.all.iter().any(|client| client.all)
+    pub fn want(&self) -> Wanted {
+        Wanted { any: !self.all.is_empty(), all: self.all.iter().any(|client| client.all) }
     }
 
-    /// Takes one in: `state` is how things are, its `session` first. All of it has the number of the last event that the
-    /// others got, so that the next one follows.
-    pub fn join(&mut self, stream: UnixStream, all: bool, state: Vec<Event>) -> Result<()> {
+    /// Takes one in: `state` is how things are, its `session` first.
+    pub fn join(&mut self, stream: UnixStream, all: bool, state: &[Event]) -> Result<()> {
         let (sender, receiver) = channel(QUEUE);
         let queued = Arc::new(AtomicUsize::new(0));
-        let numbering = if all { &self.everything } else { &self.ordinary };
-        let seq = numbering.numbering.last();
         let mut client = Client {
             all,
             sender,
@@ -109,7 +94,7 @@ impl Clients {
         };
         let mut text = Vec::new();
         for event in state {
-            serde_json::to_writer(&mut text, &Event { seq, ..event })?;
+            serde_json::to_writer(&mut text, event)?;
             text.push(b'\n');
         }
         client.send(Bytes::from(text));
@@ -119,16 +104,9 @@ impl Clients {
     }
 
     /// Hands events to everybody who wants them, and forgets who went away.
-    pub fn tell(&mut self, events: &[Event]) -> Result<()> {
-        let Some(first) = events.first() else { return Ok(()) };
-        // The numbers go on whether anybody listens or not.
-        let any = |all: bool, clients: &[Client]| clients.iter().any(|client| client.all == all);
-        let (ordinary, everything) = (any(false, &self.all), any(true, &self.all));
-        let ordinary = self.ordinary.lines(events, false, ordinary)?;
-        let everything = self.everything.lines(events, true, everything)?;
+    pub fn send(&mut self, events: &[EncodedEvent]) -> Result<()> {
         for client in &mut self.all {
-            let lines = if client.all { &everything } else { &ordinary };
-            self.missed += client.tell(lines, first)?;
+            self.missed += client.take(events, &self.host)?;
         }
         self.all.retain(|client| !client.sender.is_closed());
         Ok(())
@@ -157,53 +135,31 @@ impl Clients {
     }
 }
 
-impl Stream {
-    fn lines(&mut self, events: &[Event], all: bool, wanted: bool) -> Result<Vec<Line>> {
-        let mut lines = Vec::new();
-        for event in events {
-            if !all && is_ordinary(event) {
-                continue;
-            }
-            let mut event = event.clone();
-            self.numbering.number(&mut event);
-            if wanted {
-                let mut text = serde_json::to_vec(&event)?;
-                text.push(b'\n');
-                let (kind, time) = (event.body.kind(), event.time);
-                lines.push(Line { text: text.into(), seq: event.seq, kind, time });
-            }
-        }
-        Ok(lines)
-    }
-}
-
-/// A death with code 0 that is not recorded.
-fn is_ordinary(event: &Event) -> bool {
-    event.seq == 0 && matches!(event.body, Body::Exit(_))
-}
-
 impl Client {
     /// How many it missed.
-    fn tell(&mut self, lines: &[Line], like: &Event) -> Result<u64> {
-        if lines.is_empty() {
+    fn take(&mut self, events: &[EncodedEvent], host: &Host) -> Result<u64> {
+        let wanted = || events.iter().filter(|event| self.all || !event.only_all);
+        let bytes: usize = wanted().map(|event| event.text.len()).sum();
+        if bytes == 0 {
             return Ok(0);
         }
-        let bytes: usize = lines.iter().map(|line| line.text.len()).sum();
         if self.queued.load(Ordering::Relaxed) + bytes > QUEUE_BYTES || self.sender.capacity() == 0
         {
-            for line in lines {
-                *self.missed.entry(line.kind).or_default() += 1;
-                let (from, to) = self.span.get_or_insert((line.time, line.time));
-                (*from, *to) = (line.time.min(*from), line.time.max(*to));
+            let mut missed = 0;
+            for event in events.iter().filter(|event| self.all || !event.only_all) {
+                missed += 1;
+                *self.missed.entry(event.kind).or_default() += 1;
+                let (from, to) = self.span.get_or_insert((event.time, event.time));
+                (*from, *to) = (event.time.min(*from), event.time.max(*to));
             }
-            return Ok(lines.len() as u64);
+            return Ok(missed);
         }
         let mut text = Vec::with_capacity(bytes);
-        if let Some((from, to)) = self.span.take() {
-            let seq = lines[0].seq - 1;
-            text = loss(like, seq, std::mem::take(&mut self.missed), (from, to))?;
+        wanted().for_each(|event| text.extend_from_slice(&event.text));
+        if let Some(span) = self.span.take() {
+            let loss = loss(host, std::mem::take(&mut self.missed), span)?;
+            text.splice(0..0, loss);
         }
-        text.extend(lines.iter().flat_map(|line| line.text.iter().copied()));
         self.send(text.into());
         Ok(0)
     }
@@ -218,21 +174,23 @@ impl Client {
     }
 }
 
-/// The `loss` event of a client that did not read: it has the number of the last event that was missed.
-fn loss(
-    like: &Event,
-    seq: u64,
-    missed: BTreeMap<Kind, u64>,
-    span: (Time, Time),
-) -> Result<Vec<u8>> {
-    let event = LossEvent {
+/// The `loss` event of a client that did not read. It is in no store, and has no `seq`.
+fn loss(host: &Host, missed: BTreeMap<Kind, u64>, (from, to): (Time, Time)) -> Result<Vec<u8>> {
+    let loss = LossEvent {
         lost: missed.into_iter().map(|(kind, count)| (kind.name().to_owned(), count)).collect(),
-        from: span.0,
-        to: span.1,
+        from,
+        to,
         reason: "this client did not read them in time".to_owned(),
         at_most: false,
     };
-    let event = Event { seq, time: span.1, body: Body::Loss(event), ..like.clone() };
+    let event = Event {
+        schema: SCHEMA,
+        seq: None,
+        time: to,
+        boot_id: host.boot_id.clone(),
+        host: host.name.clone(),
+        body: Body::Loss(loss),
+    };
     let mut text = serde_json::to_vec(&event)?;
     text.push(b'\n');
     Ok(text)

@@ -19,7 +19,7 @@ use tokio::{
     sync::{Mutex, Semaphore, oneshot},
 };
 
-use super::{metrics, socket::PATIENCE, status::Status};
+use super::{metrics, socket::PATIENCE, status::ServiceStatus};
 
 /// So many are heard at a time; others wait at the door.
 const MOST: usize = 16;
@@ -31,9 +31,9 @@ const LONGEST: usize = 8192;
 /// Answers scrapers until it is dropped. `ask` has somebody make a status.
 pub async fn serve<A>(listener: TcpListener, ask: A)
 where
-    A: Fn(oneshot::Sender<Status>) + Send + Sync + 'static,
+    A: Fn(oneshot::Sender<ServiceStatus>) + Send + Sync + 'static,
 {
-    let source = Arc::new(Source { ask, last: Mutex::default() });
+    let source = Arc::new(MetricsSource { ask, last: Mutex::default() });
     let room = Arc::new(Semaphore::new(MOST));
     while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
         match listener.accept().await {
@@ -53,13 +53,13 @@ where
     }
 }
 
-struct Source<A> {
+struct MetricsSource<A> {
     ask: A,
     /// The last answer, and when it was made. Held while the next one is made: one is made at a time.
     last: Mutex<Option<(Instant, String)>>,
 }
 
-impl<A: Fn(oneshot::Sender<Status>)> Source<A> {
+impl<A: Fn(oneshot::Sender<ServiceStatus>)> MetricsSource<A> {
     /// `None`: the service ends.
     async fn text(&self) -> Option<String> {
         let mut last = self.last.lock().await;
@@ -74,7 +74,10 @@ impl<A: Fn(oneshot::Sender<Status>)> Source<A> {
     }
 }
 
-async fn answer<A: Fn(oneshot::Sender<Status>)>(stream: TcpStream, source: &Source<A>) {
+async fn answer<A: Fn(oneshot::Sender<ServiceStatus>)>(
+    stream: TcpStream,
+    source: &MetricsSource<A>,
+) {
     let service =
         service_fn(|request| async move { Ok::<_, Infallible>(respond(&request, source).await) });
     let done = http1::Builder::new()
@@ -89,9 +92,9 @@ async fn answer<A: Fn(oneshot::Sender<Status>)>(stream: TcpStream, source: &Sour
     }
 }
 
-async fn respond<A: Fn(oneshot::Sender<Status>)>(
+async fn respond<A: Fn(oneshot::Sender<ServiceStatus>)>(
     request: &Request<Incoming>,
-    source: &Source<A>,
+    source: &MetricsSource<A>,
 ) -> Response<String> {
     let plain = |status, text: &str| {
         let mut response = Response::new(text.to_owned());

@@ -7,25 +7,25 @@ use prometheus::{
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use super::status::Status;
+use super::status::ServiceStatus;
 use crate::model::Kind;
 
 /// What the text is, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The text for a status. It names no process: who may read it may know how many died, not which.
-pub fn text(status: &Status) -> Result<String> {
+pub fn text(status: &ServiceStatus) -> Result<String> {
     let mut families = Vec::new();
     service(&mut families, status);
     events(&mut families, status);
-    record(&mut families, status);
+    store(&mut families, status);
     cost(&mut families, status);
     // A family without a value says nothing, and is none to the encoder.
     families.retain(|family| !family.get_metric().is_empty());
     Ok(TextEncoder::new().encode_to_string(&families)?)
 }
 
-fn service(out: &mut Vec<MetricFamily>, status: &Status) {
+fn service(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
     let build = [([("version", status.version.clone())], 1.0)];
     out.push(gauge("build_info", "Version of observer; the value is always 1.", build));
     let since = status.counts.since.0.as_duration().as_secs_f64();
@@ -42,7 +42,7 @@ fn service(out: &mut Vec<MetricFamily>, status: &Status) {
     out.push(counter("client_missed_events_total", help, missed));
 }
 
-fn events(out: &mut Vec<MetricFamily>, status: &Status) {
+fn events(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
     let counts = &status.counts;
     let kinds = Kind::ALL.map(|kind| {
         let count = counts.events.get(&kind).copied().unwrap_or_default();
@@ -71,23 +71,23 @@ fn events(out: &mut Vec<MetricFamily>, status: &Status) {
     out.push(one_gauge("last_seq", "Number of the last event.", seq));
 }
 
-fn record(out: &mut Vec<MetricFamily>, status: &Status) {
-    let record = &status.record;
-    let recording = if record.state.stopped.is_none() { 1.0 } else { 0.0 };
-    let help = "1 while events are recorded; 0 while the disk takes nothing.";
+fn store(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
+    let store = &status.store;
+    let recording = if store.state.stopped.is_none() { 1.0 } else { 0.0 };
+    let help = "1 while events are stored; 0 while the disk takes nothing.";
     out.push(one_gauge("recording", help, Some(recording)));
-    let help = "Events that are in no record so far, since the recording stopped.";
-    out.push(one_gauge("unrecorded_events", help, Some(number(record.state.unrecorded))));
-    let segments = record.segments.map(|n| number(n as u64));
-    out.push(one_gauge("record_segments", "Segments of the record.", segments));
-    let used = record.used_bytes.map(number);
-    out.push(one_gauge("record_bytes", "What the record takes on the disk.", used));
-    let free = record.free_bytes.map(number);
-    out.push(one_gauge("record_free_bytes", "What its file system has left.", free));
+    let help = "Events that could not be stored since the disk took the last one.";
+    out.push(one_gauge("unrecorded_events", help, Some(number(store.state.unrecorded))));
+    let segments = store.segments.map(|n| number(n as u64));
+    out.push(one_gauge("store_segments", "Segments of the store.", segments));
+    let used = store.used_bytes.map(number);
+    out.push(one_gauge("store_bytes", "Bytes that the store takes on disk.", used));
+    let free = store.free_bytes.map(number);
+    out.push(one_gauge("store_free_bytes", "Bytes that its file system has left.", free));
 }
 
 /// The eBPF programs, where the kernel counts (sysctl kernel.bpf_stats_enabled).
-fn cost(out: &mut Vec<MetricFamily>, status: &Status) {
+fn cost(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
     let labels =
         |program: &str, hook: &str| [("program", program.to_owned()), ("hook", hook.to_owned())];
     let programs = status.programs.iter();
@@ -171,7 +171,7 @@ mod tests {
     use crate::{
         kernel::counts::Cost,
         model::{Body, CauseType, Event, Kind, LossEvent, SCHEMA, Time},
-        service::status::{Counts, Listeners, Own, Record, Status},
+        service::status::{Counts, Listeners, Own, ServiceStatus, StoreStatus},
     };
 
     fn loss(kind: &str) -> Event {
@@ -179,12 +179,12 @@ mod tests {
         let lost = [(kind.to_owned(), 3)].into();
         let loss = LossEvent { lost, from: time, to: time, reason: String::new(), at_most: false };
         let (boot_id, host, body) = ("".into(), "".into(), Body::Loss(loss));
-        Event { schema: SCHEMA, seq: 7, time, boot_id, host, body }
+        Event { schema: SCHEMA, seq: Some(7), time, boot_id, host, body }
     }
 
-    fn status() -> Status {
+    fn status() -> ServiceStatus {
         let mut counts = Counts::new();
-        counts.add(&[loss("ex\"it\n")]);
+        counts.add(&loss("ex\"it\n"));
         counts.exits = [(CauseType::OomKill, 2)].into();
         let cost = |program: &str, counted: Option<u64>| Cost {
             program: program.to_owned(),
@@ -192,13 +192,13 @@ mod tests {
             runs: counted,
             nanoseconds: counted.map(|n| n * 500_000_000),
         };
-        Status {
+        ServiceStatus {
             version: "1.2.3".to_owned(),
             pid: 1,
             seq: 7,
             counts,
             clients: Listeners { now: 2, missed: 5 },
-            record: Record::default(),
+            store: StoreStatus::default(),
             own: Own::default(),
             programs: vec![cost("exit", Some(3)), cost("oom", None)],
             refused: Vec::new(),

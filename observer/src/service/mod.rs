@@ -1,12 +1,22 @@
-//! The service: one set of loaded programs, a record, and any number of clients.
+//! The service: one set of loaded programs, a store, and any number of clients.
+//!
+//! **Invariant:** one loop on one thread ([`run`]), a task a client. Nothing here waits for a client or for the disk.
 
+mod batch;
 pub mod client;
 pub mod clients;
+mod health;
 pub mod http;
+mod manager;
 pub mod metrics;
-pub mod numbering;
+pub mod port_list;
 pub mod privilege;
 pub mod protocol;
-pub mod recording;
+mod run;
+mod scrape;
+mod signals;
 pub mod socket;
 pub mod status;
+pub mod storage;
+
+pub use run::serve;

@@ -24,7 +24,7 @@ pub enum Request {
 
 /// A request that can't be answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct RequestRefused {
     /// Why.
     pub error: String,
 }

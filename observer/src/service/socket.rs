@@ -13,19 +13,19 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use super::protocol::{LONGEST, Refusal, Request, parse};
+use super::protocol::{LONGEST, Request, RequestRefused, parse};
 
 /// How long a client may take to say what it wants, and to take a short answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The listening socket; its file is removed when it is dropped.
-pub struct Socket {
+pub struct ServiceSocket {
     /// Clients come here.
     pub listener: UnixListener,
     path: PathBuf,
 }
 
-impl Socket {
+impl ServiceSocket {
     /// Listens, for root and `group` only; fails when another service does so already.
     pub fn listen(path: &Path, group: Option<u32>) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
@@ -52,7 +52,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for ServiceSocket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -95,7 +95,7 @@ pub async fn request(stream: &mut UnixStream) -> Result<Request, String> {
 
 /// Tells a client why not.
 pub async fn refuse(mut stream: UnixStream, error: String) {
-    let Ok(text) = serde_json::to_string(&Refusal { error }) else { return };
+    let Ok(text) = serde_json::to_string(&RequestRefused { error }) else { return };
     answer(&mut stream, (text + "\n").as_bytes()).await;
 }
 

@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use crate::{
     kernel::counts::Cost,
     model::{Body, CauseType, Event, HookInfo, Kind, Time},
-    records::{Folder, writer},
+    store::{Folder, writer},
 };
 
 /// What `observer status` shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
+pub struct ServiceStatus {
     /// Version of observer.
     pub version: String,
     /// Its process id.
     pub pid: u32,
-    /// Number of the last event in the record.
+    /// `seq` of the last event in the store.
     pub seq: u64,
     /// Events since the service began.
     #[serde(flatten)]
     pub counts: Counts,
     /// Who listens live.
     pub clients: Listeners,
-    /// The record.
-    pub record: Record,
+    /// The store.
+    pub store: StoreStatus,
     /// What the service uses itself.
     pub own: Own,
     /// The programs, and what each cost so far where the kernel counts it (sysctl kernel.bpf_stats_enabled).
@@ -43,9 +43,9 @@ pub struct Listeners {
     pub missed: u64,
 }
 
-/// The record on disk.
+/// The store on disk.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Record {
+pub struct StoreStatus {
     /// The folder.
     pub dir: String,
     /// How many segments it has; absent when the disk does not tell.
@@ -59,7 +59,7 @@ pub struct Record {
     pub free_bytes: Option<u64>,
     /// What the thread that writes does.
     #[serde(flatten)]
-    pub state: writer::State,
+    pub state: writer::WriterState,
 }
 
 /// What the service uses itself.
@@ -73,10 +73,10 @@ pub struct Own {
     pub cpu_seconds: f64,
 }
 
-impl Record {
+impl StoreStatus {
     /// Looks into the folder, which a disk may keep from coming back.
     #[must_use]
-    pub fn of(folder: &Folder, state: writer::State) -> Self {
+    pub fn of(folder: &Folder, state: writer::WriterState) -> Self {
         let segments = folder.segments().unwrap_or_default();
         let sizes = segments.iter().flat_map(|s| s.events.iter().chain([&s.seals]));
         let sizes = sizes.filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
@@ -92,7 +92,7 @@ impl Record {
 
     /// Without a look into the folder.
     #[must_use]
-    pub fn unseen(folder: &Folder, state: writer::State) -> Self {
+    pub fn unseen(folder: &Folder, state: writer::WriterState) -> Self {
         Self { dir: folder.path().display().to_string(), state, ..Self::default() }
     }
 }
@@ -120,7 +120,7 @@ impl Own {
 pub struct Counts {
     /// When it began.
     pub since: Time,
-    /// How many, by kind. A story that still grows is none yet.
+    /// How many, by kind. An incident that still grows is none yet.
     pub events: BTreeMap<Kind, u64>,
     /// Deaths, by type of cause.
     #[serde(default)]
@@ -141,23 +141,21 @@ impl Counts {
         Self { since, events: BTreeMap::new(), exits, binds, lost: BTreeMap::new() }
     }
 
-    /// Counts events.
-    pub fn add(&mut self, events: &[Event]) {
-        for event in events {
-            if event.seq == 0 && event.body.kind() == Kind::Incident {
-                continue;
-            }
-            *self.events.entry(event.body.kind()).or_default() += 1;
-            match &event.body {
-                Body::Exit(exit) => *self.exits.entry(exit.cause.cause_type).or_default() += 1,
-                Body::Bind(bind) => *self.binds.entry(bind.cause.cause_type).or_default() += 1,
-                Body::Loss(loss) => {
-                    for (kind, count) in &loss.lost {
-                        *self.lost.entry(kind.clone()).or_default() += count;
-                    }
+    /// Counts an event.
+    pub fn add(&mut self, event: &Event) {
+        if event.seq.is_none() && event.body.kind() == Kind::Incident {
+            return;
+        }
+        *self.events.entry(event.body.kind()).or_default() += 1;
+        match &event.body {
+            Body::Exit(exit) => *self.exits.entry(exit.cause.cause_type).or_default() += 1,
+            Body::Bind(bind) => *self.binds.entry(bind.cause.cause_type).or_default() += 1,
+            Body::Loss(loss) => {
+                for (kind, count) in &loss.lost {
+                    *self.lost.entry(kind.clone()).or_default() += count;
                 }
-                _ => {}
             }
+            _ => {}
         }
     }
 }

@@ -1,20 +1,20 @@
-//! The end of the demo: the story that its events come to.
+//! The end of the demo: the incident that its events come to.
 
 use crate::{
-    diagnose::story::stories,
+    diagnose::incident::incidents,
     model::{Body, Event},
 };
 
-/// The story, told from the events alone, as `observer why` tells it; numbered after the last of them.
+/// The incident, from the events alone, as `observer why` tells it.
 #[must_use]
 pub(super) fn the_end(events: &[Event]) -> Vec<Event> {
     let Some(last) = events.iter().max_by_key(|event| event.seq) else { return Vec::new() };
-    let told = stories(events).into_iter().zip(last.seq + 1..);
-    told.map(|(incident, seq)| Event {
-        seq,
+    let incidents = incidents(events).into_iter();
+    let events = incidents.map(|incident| Event {
+        seq: None,
         time: incident.to,
         body: Body::Incident(Box::new(incident)),
         ..last.clone()
-    })
-    .collect()
+    });
+    events.collect()
 }

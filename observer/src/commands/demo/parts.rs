@@ -17,14 +17,14 @@ use rustix::{
     process::{Signal, getpid, set_parent_process_death_signal},
 };
 
-use super::args::{Part, PartArgs};
 use crate::{
+    cli::{DemoPartArgs, Part},
     error::{Failure, status},
-    sinks::stdout,
+    stdout,
 };
 
 /// Plays one part.
-pub fn run(args: &PartArgs) -> Result<u8> {
+pub fn run(args: &DemoPartArgs) -> Result<u8> {
     // Anything else may never end, and so would the part.
     if !FileType::from_raw_mode(fstat(stdin())?.st_mode).is_fifo() {
         let text = "this is a part of `observer demo`, and does nothing alone";

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use super::cast::Cast;
 use crate::{
-    commands::{live::Live, show::Show, stop::Stop},
+    commands::{show::Show, stop::Stop},
+    engine::live::Live,
     model::{Body, Event, Process},
-    sinks::stdout::Reader,
+    stdout::Reader,
 };
 
 /// How long anything that has to come may take. The kernel takes milliseconds; a machine under load may take more.
@@ -52,9 +53,9 @@ impl<'a> Stage<'a> {
         Self { live, show, stop, cast, events: Vec::new() }
     }
 
-    /// Watches from now on. The first look at the machine's ports is over before the worker opens one.
+    /// Watches from now on. The first scan of the machine's ports is over before the worker opens one.
     pub(super) async fn begin(&mut self) -> Result<(), Cut> {
-        let session = self.live.session()?;
+        let session = self.live.session(None);
         self.take(vec![session]).await
     }
 
@@ -109,7 +110,8 @@ impl<'a> Stage<'a> {
             () = self.stop.asked() => return Err(Cut::Asked),
             ready = self.live.ready() => {
                 ready?;
-                let events = self.live.events()?;
+                let mut events = Vec::new();
+                self.live.events(|event| events.push(event))?;
                 self.take(events).await?;
             }
             said = self.cast.listen() => said?,
@@ -135,7 +137,7 @@ impl<'a> Stage<'a> {
             Body::Listen(listen) => has(&listen.process),
             Body::Release(release) => release.process.as_ref().is_some_and(has),
             Body::Session(_) | Body::Loss(_) => true,
-            // The story is told at the end, of these events alone.
+            // The incident is shown at the end, of these events alone.
             Body::Incident(_) => false,
         }
     }

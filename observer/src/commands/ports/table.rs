@@ -2,11 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::lines::{Holder, Line};
-use crate::{enrich::unheld, model::human, sinks::sanitize::sanitize};
+use crate::{
+    enrich::unheld,
+    model::human,
+    sanitize::sanitize,
+    service::port_list::{PortHolder, PortLine},
+};
 
 /// One row a holder; a socket's further holders stand under the first.
-pub(super) fn table(lines: &[Line]) -> String {
+pub(super) fn table(lines: &[PortLine]) -> String {
     let own = unheld::netns_of(std::process::id()).unwrap_or(0);
     let mut rows =
         vec![["SOCKET", "STATE", "PID", "UNIT", "USER", "AGE", "COMMAND"].map(str::to_owned)];
@@ -42,7 +46,7 @@ pub(super) fn table(lines: &[Line]) -> String {
     if lines.is_empty() { "nobody holds it\n".to_owned() } else { text }
 }
 
-fn name(line: &Line, own: u32) -> String {
+fn name(line: &PortLine, own: u32) -> String {
     let name = sanitize(&line.socket.name()).into_owned();
     match line.socket.netns {
         Some(netns) if netns != own => format!("{name} (netns {netns})"),
@@ -50,7 +54,7 @@ fn name(line: &Line, own: u32) -> String {
     }
 }
 
-fn state(line: &Line) -> String {
+fn state(line: &PortLine) -> String {
     let state = line.socket.state.and_then(|state| serde_json::to_value(state).ok());
     state.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
@@ -58,7 +62,7 @@ fn state(line: &Line) -> String {
 /// Longest command line in the table.
 const COMMAND: usize = 40;
 
-fn row(name: String, state: String, holder: &Holder) -> [String; 7] {
+fn row(name: String, state: String, holder: &PortHolder) -> [String; 7] {
     let process = &holder.process;
     let args = process.args.as_ref().map(|args| args.join(" "));
     let command = args.as_deref().or(process.comm.as_deref()).unwrap_or_default();

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use jiff::Timestamp;
 
-use super::ReportArgs;
 use crate::{
-    diagnose::story::{Stories, ownership::Ownership},
+    cli::ReportArgs,
+    diagnose::incident::{Incidents, ownership::Ownership},
     filter::Filter,
+    format::html::{PageClock, Report},
     model::{Body, Event, IncidentEvent, Kind, Process, SCHEMA, Socket, Time},
-    records::{
+    store::{
         Folder,
-        scan::{Go, Query},
+        query::{Go, Query},
     },
-    sinks::html::{Clock, Report},
 };
 
 /// Most stories of a page.
@@ -28,12 +28,8 @@ pub(super) fn collect(
     folder: &Folder,
     args: &ReportArgs,
     now: Option<Timestamp>,
-    clock: Clock,
+    clock: PageClock,
 ) -> Result<Report> {
-    if folder.segments()?.is_empty() {
-        let path = folder.path().display();
-        bail!("there are no records in {path}: is the service running? --dir names another folder");
-    }
     let filter = &args.filter;
     let mut report = Report::new(clock, Timestamp::now());
     report.asked = (filter.since, filter.until);
@@ -41,8 +37,8 @@ pub(super) fn collect(
     let mut ownership = Ownership::of(|socket: &Socket, process: Option<&Process>, from, to| {
         is_span_wanted(filter, socket, process, from, to)
     });
-    let mut kept = Kept::of(filter);
-    let mut stories = Stories::looking_back();
+    let mut kept = KeptIncidents::of(filter);
+    let mut stories = Incidents::looking_back();
     let mut before = None;
     let mut end = now.map(Time);
     let each = |_: &[u8], event: Option<Event>| {
@@ -126,7 +122,7 @@ fn is_span_wanted(
 }
 
 /// The newest stories that are wanted.
-struct Kept<'a> {
+struct KeptIncidents<'a> {
     filter: &'a Filter,
     /// What is wanted at any time: a story is as long as it is.
     timeless: Filter,
@@ -135,7 +131,7 @@ struct Kept<'a> {
     left_out: u64,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> KeptIncidents<'a> {
     fn of(filter: &'a Filter) -> Self {
         let timeless = Filter { since: None, until: None, ..filter.clone() };
         Self { filter, timeless, stories: BTreeMap::new(), number: 0, left_out: 0 }
@@ -148,7 +144,7 @@ impl<'a> Kept<'a> {
         let (time, key) = (story.to, (story.to, story.from, self.number));
         let body = Body::Incident(Box::new(story));
         let (boot_id, host) = ("".into(), "".into());
-        let event = Event { schema: SCHEMA, seq: 0, time, boot_id, host, body };
+        let event = Event { schema: SCHEMA, seq: None, time, boot_id, host, body };
         let Body::Incident(story) = &event.body else { return };
         if !reaches || !self.timeless.matches(&event) {
             return;

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail};
 
 /// A place for the page that was looked at.
 #[derive(Debug)]
-pub(super) struct Place<'a>(&'a Path);
+pub(super) struct OutputFile<'a>(&'a Path);
 
-impl<'a> Place<'a> {
+impl<'a> OutputFile<'a> {
     /// Fails where no file may be put, before anything is read. What is there and is no file stays: as root, a device
     /// would be replaced as easily.
     pub(super) fn at(path: &'a Path) -> Result<Self> {
@@ -62,14 +62,14 @@ fn write(path: &Path, page: &str) -> std::io::Result<()> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    use super::Place;
+    use super::OutputFile;
 
     #[test]
     fn a_file_is_replaced_and_nothing_else_is() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("r.html");
         for page in ["one", "two"] {
-            Place::at(&file).expect("a place").write(page).expect("room");
+            OutputFile::at(&file).expect("a place").write(page).expect("room");
             assert_eq!(std::fs::read_to_string(&file).expect("a file"), page);
         }
         let mode = file.metadata().expect("a file").permissions().mode();
@@ -81,11 +81,11 @@ mod tests {
             (link.as_path(), "is a link"),
             ("/dev/null".as_ref(), "no regular file"),
         ] {
-            let error = Place::at(path).expect_err("refused").to_string();
+            let error = OutputFile::at(path).expect_err("refused").to_string();
             assert!(error.contains(said), "{error}");
         }
         let nowhere = dir.path().join("no/r.html");
-        assert!(Place::at(&nowhere).expect("not there yet").write("x").is_err());
+        assert!(OutputFile::at(&nowhere).expect("not there yet").write("x").is_err());
         assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 2);
     }
 }

@@ -11,13 +11,17 @@ use crate::{
     error::status,
     logging,
     model::Event,
-    service::client::Answer,
-    sinks::stdout::Reader,
+    service::client::ServiceAnswer,
+    stdout::Reader,
 };
 
 /// Shows what comes until Ctrl-C, or until nobody reads any more.
-pub(super) async fn follow(mut answer: Answer, args: &TailArgs, mut stop: Stop) -> Result<u8> {
-    let mut show = Show::new(&args.show, TimeZone::system());
+pub(super) async fn follow(
+    mut answer: ServiceAnswer,
+    args: &TailArgs,
+    mut stop: Stop,
+) -> Result<u8> {
+    let mut show = Show::new(&args.show, TimeZone::system())?;
     let outcome = {
         let mut stop = pin!(stop.asked());
         tokio::select! {
@@ -35,7 +39,7 @@ pub(super) async fn follow(mut answer: Answer, args: &TailArgs, mut stop: Stop) 
 }
 
 /// False when the service has ended.
-async fn show_all(answer: &mut Answer, show: &mut Show<'_>) -> Result<bool> {
+async fn show_all(answer: &mut ServiceAnswer, show: &mut Show<'_>) -> Result<bool> {
     loop {
         let Some(line) = answer.line().await? else { return Ok(false) };
         let event: Event = serde_json::from_str(&line)

@@ -2,22 +2,22 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use jiff::Timestamp;
 
 use crate::{
-    diagnose::story::Stories,
+    diagnose::incident::Incidents,
     filter::Filter,
     model::{Body, Event, IncidentEvent},
-    records::{
+    store::{
         Folder,
-        scan::{Go, Met, Query},
+        query::{Go, Met, Query},
     },
 };
 
 /// What the record tells.
 #[derive(Default)]
-pub(super) struct Past {
+pub(super) struct History {
     /// The newest stories that are wanted, with the boot and the host they are of.
     pub(super) stories: VecDeque<(IncidentEvent, Arc<str>, Arc<str>)>,
     /// The newest events that are wanted, whether a story tells of them or not.
@@ -37,16 +37,14 @@ pub(super) fn look_back(
     most: usize,
     is_wanted: impl Fn(&IncidentEvent) -> bool,
     is_met: impl Fn(&Event) -> bool,
-) -> Result<Past> {
-    if folder.segments()?.is_empty() {
-        let path = folder.path().display();
-        bail!("there are no records in {path}: is the service running? --dir names another folder");
-    }
+) -> Result<History> {
     let filter = Filter::default();
-    let mut past = Past::default();
-    let mut stories = Stories::looking_back();
+    let mut past = History::default();
+    let mut stories = Incidents::looking_back();
     let mut place: Option<(Arc<str>, Arc<str>)> = None;
-    let keep = |past: &mut Past, told: Vec<IncidentEvent>, place: &Option<(Arc<str>, Arc<str>)>| {
+    let keep = |past: &mut History,
+                told: Vec<IncidentEvent>,
+                place: &Option<(Arc<str>, Arc<str>)>| {
         let Some((boot, host)) = place else { return };
         for story in told.into_iter().filter(&is_wanted) {
             past.stories.push_back((story, Arc::clone(boot), Arc::clone(host)));

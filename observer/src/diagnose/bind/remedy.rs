@@ -2,8 +2,7 @@
 
 use crate::{
     decode::Endpoint,
-    diagnose::exit::who,
-    model::{Holder, Relation},
+    model::{Holder, Relation, human::who},
 };
 
 /// The holders' process ids, each once: a process may hold a listener and its connections.

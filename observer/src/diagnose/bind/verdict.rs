@@ -6,20 +6,22 @@ use observer_common::socket::{CALL_BIND, CALL_LISTEN, STATE_CLOSE};
 
 use super::{
     EACCES, EADDRINUSE, EADDRNOTAVAIL, EINVAL, EPERM,
-    nobody::{no_port_left, nobody, nobody_at_path},
     remedy::{pids, remedy},
+    unowned::{no_port_left, unowned, unowned_path},
 };
 use crate::{
     decode::{Bind, Endpoint},
     diagnose::{
-        exit::{seconds_between, who},
-        ports::Past,
-    },
-    enrich::{
+        answer::Answer,
         conflict::{overlap, sharing},
-        lookup::{Answer, PathFile},
+        exit::seconds_between,
+        ports::FormerServer,
     },
-    model::{Cause, CauseType, Confidence, Errno, Holder, Relation, Socket, State, human},
+    enrich::{self, path_file::PathFile},
+    model::{
+        Cause, CauseType, Confidence, Errno, Holder, Relation, State,
+        human::{self, who},
+    },
 };
 
 /// Works out the cause of a refusal.
@@ -27,7 +29,7 @@ pub(super) fn cause(
     bind: &Bind,
     holders: &[Holder],
     answer: &Answer,
-    past: Option<&Past>,
+    past: Option<&FormerServer>,
 ) -> Cause {
     match bind.record.result {
         EADDRINUSE => in_use(bind, holders, answer, past),
@@ -97,16 +99,16 @@ fn permission(bind: &Bind) -> Cause {
         .with_remedy(remedy)
 }
 
-fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Past>) -> Cause {
+fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&FormerServer>) -> Cause {
     let mut cause = match (holders.first(), &bind.asked) {
         (Some(first), _) if first.fd.is_none() && answer.unowned_listener().is_none() => {
             gone(first, past, bind, answer)
         }
-        (Some(first), _) if first.fd.is_none() => nobody(bind, answer, past),
+        (Some(first), _) if first.fd.is_none() => unowned(bind, answer, past),
         (Some(first), _) => held(bind, first, holders, answer),
-        (None, Endpoint::Path(_)) => nobody_at_path(bind, answer, past),
+        (None, Endpoint::Path(_)) => unowned_path(bind, answer, past),
         (None, Endpoint::Inet(_, 0)) => no_port_left(answer),
-        (None, _) => nobody(bind, answer, past),
+        (None, _) => unowned(bind, answer, past),
     };
     let inet = matches!(bind.asked, Endpoint::Inet(..));
     for (pid, comm) in
@@ -126,7 +128,7 @@ pub(super) const NO_LOOK: &str =
 fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cause {
     let state = first.socket.state;
     // The event names the socket that was asked for: what is held is named when it is another one.
-    let asked = Socket::new(&bind.socket, &bind.asked).name();
+    let asked = enrich::socket::at(&bind.socket, &bind.asked).name();
     let name = Some(first.socket.name()).filter(|name| *name != asked);
     let name = name.as_deref().unwrap_or("it");
     let who_holds = who(&first.process);
@@ -184,7 +186,7 @@ fn count(holders: &[Holder]) -> String {
 }
 
 /// Somebody then, nobody now: the table remembers who.
-fn gone(holder: &Holder, past: Option<&Past>, bind: &Bind, answer: &Answer) -> Cause {
+fn gone(holder: &Holder, past: Option<&FormerServer>, bind: &Bind, answer: &Answer) -> Cause {
     let who_held = who(&holder.process);
     let name = holder.socket.name();
     if answer.is_none() && past.is_none_or(|past| past.until_ns < bind.time_ns) {
@@ -213,7 +215,7 @@ fn gone(holder: &Holder, past: Option<&Past>, bind: &Bind, answer: &Answer) -> C
 
 impl Cause {
     /// Names who served before.
-    pub(super) fn left_by(mut self, past: Option<&Past>) -> Self {
+    pub(super) fn left_by(mut self, past: Option<&FormerServer>) -> Self {
         if let Some(past) = past {
             self.evidence.push(format!("{} served it before", who(&past.process)).into());
             self.left_by = Some(Box::new(past.process.clone()));

@@ -2,10 +2,14 @@
 
 use observer_common::signal::{ORIGIN_KERNEL, ORIGIN_TIMER};
 
-use super::{Facts, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, seconds_between, who};
+use super::{Facts, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, seconds_between};
 use crate::{
     diagnose::daemon,
-    model::{Cause, Prompt, human, signal_name},
+    model::{
+        Cause, Prompt,
+        human::{self, who},
+        signal_name,
+    },
 };
 
 /// How long a request may lie back: systemd waits 90 s before it kills; a SIGHUP is often only a reload.

@@ -4,11 +4,15 @@ use observer_common::signal::{ORIGIN_FAULT, ORIGIN_KERNEL, ORIGIN_TIMER};
 
 use super::{
     Facts, Noted, SIGABRT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSYS, SIGXCPU, SIGXFSZ,
-    seccomp_mode, who,
+    seccomp_mode,
 };
 use crate::{
     diagnose::{daemon, oom},
-    model::{Cause, CauseType, Confidence, fault_code_name, human, signal_name},
+    model::{
+        Cause, CauseType, Confidence, fault_code_name,
+        human::{self, who},
+        signal_name,
+    },
 };
 
 const SIGALRM: u32 = 14;

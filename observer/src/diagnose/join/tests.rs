@@ -37,7 +37,7 @@ impl Bench {
         self.tell(ready);
     }
 
-    /// As the pipeline does: an OOM kill that was told is remembered; a death is told with the one it belongs to.
+    /// As the pipeline does: an emitted OOM kill is remembered; a death is emitted with the one it belongs to.
     fn tell(&mut self, ready: Vec<Ready>) {
         for ready in ready {
             let line = match ready {
@@ -45,7 +45,7 @@ impl Bench {
                     let victim = oom.victim.record.tgid;
                     let join =
                         Join { seq: 0, victim, scope: None, limit_cgroup: None, limit_bytes: None };
-                    self.joiner.told(&oom, join);
+                    self.joiner.emitted(&oom, join);
                     match exit {
                         Some(exit) => format!("oom {victim} with {}", exit.task.record.tgid),
                         None => format!("oom {victim}"),

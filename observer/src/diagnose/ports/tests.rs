@@ -1,4 +1,4 @@
-//! What a look finds, and what the kernel tells meanwhile.
+//! What a scan finds, and what the kernel tells meanwhile.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use zerocopy::FromZeros;
 use super::{PortTable, SERVED};
 use crate::{
     decode::{Holder, Socket, TaskId},
-    enrich::snapshot::{Held, Snapshot},
+    enrich::scan::{Held, Scan},
     model::{ListenEvent, Process},
 };
 
@@ -26,26 +26,26 @@ fn listener() -> Socket {
     Socket(record)
 }
 
-/// A look that began then and found the listener.
-fn found_at(began_ns: u64) -> Snapshot {
+/// A scan that began then and found the listener.
+fn found_at(began_ns: u64) -> Scan {
     let mut record = HolderRecord::new_zeroed();
     (record.tgid, record.start_time_ns) = (SERVER.tgid, SERVER.start_ns);
     let held = Held { socket: listener(), holders: vec![Holder { record }] };
-    Snapshot { began_ns, ended_ns: began_ns + 50, sockets: vec![held] }
+    Scan { began_ns, ended_ns: began_ns + 50, sockets: vec![held] }
 }
 
-fn look(table: &mut PortTable, snapshot: &Snapshot) -> Vec<ListenEvent> {
+fn scan(table: &mut PortTable, scan: &Scan) -> Vec<ListenEvent> {
     let none = (HashSet::new(), HashSet::new());
-    table.look(snapshot, false, &none.0, &none.1, &mut |_| Process::default())
+    table.scanned(scan, false, &none.0, &none.1, &mut |_| Process::default())
 }
 
 #[test]
-fn a_listener_that_ended_during_the_look_does_not_begin_again() {
+fn a_listener_that_ended_during_the_scan_does_not_begin_again() {
     let mut table = PortTable::default();
     assert!(table.listen(listener(), SERVER, Process::default(), 100).is_some());
     assert!(table.stop(1, None, 220).is_some());
     // It began before that end, and its outcome comes after it.
-    assert!(look(&mut table, &found_at(200)).is_empty());
+    assert!(scan(&mut table, &found_at(200)).is_empty());
     assert!(table.get(1).is_none());
     assert!(table.drop_gone(&HashSet::new(), 300).is_empty());
 }
@@ -56,7 +56,7 @@ fn the_next_server_on_the_same_port_is_found() {
     table.listen(listener(), SERVER, Process::default(), 100);
     table.stop(1, None, 220);
     // The kernel deals out the same address for the next socket.
-    assert_eq!(look(&mut table, &found_at(221)).len(), 1);
+    assert_eq!(scan(&mut table, &found_at(221)).len(), 1);
     assert!(table.get(1).is_some());
 }
 
@@ -88,8 +88,8 @@ fn a_flood_of_sockets_is_told_and_not_all_remembered() {
     // A look must not find the same one anew each time.
     let mut snapshot = found_at(300);
     snapshot.sockets[0].socket = socket(SERVED);
-    assert!(look(&mut table, &snapshot).is_empty());
+    assert!(scan(&mut table, &snapshot).is_empty());
     // And where one ended there is room again.
     assert!(table.stop(7, None, 400).is_some());
-    assert_eq!(look(&mut table, &snapshot).len(), 1);
+    assert_eq!(scan(&mut table, &snapshot).len(), 1);
 }

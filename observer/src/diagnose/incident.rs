@@ -1,0 +1,261 @@
+//! Incidents: which events belong together, and what they say as a whole.
+//!
+//! [`stories`] looks back over a whole record; [`Incidents`] does the same while the events come. Both are one machine that
+//! takes events by their time: those that come late wait for each other for [`SETTLE`] seconds, so that the order in which
+//! they come does not decide what is told. No clock but the one handed in, no I/O.
+
+mod case;
+mod deaths;
+mod keys;
+mod narrate;
+mod origin;
+mod outage;
+pub mod ownership;
+mod ports;
+mod step;
+mod weigh;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use case::{Case, Origin};
+use keys::after;
+use ports::{Outage, Ports};
+
+use crate::model::{Body, Event, IncidentEvent, Kind, Time};
+
+/// How long an event waits for earlier ones that come late, in seconds.
+const SETTLE: i64 = 2;
+/// How long after a release another server may take over before that is a story of its own, in seconds.
+const MOMENT: i64 = 5;
+/// Most open stories; the one that was quiet for longest is let go of.
+const CASES: usize = 256;
+/// Most events that wait: a tenth of a second of a storm. Four times as many made the service 8 MiB larger, for good.
+const PENDING: usize = 1024;
+/// Most deaths, refusals and losses that are remembered for stories that begin later.
+const PAST: usize = 1024;
+/// Most times that a growing story is told, its end left aside.
+const TOLD: u32 = 16;
+
+/// What tells one event from all others.
+type Key = (Time, u64, Kind);
+
+/// All stories of a record, by the time of their first event. The events may come in any order, more than once, with gaps,
+/// and from several runs, boots and hosts. A story that is open at the end of the record says so.
+#[must_use]
+pub fn incidents(events: &[Event]) -> Vec<IncidentEvent> {
+    let mut boots: BTreeMap<(&str, &str), BTreeMap<Key, &Event>> = BTreeMap::new();
+    for event in events {
+        let boot = boots.entry((&*event.host, &*event.boot_id)).or_default();
+        boot.entry((event.time, event.number(), event.body.kind())).or_insert(event);
+    }
+    let mut told = Vec::new();
+    for boot in boots.into_values() {
+        let mut stories = Incidents::looking_back();
+        for event in boot.into_values() {
+            told.extend(stories.push(event).into_iter().filter(|incident| !incident.open));
+        }
+        told.extend(stories.finish());
+    }
+    told.sort_by(|a, b| (a.from, &a.events, &a.subject).cmp(&(b.from, &b.events, &b.subject)));
+    told
+}
+
+/// What is served at the end of a record, as far as it tells: the `listen` events that no release followed, of the newest
+/// boot.
+#[must_use]
+pub fn served(events: &[Event]) -> Vec<&Event> {
+    let Some(newest) = events.iter().max_by_key(|event| event.time) else { return Vec::new() };
+    let mut boot: BTreeMap<Key, &Event> = BTreeMap::new();
+    for event in events.iter().filter(|event| event.boot_id == newest.boot_id) {
+        boot.entry((event.time, event.number(), event.body.kind())).or_insert(event);
+    }
+    let mut ports = Ports::default();
+    for event in boot.values() {
+        match &event.body {
+            Body::Session(session) if session.begins_run(event.number()) => ports.clear(),
+            Body::Listen(listen) => {
+                ports.listen(listen, event.time, event.number());
+            }
+            Body::Release(release) => {
+                ports.release(&release.socket, &[], release.process.as_ref(), event.time);
+            }
+            Body::Exit(exit) => {
+                for socket in &exit.released {
+                    ports.release(socket, &exit.released, Some(&exit.process), event.time);
+                }
+            }
+            _ => {}
+        }
+    }
+    let here = |time, seq| ports.all().any(|served| (served.time, served.seq) == (time, seq));
+    boot.into_iter()
+        .filter(|((time, seq, kind), _)| *kind == Kind::Listen && here(*time, *seq))
+        .map(|(_, event)| event)
+        .collect()
+}
+
+/// Incidents while they happen. Memory is bounded, whatever comes.
+#[derive(Debug, Default)]
+pub struct Incidents {
+    boot: Option<Arc<str>>,
+    pending: BTreeMap<Key, Arc<Event>>,
+    /// What was taken in lately, so that nothing counts twice.
+    seen: BTreeSet<Key>,
+    /// Time of the newest event.
+    newest: Option<Time>,
+    /// Everything up to this moment has been taken in.
+    now: Option<Time>,
+    /// When this run of the observer began.
+    run: Option<Time>,
+    ports: Ports,
+    /// Releases that another server may still make good.
+    waiting: Vec<Outage>,
+    cases: Vec<Case>,
+    dead: VecDeque<Arc<Event>>,
+    refused: VecDeque<(Arc<Event>, Vec<Origin>)>,
+    losses: VecDeque<Arc<Event>>,
+    out: Vec<IncidentEvent>,
+    /// Only the end of a story is wanted.
+    quiet: bool,
+}
+
+impl Incidents {
+    /// For a look back: nothing is told of a story before its end.
+    #[must_use]
+    pub fn looking_back() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
+    /// Takes an event in. A story comes out when it opens, when it grows in a way that a reader cares for, and, with
+    /// `open: false`, when it closes. Incidents that are in the record already are passed over.
+    pub fn push(&mut self, event: &Event) -> Vec<IncidentEvent> {
+        if matches!(event.body, Body::Incident(_)) {
+            return Vec::new();
+        }
+        if self.boot.as_ref().is_some_and(|boot| *boot != event.boot_id) {
+            let ended = self.finish();
+            *self = Self { quiet: self.quiet, out: ended, ..Self::default() };
+        }
+        self.boot = Some(event.boot_id.clone());
+        let key = (event.time, event.number(), event.body.kind());
+        if !self.seen.contains(&key) {
+            self.pending.entry(key).or_insert_with(|| Arc::new(event.clone()));
+        }
+        let newest = self.newest.map_or(event.time, |newest| newest.max(event.time));
+        self.newest = Some(newest);
+        self.settle(after(newest, -SETTLE));
+        std::mem::take(&mut self.out)
+    }
+
+    /// Lets time pass: stories close that were quiet long enough.
+    pub fn tick(&mut self, now: Time) -> Vec<IncidentEvent> {
+        self.settle(after(now, -SETTLE));
+        std::mem::take(&mut self.out)
+    }
+
+    /// When [`Self::tick`] should be called although nothing came.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let pending = self.pending.keys().next().map(|(time, ..)| *time);
+        let due = self.due().map(|(time, _)| time);
+        // What is due at a moment happens once that moment is over.
+        let ask = self.cases.iter().filter_map(Case::ask).min();
+        pending.into_iter().chain(due).chain(ask).min().map(|time| after(time, SETTLE + 1))
+    }
+
+    /// Takes in what still waits, and tells every story that has not closed, as it stands at the newest event.
+    pub fn finish(&mut self) -> Vec<IncidentEvent> {
+        if let Some(newest) = self.newest {
+            self.settle(newest);
+        }
+        let now = self.now.into_iter().chain(self.newest).max();
+        let mut told = std::mem::take(&mut self.out);
+        told.retain(|incident| !incident.open);
+        let cases = std::mem::take(&mut self.cases);
+        told.extend(now.into_iter().flat_map(|now| {
+            cases.iter().map(move |case| narrate::incident(case, now)).collect::<Vec<_>>()
+        }));
+        told
+    }
+
+    /// Takes in everything up to a moment, by time.
+    fn settle(&mut self, horizon: Time) {
+        while let Some(first) = self.pending.first_entry() {
+            if first.key().0 > horizon && self.pending.len() <= PENDING {
+                break;
+            }
+            let Some((key, event)) = self.pending.pop_first() else { break };
+            self.advance(event.time);
+            if self.seen.len() >= PENDING {
+                self.seen.pop_first();
+            }
+            self.seen.insert(key);
+            self.step(&event);
+        }
+        self.advance(horizon);
+        self.tell();
+    }
+
+    /// What is due next, and whether it is the end of a story or of a moment.
+    fn due(&self) -> Option<(Time, bool)> {
+        let moments = self.waiting.iter().map(|outage| (after(outage.began, MOMENT), false));
+        let ends = self.cases.iter().filter_map(Case::closes).map(|time| (time, true));
+        moments.chain(ends).min()
+    }
+
+    fn advance(&mut self, now: Time) {
+        while let Some((due, is_end)) = self.due().filter(|(due, _)| *due < now) {
+            if is_end {
+                let ends = |case: &Case| case.closes().is_some_and(|closes| closes <= due);
+                while let Some(at) = self.cases.iter().position(ends) {
+                    let case = self.cases.remove(at);
+                    self.out.push(narrate::incident(&case, after(due, 1)));
+                }
+            } else {
+                self.went_dark(due);
+            }
+        }
+        self.now = Some(self.now.map_or(now, |then| then.max(now)));
+    }
+
+    /// Tells the stories that changed in a way that a reader cares for.
+    fn tell(&mut self) {
+        let Some(now) = self.now.filter(|_| !self.quiet) else { return };
+        for case in self.cases.iter_mut().filter(|case| case.changed) {
+            if case.ask().is_none_or(|ask| ask > now) {
+                continue;
+            }
+            case.changed = false;
+            case.asked = Some(now);
+            if case.times_told >= TOLD {
+                continue;
+            }
+            let gist = narrate::gist(case);
+            if case.told.as_ref() != Some(&gist) {
+                case.told = Some(gist);
+                case.times_told += 1;
+                self.out.push(narrate::incident(case, now));
+            }
+        }
+    }
+
+    /// Keeps the number of open stories within bounds.
+    fn make_room(&mut self) {
+        if self.cases.len() < CASES {
+            return;
+        }
+        let quiet = self.cases.iter().enumerate().min_by_key(|(_, case)| case.last);
+        if let Some(at) = quiet.map(|(at, _)| at) {
+            let mut case = self.cases.remove(at);
+            case.dropped = true;
+            let now = self.now.unwrap_or(case.last);
+            self.out.push(narrate::incident(&case, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! A death: whether it is worth a story, and what the same service went through before.
+
+use std::sync::Arc;
+
+use super::{
+    Incidents, PAST,
+    case::{Half, Keys, QUIET, Remains},
+    keys::{Ident, Kin, after, child_of_shell, meets, same_service},
+    outage::is_chosen,
+    ports::{Outage, Released},
+    step::{process_keys, refuse, remember},
+    weigh::{Weight, opens, weigh},
+};
+use crate::model::{Body, Event, ExitEvent, Time};
+
+/// So many deaths of the same service within [`QUIET`] seconds are a loop.
+pub(super) const LOOP: usize = 3;
+
+impl Incidents {
+    pub(super) fn exit(&mut self, event: &Arc<Event>, exit: &ExitEvent) {
+        let weight = weigh(exit);
+        let who = Ident::of(&exit.process);
+        let (mut dark, mut remains) = (Vec::new(), Vec::new());
+        for socket in &exit.released {
+            match self.ports.release(socket, &exit.released, Some(&exit.process), event.time) {
+                Released::Dark => dark.push(Outage {
+                    socket: socket.clone(),
+                    began: event.time,
+                    events: vec![(event.time, event.number())],
+                    last: Some(exit.process.clone()),
+                    late: false,
+                    ended: None,
+                }),
+                Released::Again => self.pair(event, socket),
+                Released::Served(by) => {
+                    let (time, seq) = (event.time, event.number());
+                    remains.push(Remains { socket: socket.clone(), time, seq, by: *by });
+                }
+            }
+        }
+        for case in &mut self.cases {
+            exit.released.iter().for_each(|socket| case.let_go(socket));
+        }
+        let keys = exit_keys(exit, event.time, weight);
+        let mut joined = self.joined(&keys, event.time);
+        if joined.is_none() && (opens(exit, weight) || self.failed_before(exit, weight)) {
+            joined = self.with_the_past(event, exit);
+        }
+        remember(&mut self.dead, event.clone());
+        let Some(at) = joined else {
+            self.waiting.extend(dark.into_iter().filter(is_chosen));
+            self.waiting.truncate(PAST);
+            return;
+        };
+        // The release may have come before the death that it is told by.
+        let told = |outage: &mut Outage| outage.events.contains(&(event.time, event.number()));
+        dark.extend(self.waiting.extract_if(.., told));
+        let halves: Vec<Half> = self
+            .ports
+            .opened_by(who)
+            .filter(|served| !exit.released.iter().any(|socket| meets(socket, &served.socket)))
+            .map(|served| Half { served: served.clone(), exit: event.clone() })
+            .collect();
+        let Some(case) = self.cases.get_mut(at) else { return };
+        case.name(event);
+        case.learn(keys);
+        case.death(event, weight, &exit.process);
+        for outage in dark {
+            case.outage(outage);
+        }
+        for half in halves {
+            case.half(half);
+        }
+        for remains in remains {
+            case.remain(remains);
+        }
+    }
+
+    /// Opens a story, with what the same service went through before without being worth one.
+    fn with_the_past(&mut self, event: &Arc<Event>, exit: &ExitEvent) -> Option<usize> {
+        let who = Ident::of(&exit.process);
+        let since = after(event.time, -QUIET);
+        let own = &exit.process;
+        let deaths: Vec<_> = self
+            .dead
+            .iter()
+            .filter(|dead| dead.time >= since)
+            .filter_map(|dead| match &dead.body {
+                Body::Exit(exit) => Some((dead.clone(), exit, weigh(exit))),
+                _ => None,
+            })
+            .filter(|(_, exit, weight)| {
+                *weight >= Weight::Failed && same_service(&exit.process, own)
+            })
+            .map(|(dead, exit, weight)| (dead, exit.process.clone(), weight))
+            .collect();
+        let refused: Vec<_> = self
+            .refused
+            .iter()
+            .filter(|(refused, _)| match &refused.body {
+                Body::Bind(bind) => refused.time >= since && Ident::of(&bind.process).is(who),
+                _ => false,
+            })
+            .cloned()
+            .collect();
+        let case = self.case(None, event.time)?;
+        for (dead, process, weight) in deaths {
+            case.name(&dead);
+            case.death(&dead, weight, &process);
+        }
+        for (refused, origins) in refused {
+            refuse(case, &refused, origins);
+        }
+        Some(self.cases.len() - 1)
+    }
+
+    /// A death that is ordinary once, but not again and again, nor after a refusal.
+    fn failed_before(&self, exit: &ExitEvent, weight: Weight) -> bool {
+        if weight != Weight::Failed {
+            return false;
+        }
+        let who = Ident::of(&exit.process);
+        let refused = self.refused.iter().any(
+            |(event, _)| matches!(&event.body, Body::Bind(bind) if Ident::of(&bind.process).is(who)),
+        );
+        if refused || child_of_shell(&exit.process) {
+            return refused;
+        }
+        let since = self.now.map(|now| after(now, -QUIET));
+        let before = self.dead.iter().rev().filter(|dead| match &dead.body {
+            Body::Exit(dead_exit) => {
+                since.is_none_or(|since| dead.time >= since)
+                    && weigh(dead_exit) >= Weight::Failed
+                    && same_service(&dead_exit.process, &exit.process)
+            }
+            _ => false,
+        });
+        before.take(LOOP - 1).count() == LOOP - 1
+    }
+}
+
+/// A death that was asked for, or that is ordinary, belongs to a story by its process and its ports alone: a unit has many.
+fn exit_keys(exit: &ExitEvent, time: Time, weight: Weight) -> Keys {
+    let idents = vec![Ident::of(&exit.process)];
+    let sockets = exit.released.clone();
+    if weight < Weight::Failed {
+        return Keys { sockets, idents, ..Keys::default() };
+    }
+    Keys {
+        sockets,
+        kin: Some(Kin::of(&exit.process, time)),
+        oom_seq: exit.cause.oom_seq,
+        ..process_keys(&exit.process)
+    }
+}

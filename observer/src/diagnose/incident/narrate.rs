@@ -1,0 +1,139 @@
+//! What a story says: sentences with their evidence, the line above them, and what is not known. Words only: who belongs to
+//! the story was decided before.
+
+mod deaths;
+mod ports;
+mod refusals;
+mod summary;
+mod unknown;
+mod words;
+
+use super::{case::Case, keys::seconds, ports::Outage};
+use crate::model::{IncidentEvent, Sentence, Socket, Time};
+
+/// A sentence, and what makes it another one: a reader is told again when that changes, not when a span grows.
+struct Line {
+    gist: String,
+    /// Which of those at one moment comes first: the newest event that says it.
+    order: u64,
+    sentence: Sentence,
+}
+
+impl Line {
+    /// A sentence with its evidence; the newest of it says when.
+    fn new(gist: String, text: String, time: Time, events: impl IntoIterator<Item = u64>) -> Self {
+        // One without a number is in no store: nobody could look it up.
+        let mut events: Vec<u64> = events.into_iter().filter(|seq| *seq > 0).collect();
+        events.sort_unstable();
+        events.dedup();
+        let order = events.last().copied().unwrap_or(0);
+        Self { gist, order, sentence: Sentence { text, time, events } }
+    }
+}
+
+/// All sentences, by time.
+fn lines(case: &Case, now: Time) -> Vec<Line> {
+    let mut lines = deaths::lines(case);
+    lines.extend(ports::lines(case, now));
+    lines.extend(refusals::lines(case));
+    lines.sort_by_key(|line| (line.sentence.time, line.order));
+    lines.extend(ports::still_dark(case, now));
+    lines.extend(deaths::gave_up(case, now));
+    lines
+}
+
+/// What a reader would want to be told again for.
+pub(super) fn gist(case: &Case) -> String {
+    let gists: Vec<String> = lines(case, case.last).into_iter().map(|line| line.gist).collect();
+    gists.join("\n")
+}
+
+/// The story as it stands.
+pub(super) fn incident(case: &Case, now: Time) -> IncidentEvent {
+    let now = now.max(case.last);
+    let lines = lines(case, now);
+    let mut named = case.named.clone();
+    named.extend(
+        lines.iter().flat_map(|line| {
+            line.sentence.events.iter().map(move |seq| (line.sentence.time, *seq))
+        }),
+    );
+    let mut events: Vec<u64> = Vec::new();
+    for (_, seq) in named {
+        if !events.contains(&seq) {
+            events.push(seq);
+        }
+    }
+    let mut pids: Vec<u32> = case.idents.iter().map(|ident| ident.pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    let subject = subject_socket(case);
+    IncidentEvent {
+        subject: summary::subject(case, subject),
+        summary: summary::summary(case, subject, now),
+        from: case.first,
+        to: case.last,
+        open: !case.dropped
+            && (case.is_dark() || case.closes().is_some_and(|closes| now <= closes)),
+        outage_seconds: subject.and_then(|socket| dark_seconds(case, socket, now)),
+        events,
+        unknown: unknown::unknown(case),
+        sentences: lines.into_iter().map(|line| line.sentence).collect(),
+        sockets: sockets(case),
+        units: units(case),
+        pids,
+    }
+}
+
+/// The port or path that the story is about: one that went dark, that was refused, or that a dead process left held.
+fn subject_socket(case: &Case) -> Option<&Socket> {
+    let dark = main_outage(case).map(|outage| &outage.socket);
+    dark.or_else(|| refusals::first(case).map(|(_, bind)| &bind.socket))
+        .or_else(|| case.halves.first().map(|half| &half.served.socket))
+}
+
+/// The outage that matters most: the first that lasts, else the first.
+fn main_outage(case: &Case) -> Option<&Outage> {
+    case.outages.iter().min_by_key(|outage| (outage.ended.is_some(), outage.began))
+}
+
+/// How long nobody served a socket, over all outages of it; `None` when that is not known.
+fn dark_seconds(case: &Case, socket: &Socket, now: Time) -> Option<f64> {
+    let mut own = case.outages.iter().filter(|outage| outage.socket == *socket).peekable();
+    own.peek()?;
+    own.try_fold(0.0, |sum, outage| Some(sum + length(outage, now)?))
+}
+
+/// How long an outage was, up to now while it lasts; `None` when its end was not seen.
+fn length(outage: &Outage, now: Time) -> Option<f64> {
+    match &outage.ended {
+        Some(back) if back.initial => None,
+        Some(back) => Some(seconds(outage.began, back.time)),
+        // The record ends where it began, or a moment after.
+        None if now <= outage.began => None,
+        None => Some(seconds(outage.began, now)),
+    }
+}
+
+/// The units of its processes, and those whose memory limit was hit: a slice has no processes of its own.
+fn units(case: &Case) -> Vec<String> {
+    let limits = case.limits.iter().filter_map(|cgroup| cgroup.rsplit('/').next());
+    let limits = limits.filter(|name| name.ends_with(".slice") || name.ends_with(".service"));
+    let mut units: Vec<String> =
+        case.units.iter().cloned().chain(limits.map(str::to_owned)).collect();
+    units.sort_unstable();
+    units.dedup();
+    units
+}
+
+/// Sockets without their state, each once.
+fn sockets(case: &Case) -> Vec<Socket> {
+    let mut sockets: Vec<Socket> = Vec::new();
+    for socket in &case.sockets {
+        let socket = Socket { state: None, ..socket.clone() };
+        if !sockets.contains(&socket) {
+            sockets.push(socket);
+        }
+    }
+    sockets
+}

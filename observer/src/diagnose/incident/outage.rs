@@ -1,0 +1,117 @@
+//! A release: whether anybody still serves there, and whether somebody takes over within a moment.
+
+use std::sync::Arc;
+
+use super::{
+    Incidents, MOMENT, PAST,
+    case::{Case, Keys},
+    keys::{Ident, after, meets, unit},
+    ports::{Outage, Released},
+    weigh::{is_late, weigh},
+};
+use crate::model::{Body, Event, Process, ReleaseEvent, Socket, Time};
+
+impl Incidents {
+    pub(super) fn release(&mut self, event: &Arc<Event>, release: &ReleaseEvent) {
+        for case in &mut self.cases {
+            case.let_go(&release.socket);
+        }
+        match self.ports.release(&release.socket, &[], release.process.as_ref(), event.time) {
+            Released::Again => self.pair(event, &release.socket),
+            Released::Served(_) => {}
+            Released::Dark => {
+                let outage = Outage {
+                    socket: release.socket.clone(),
+                    began: event.time,
+                    events: vec![(event.time, event.number())],
+                    last: release.process.clone(),
+                    late: is_late(release),
+                    ended: None,
+                };
+                let keys = outage_keys(&outage);
+                match self.joined(&keys, event.time) {
+                    Some(at) => {
+                        let Some(case) = self.cases.get_mut(at) else { return };
+                        case.name(event);
+                        case.learn(keys);
+                        case.outage(outage);
+                    }
+                    None if is_chosen(&outage) && self.waiting.len() < PAST => {
+                        self.waiting.push(outage);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// A release was told twice, by the death and by itself: the second is evidence for the same outage.
+    pub(super) fn pair(&mut self, event: &Event, socket: &Socket) {
+        let cases = self.cases.iter_mut().flat_map(|case| &mut case.outages);
+        let same = |outage: &&mut Outage| {
+            meets(&outage.socket, socket) && after(outage.began, MOMENT) >= event.time
+        };
+        if let Some(outage) = self.waiting.iter_mut().chain(cases).rev().find(same) {
+            outage.events.push((event.time, event.number()));
+            if let (None, Body::Exit(exit)) = (&outage.last, &event.body) {
+                outage.last = Some(exit.process.clone());
+            }
+        }
+        let outages = |case: &Case| {
+            case.outages.iter().any(|o| o.events.contains(&(event.time, event.number())))
+        };
+        for case in self.cases.iter_mut().filter(|case| outages(case)) {
+            case.name(event);
+        }
+    }
+
+    /// Nobody took over within a moment: that is a story, whoever asked for the end.
+    pub(super) fn went_dark(&mut self, due: Time) {
+        while let Some(at) =
+            self.waiting.iter().position(|outage| after(outage.began, MOMENT) <= due)
+        {
+            let outage = self.waiting.remove(at);
+            let keys = outage_keys(&outage);
+            let joined = self.joined(&keys, outage.began);
+            let deaths: Vec<Arc<Event>> = self
+                .dead
+                .iter()
+                .filter(|dead| outage.events.contains(&(dead.time, dead.number())))
+                .cloned()
+                .collect();
+            let Some(case) = self.case(joined, outage.began) else { return };
+            case.first = case.first.min(outage.began);
+            case.last = case.last.max(outage.began);
+            case.learn(keys);
+            for dead in deaths {
+                if let Body::Exit(exit) = &dead.body {
+                    case.name(&dead);
+                    case.death(&dead, weigh(exit), &exit.process);
+                }
+            }
+            case.outage(outage);
+        }
+    }
+}
+
+fn outage_keys(outage: &Outage) -> Keys {
+    Keys {
+        sockets: vec![outage.socket.clone()],
+        idents: outage.last.iter().map(Ident::of).collect(),
+        ..Keys::default()
+    }
+}
+
+/// Whether somebody chose that port or path to be found there: the kernel deals out ports to whoever asks, and sessions make and
+/// remove sockets in the file system all day.
+pub(super) fn is_chosen(outage: &Outage) -> bool {
+    was_chosen(&outage.socket, outage.last.as_ref())
+}
+
+/// The same of a socket and a process that served it.
+pub(super) fn was_chosen(socket: &Socket, server: Option<&Process>) -> bool {
+    match socket.port {
+        Some(_) => !socket.ephemeral,
+        None => server.is_some_and(|process| unit(process).is_some()),
+    }
+}

@@ -1,0 +1,243 @@
+//! Who served which port or path from when to when, and the times in between in which nobody did. No clock, no I/O, and
+//! bounded memory, whatever comes.
+
+mod kept;
+mod spans;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use kept::Kept;
+pub use spans::{Dark, End, Served};
+
+use super::{
+    PENDING, SETTLE,
+    keys::{Ident, after, meets, same_address},
+    outage::was_chosen,
+};
+use crate::model::{Body, Event, ListenEvent, Process, Socket, Time};
+use spans::named;
+
+/// Most sockets that are served at once.
+const OPEN: usize = 4096;
+/// How far a death and the release it made may lie apart, in seconds.
+const PAIR: i64 = 2;
+
+/// Who served what, and when nobody did: takes events as they stand in a record.
+pub struct Ownership<W> {
+    wanted: W,
+    boot: Option<Arc<str>>,
+    pending: BTreeMap<(Time, u64), Event>,
+    newest: Option<Time>,
+    open: Vec<Served>,
+    gone: Vec<(Socket, Option<Ident>, Time)>,
+    nobody: Vec<Dark>,
+    served: Kept<Served>,
+    dark: Kept<Dark>,
+}
+
+impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
+    /// Of those sockets, processes and times that are wanted.
+    pub fn of(wanted: W) -> Self {
+        Self {
+            wanted,
+            boot: None,
+            pending: BTreeMap::new(),
+            newest: None,
+            open: Vec::new(),
+            gone: Vec::new(),
+            nobody: Vec::new(),
+            served: Kept::default(),
+            dark: Kept::default(),
+        }
+    }
+
+    /// Takes an event in. Events are told a little out of order: they wait for each other.
+    pub fn push(&mut self, event: &Event) {
+        if self.boot.as_ref().is_some_and(|boot| *boot != event.boot_id) {
+            self.settle(None);
+            self.unwatch(None);
+            self.confirm();
+        }
+        self.boot = Some(Arc::clone(&event.boot_id));
+        self.newest = Some(self.newest.map_or(event.time, |newest| newest.max(event.time)));
+        let concerns = match &event.body {
+            Body::Listen(_) | Body::Release(_) | Body::Session(_) => true,
+            Body::Exit(exit) => !exit.released.is_empty(),
+            _ => false,
+        };
+        if concerns {
+            self.pending.insert((event.time, event.number()), event.clone());
+        }
+        self.settle(self.newest.map(|newest| after(newest, -SETTLE)));
+    }
+
+    /// What came of it. `now`: the record is written at this moment, so that what is open lasts until now.
+    pub fn finish(mut self, now: Option<Time>) -> (Kept<Served>, Kept<Dark>) {
+        self.settle(None);
+        self.confirm();
+        if let Some(to) = now.max(self.newest) {
+            for served in std::mem::take(&mut self.open) {
+                self.keep(Served { to, end: End::Open, ..served });
+            }
+            for dark in std::mem::take(&mut self.nobody) {
+                self.keep_dark(Dark { to, end: End::Open, ..dark });
+            }
+        }
+        (self.served, self.dark)
+    }
+
+    fn settle(&mut self, horizon: Option<Time>) {
+        while let Some(first) = self.pending.first_entry() {
+            let waits = horizon.is_some_and(|horizon| first.key().0 > horizon);
+            if waits && self.pending.len() <= PENDING {
+                break;
+            }
+            let Some((_, event)) = self.pending.pop_first() else { break };
+            self.take(&event);
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        match &event.body {
+            Body::Session(session) if session.begins_run(event.number()) => {
+                self.confirm();
+                self.unwatch(session.after.as_ref().map(|after| after.time));
+            }
+            Body::Listen(listen) => self.listen(listen, event.time),
+            Body::Release(release) => {
+                let late = release.late_seconds.is_some_and(|late| late > 0.0);
+                self.release(&release.socket, release.process.as_ref(), event.time, late, &[]);
+            }
+            Body::Exit(exit) => {
+                for socket in &exit.released {
+                    let who = Some(&exit.process);
+                    self.release(socket, who, event.time, false, &exit.released);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The watch ended at that moment, or at the last event; a new one begins.
+    fn unwatch(&mut self, at: Option<Time>) {
+        let Some(at) = at.or(self.newest) else { return };
+        for served in &mut self.open {
+            served.unwatched = Some(at.max(served.from));
+        }
+        for dark in std::mem::take(&mut self.nobody) {
+            self.keep_dark(Dark { to: at.max(dark.from), end: End::Unwatched, ..dark });
+        }
+        self.gone.clear();
+    }
+
+    /// Whatever was not seen again since the watch began is over, at a moment that is not known.
+    fn confirm(&mut self) {
+        for served in std::mem::take(&mut self.open) {
+            match served.unwatched {
+                Some(to) => self.keep(Served { to, end: End::Unwatched, ..served }),
+                None => self.open.push(served),
+            }
+        }
+    }
+
+    fn listen(&mut self, listen: &ListenEvent, time: Time) {
+        let who = Ident::of(&listen.process);
+        let again = self.open.iter_mut().find(|served| {
+            served.unwatched.is_some()
+                && listen.initial
+                && same_address(&served.socket, &listen.socket)
+                && Ident::of(&served.process).is(who)
+        });
+        if let Some(again) = again {
+            again.unwatched = None;
+            again.gaps += 1;
+            return;
+        }
+        let ends = |dark: &Dark| meets(&dark.socket, &listen.socket) && dark.from <= time;
+        while let Some(at) = self.nobody.iter().position(ends) {
+            let dark = self.nobody.remove(at);
+            self.keep_dark(Dark { to: time, end: End::Seen, ..dark });
+        }
+        if self.open.len() >= OPEN {
+            self.open.remove(0);
+            self.served.left_out += 1;
+        }
+        self.open.push(Served {
+            socket: listen.socket.clone(),
+            process: named(&listen.process),
+            from: time,
+            initial: listen.initial,
+            to: time,
+            end: End::Open,
+            last: None,
+            gaps: 0,
+            unwatched: None,
+        });
+    }
+
+    /// A socket is released, and `along` with it, which therefore serve no longer either.
+    fn release(
+        &mut self,
+        socket: &Socket,
+        process: Option<&Process>,
+        time: Time,
+        late: bool,
+        along: &[Socket],
+    ) {
+        let who = process.map(Ident::of);
+        // A death tells what it released, and the release is an event too.
+        self.gone.retain(|(.., then)| after(*then, PAIR) >= time);
+        let told = |(gone, by, _): &(Socket, Option<Ident>, Time)| {
+            same_address(gone, socket) && by.zip(who).is_none_or(|(a, b)| a.is(b))
+        };
+        if let Some(pair) = self.gone.iter().position(told) {
+            self.gone.remove(pair);
+            return;
+        }
+        if self.gone.len() < OPEN {
+            self.gone.push((socket.clone(), who, time));
+        }
+        let here = |served: &Served| {
+            served.unwatched.is_none()
+                && same_address(&served.socket, socket)
+                && served.from <= time
+        };
+        let own = |served: &Served| who.is_some_and(|who| Ident::of(&served.process).is(who));
+        let found = self.open.iter().position(|served| here(served) && own(served));
+        // The beginning may have been lost, or be older than the record: the end counts all the same.
+        let mut server = process.map(named);
+        if let Some(found) = found.or_else(|| self.open.iter().position(here)) {
+            let served = self.open.remove(found);
+            let last = process.filter(|_| !own(&served)).map(named);
+            server = server.or_else(|| Some(served.process.clone()));
+            self.keep(Served { to: time, end: End::Seen, last, ..served });
+        }
+        let goes_too =
+            |other: &Served| along.iter().any(|socket| same_address(&other.socket, socket));
+        let still = |other: &&Served| other.unwatched.is_none() && !goes_too(other);
+        let dark = self.nobody.iter().any(|dark| same_address(&dark.socket, socket));
+        let is_served = self.open.iter().filter(still).any(|other| meets(&other.socket, socket));
+        if dark || is_served || !was_chosen(socket, server.as_ref()) {
+            return;
+        }
+        if self.nobody.len() >= OPEN {
+            self.nobody.remove(0);
+            self.dark.left_out += 1;
+        }
+        let socket = socket.clone();
+        self.nobody.push(Dark { socket, last: server, from: time, late, to: time, end: End::Open });
+    }
+
+    fn keep(&mut self, served: Served) {
+        if (self.wanted)(&served.socket, Some(&served.process), served.from, served.to) {
+            let chosen = was_chosen(&served.socket, Some(&served.process));
+            self.served.push(served, chosen);
+        }
+    }
+
+    fn keep_dark(&mut self, dark: Dark) {
+        if (self.wanted)(&dark.socket, dark.last.as_ref(), dark.from, dark.to) {
+            self.dark.push(dark, true);
+        }
+    }
+}

@@ -1,8 +1,0 @@
-//! Hand-made histories, and what is told of them.
-
-mod build;
-mod night;
-mod ownership;
-mod properties;
-mod recordings;
-mod rules;

@@ -1,0 +1,345 @@
+//! The kernel as the source of inputs. All I/O of the engine is here: rings, scans, losses, the clock.
+//!
+//! **Bounded:** one scan at a time ([`turn`]); what the rings hold is bounded where they are made.
+
+mod lookup;
+mod losses;
+mod scan;
+pub mod turn;
+
+use std::{collections::HashSet, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use self::{
+    losses::Losses,
+    turn::{Turn, TurnGuard, TurnWaiter},
+};
+use super::{
+    CodeZero, Engine, Input, Setup,
+    capture::Header,
+    scan::{ScanRequest, ScanResult},
+    tap::Tap,
+};
+use crate::{
+    decode::{self, KernelEvent},
+    enrich::{Users, kallsyms},
+    kernel::{
+        Kernel,
+        clock::{self, Clock},
+        footprint::give_memory_back,
+        host::Host,
+        load::Options,
+        preflight,
+        rings::RingReader,
+    },
+    model::{After, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
+};
+
+/// So many bytes of records at a time are not of a storm, but of a reader that stood still.
+const SWOLLEN: usize = 512 * 1024;
+/// How long to leave a scan alone that is due while somebody else has the turn.
+const LENT_NS: u64 = 10_000_000;
+
+type Scanned = Result<Box<ScanResult>, String>;
+
+/// Loaded programs and the engine behind them.
+pub struct Live {
+    kernel: Kernel,
+    rings: RingReader,
+    engine: Engine,
+    losses: Losses,
+    tap: Option<Tap>,
+    /// The scan under way.
+    scan: Option<JoinHandle<Result<ScanResult>>>,
+    /// The outcome of one that is over.
+    scanned: Option<Scanned>,
+    turn: Turn,
+    /// What the kernel side was told to watch.
+    watched: HashSet<u32>,
+    /// Addresses on kernel stacks whose names were looked up.
+    symbols: HashSet<u64>,
+    /// Much came at once, and was emitted by now or will be by the next wait.
+    swollen: bool,
+}
+
+impl Live {
+    /// Loads the programs; must run under tokio. `code_zero`: what becomes of deaths with code 0, where `options` has them
+    /// reported.
+    pub fn start(options: Options, code_zero: CodeZero) -> Result<Self> {
+        let mut kernel = Kernel::load(options)?;
+        let rings = kernel.take_rings().context("rings taken twice")?.watch()?;
+        let engine = Engine::new(Setup {
+            host: Host::this(),
+            clock: Clock::new(),
+            users: Users::of_this_host(),
+            code_zero: if options.exits_all { code_zero } else { CodeZero::Ignored },
+            ports: options.binds.then(|| !kernel.tells_servers()),
+        });
+        Ok(Self {
+            kernel,
+            rings,
+            engine,
+            losses: Losses::default(),
+            tap: None,
+            scan: None,
+            scanned: None,
+            turn: Turn::default(),
+            watched: HashSet::new(),
+            symbols: HashSet::new(),
+            swollen: false,
+        })
+    }
+
+    /// Captures what comes from now on to a new file; [`Self::session`] comes next.
+    pub fn capture(&mut self, path: &Path, exits_all: bool) -> Result<()> {
+        let epoch = self.engine.clock().boot_epoch_ns();
+        let header = Header::new(&Host::this(), epoch, clock::boot_ns(), self.session_info());
+        self.tap = Some(Tap::create(path, &Header { exits_all, ..header })?);
+        Ok(())
+    }
+
+    /// The first event: what is watched, and how. `after`: the store that this session goes on with.
+    pub fn session(&mut self, after: Option<After>) -> Event {
+        let now = clock::boot_ns();
+        self.losses.begin(now);
+        self.start_scan(now);
+        if let Some(after) = &after {
+            self.engine.resume_from(after.seq);
+        }
+        let session = SessionEvent { after, ..self.session_info() };
+        self.engine.session(session, now)
+    }
+
+    /// The first event of another file of the same session.
+    pub fn session_again(&mut self) -> Event {
+        let session = self.session_info();
+        self.engine.session(session, clock::boot_ns())
+    }
+
+    /// For a client that joins: the session, and who serves what by now.
+    #[must_use]
+    pub fn for_listener(&self) -> Vec<Event> {
+        self.engine.for_listener(self.session_info(), clock::boot_ns())
+    }
+
+    /// An event about what was lost behind the engine.
+    pub fn lost(&mut self, loss: LossEvent) -> Event {
+        self.engine.lost(loss)
+    }
+
+    /// The last `seq`.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.engine.seq()
+    }
+
+    /// What becomes of deaths with code 0 from now on.
+    pub fn set_code_zero(&mut self, code_zero: CodeZero) -> Result<()> {
+        self.engine.set_code_zero(code_zero);
+        self.kernel.set_exits_all(code_zero != CodeZero::Ignored)
+    }
+
+    /// Programs that this kernel refused.
+    #[must_use]
+    pub fn refused(&self) -> Vec<HookInfo> {
+        self.session_info().hooks.into_iter().filter(|hook| !hook.attached).collect()
+    }
+
+    /// The loaded programs.
+    #[must_use]
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// The eBPF object, for its log.
+    pub fn ebpf_mut(&mut self) -> &mut aya::Ebpf {
+        self.kernel.ebpf_mut()
+    }
+
+    /// Opens the iterator over all descriptors, for a scan of our own or for a client; `None` while another scan runs.
+    pub fn open_scan(&mut self, ports: &[u16]) -> Result<Option<TurnGuard>> {
+        self.turn.take(|| self.kernel.open_holders(ports))
+    }
+
+    /// Says when no scan runs.
+    #[must_use]
+    pub fn turn(&self) -> TurnWaiter {
+        self.turn.waiter()
+    }
+
+    fn session_info(&self) -> SessionEvent {
+        let hooks = self.kernel.attached.iter().map(|attached| HookInfo {
+            program: attached.hook.program.to_owned(),
+            hook: attached.hook.attach.to_string(),
+            attached: attached.refused.is_none(),
+            refused: attached.refused.clone(),
+        });
+        SessionEvent {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: preflight::release(),
+            hooks: hooks.collect(),
+            clock: ClockInfo {
+                source: "CLOCK_BOOTTIME".to_owned(),
+                boot_time: Time(self.engine.clock().time(0)),
+            },
+            after: None,
+        }
+    }
+
+    /// Waits until there is something to do. Dropping the future loses nothing.
+    pub async fn ready(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.swollen) {
+            give_memory_back();
+        }
+        if self.scanned.is_some() {
+            return Ok(());
+        }
+        let lent = self.scan.is_none() && !self.turn.is_free();
+        // A scan that is due can't begin before the one of somebody else is over.
+        let due = self.engine.deadline_ns();
+        let due = due.map(|due| if lent { due.max(clock::boot_ns() + LENT_NS) } else { due });
+        let deadline = due.into_iter().chain(self.losses.deadline_ns()).min();
+        let mut turn = self.turn.waiter();
+        tokio::select! {
+            ready = self.rings.ready() => ready,
+            () = until(deadline), if deadline.is_some() => Ok(()),
+            scanned = over(&mut self.scan), if self.scan.is_some() => {
+                self.scan = None;
+                self.scanned = Some(scanned);
+                Ok(())
+            }
+            // Whoever was refused meanwhile waits for a scan of ours.
+            () = turn.free(), if lent => Ok(()),
+        }
+    }
+
+    /// Pushes what came; `emit` gets the events.
+    pub fn events(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
+        self.cycle(false, &mut emit)
+    }
+
+    /// Pushes the last of it, waits for the scans that it takes, and emits everything that waits. Detaches nothing yet.
+    pub async fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
+        self.cycle(true, &mut emit)?;
+        if self.scan.is_some() {
+            let scanned = over(&mut self.scan).await;
+            self.scan = None;
+            self.late_scan(scanned, &mut emit);
+        }
+        // What was refused while that scan ran.
+        self.turn.waiter().free().await;
+        if let Some(request) = self.engine.wants_scan(clock::boot_ns()) {
+            let scanned = match self.own_scan(&request) {
+                Ok(iterator) => scan::run(request, iterator).map(Box::new),
+                Err(error) => Err(error),
+            };
+            self.late_scan(scanned.map_err(in_words), &mut emit);
+        }
+        self.engine.finish(emit);
+        Ok(())
+    }
+
+    fn late_scan(&mut self, scanned: Scanned, emit: &mut impl FnMut(Event)) {
+        let now = clock::boot_ns();
+        self.push(now, Input::Tick, emit);
+        self.push(now, Input::Scan(scanned), emit);
+    }
+
+    /// All inputs of one moment, in the order of [`Input`].
+    fn cycle(&mut self, end: bool, emit: &mut impl FnMut(Event)) -> Result<()> {
+        let records = self.rings.drain();
+        self.swollen |= records.iter().map(Bytes::len).sum::<usize>() > SWOLLEN;
+        let now = clock::boot_ns();
+        if let Some(epoch_ns) = self.engine.clock().step() {
+            self.push(now, Input::Clock(epoch_ns), emit);
+        }
+        let symbols = self.new_symbols(&records);
+        if !symbols.is_empty() {
+            self.push(now, Input::Symbols(symbols), emit);
+        }
+        let drained = if records.is_empty() { Input::Tick } else { Input::Records(records) };
+        self.push(now, drained, emit);
+        if let Some(scanned) = self.scanned.take() {
+            self.push(now, Input::Scan(scanned), emit);
+        }
+        self.start_scan(now);
+        for loss in self.losses.found(&self.kernel, now, end)? {
+            self.push(now, Input::Loss(loss), emit);
+        }
+        self.watch_holders()
+    }
+
+    fn push(&mut self, now_ns: u64, input: Input, emit: &mut impl FnMut(Event)) {
+        if let Some(tap) = &mut self.tap {
+            tap.input(now_ns, &input);
+        }
+        self.engine.push(now_ns, input, emit);
+    }
+
+    /// Names of functions on the stacks of OOM kills that weren't seen before: only this kernel knows them.
+    fn new_symbols(&mut self, records: &[Bytes]) -> Vec<(u64, String)> {
+        let mut new: Vec<u64> = Vec::new();
+        for record in records.iter().filter(|record| decode::is_oom(record)) {
+            if let Ok(KernelEvent::Oom(oom)) = decode::decode(record) {
+                new.extend(oom.frames().iter().filter(|at| self.symbols.insert(**at)));
+            }
+        }
+        if new.is_empty() {
+            return Vec::new();
+        }
+        let names = kallsyms::names(&new);
+        new.into_iter().zip(names).filter_map(|(at, name)| Some((at, name?))).collect()
+    }
+
+    /// Starts a scan when one is wanted, away from the thread that reads the rings.
+    fn start_scan(&mut self, now_ns: u64) {
+        if self.scan.is_some() || self.scanned.is_some() || !self.turn.is_free() {
+            return;
+        }
+        let Some(request) = self.engine.wants_scan(now_ns) else { return };
+        match self.own_scan(&request) {
+            Ok(iterator) => {
+                self.scan = Some(tokio::task::spawn_blocking(move || scan::run(request, iterator)));
+            }
+            // As one that failed later: deaths and refusals are emitted without it.
+            Err(error) => self.scanned = Some(Err(in_words(error))),
+        }
+    }
+
+    fn own_scan(&mut self, request: &ScanRequest) -> Result<TurnGuard> {
+        // Only this thread takes a turn, and it was free.
+        self.open_scan(&request.ports)?.context("two scans at a time")
+    }
+
+    fn watch_holders(&mut self) -> Result<()> {
+        if *self.engine.watched() != self.watched {
+            self.watched.clone_from(self.engine.watched());
+            self.kernel.watch(&self.watched)?;
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn in_words(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+/// The outcome of the scan under way.
+async fn over(scan: &mut Option<JoinHandle<Result<ScanResult>>>) -> Scanned {
+    match scan {
+        Some(scan) => match scan.await.context("the scan of all descriptors") {
+            Ok(scanned) => scanned.map(Box::new).map_err(in_words),
+            Err(error) => Err(in_words(error)),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline_ns: Option<u64>) {
+    let left = deadline_ns.unwrap_or(u64::MAX).saturating_sub(clock::boot_ns());
+    tokio::time::sleep(Duration::from_nanos(left)).await;
+}

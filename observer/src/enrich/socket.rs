@@ -1,0 +1,82 @@
+//! From the kernel's socket to a socket of the public vocabulary.
+//!
+//! **Invariant:** no I/O.
+
+use observer_common::socket::{
+    PROTOCOL_MPTCP, STATE_CLOSE, STATE_CLOSE_WAIT, STATE_CLOSING, STATE_ESTABLISHED,
+    STATE_FIN_WAIT1, STATE_FIN_WAIT2, STATE_LAST_ACK, STATE_LISTEN, STATE_TIME_WAIT,
+};
+
+use crate::{
+    decode::{self, Endpoint},
+    model::{Protocol, Socket, State, hex_of_non_utf8, lossy},
+};
+
+/// The socket where it is bound.
+#[must_use]
+pub fn bound(socket: &decode::Socket) -> Socket {
+    at(socket, &socket.endpoint())
+}
+
+/// The socket as if it were bound to `endpoint`.
+#[must_use]
+pub fn at(socket: &decode::Socket, endpoint: &Endpoint) -> Socket {
+    let record = &socket.0;
+    let mut this = Socket {
+        protocol: protocol(socket),
+        mptcp: record.protocol == PROTOCOL_MPTCP,
+        address: None,
+        port: None,
+        ephemeral: false,
+        path: None,
+        path_hex: None,
+        netns: (record.netns != 0).then_some(record.netns),
+        state: Some(state(socket)),
+    };
+    match endpoint {
+        Endpoint::Inet(address, port) => {
+            this.address = Some(*address);
+            this.port = Some(*port);
+            // A refused one was bound to no port, or to another.
+            this.ephemeral = *port == record.port && socket.ephemeral();
+        }
+        Endpoint::Path(path) => {
+            this.path = Some(lossy(path));
+            this.path_hex = hex_of_non_utf8(path);
+        }
+        Endpoint::Abstract(name) => {
+            this.path = Some(format!("@{}", lossy(name)));
+            this.path_hex = hex_of_non_utf8(name).map(|hex| format!("00{hex}"));
+        }
+        Endpoint::Unknown => {}
+    }
+    this
+}
+
+fn protocol(socket: &decode::Socket) -> Protocol {
+    match (socket.0.family, socket.0.protocol) {
+        (1, _) => Protocol::Unix,
+        (_, 6 | PROTOCOL_MPTCP) => Protocol::Tcp,
+        (_, 17) => Protocol::Udp,
+        _ => Protocol::Other,
+    }
+}
+
+fn state(socket: &decode::Socket) -> State {
+    let bound = socket.0.port != 0 || socket.0.name_len != 0;
+    match socket.0.state {
+        // A datagram socket serves as soon as it is bound.
+        STATE_CLOSE if bound && socket.datagram() => State::Listen,
+        STATE_CLOSE if bound => State::Bound,
+        STATE_CLOSE => State::Unbound,
+        STATE_LISTEN => State::Listen,
+        STATE_ESTABLISHED => State::Established,
+        STATE_FIN_WAIT1 => State::FinWait1,
+        STATE_FIN_WAIT2 => State::FinWait2,
+        STATE_CLOSE_WAIT => State::CloseWait,
+        STATE_LAST_ACK => State::LastAck,
+        STATE_CLOSING => State::Closing,
+        STATE_TIME_WAIT => State::TimeWait,
+        _ => State::Other,
+    }
+}

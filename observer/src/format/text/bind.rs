@@ -1,0 +1,79 @@
+//! A refusal: who, which port, why; then one line a holder; then what would free it.
+
+use super::{
+    exit::process,
+    layout::{Lines, command, who},
+};
+use crate::{
+    format::style::Severity,
+    model::{BindEvent, Call, Confidence, Holder, ListenEvent, ReleaseEvent, human},
+};
+
+pub(super) fn bind(lines: &mut Lines<'_>, bind: &BindEvent) {
+    let call = match bind.call {
+        Call::Bind => "bind",
+        Call::Listen => "listen on",
+    };
+    let what = format!("could not {call} {}: {}", bind.socket.name(), bind.cause.summary);
+    lines.headline(&who(&bind.process), &what, Severity::Notable);
+    process(lines, &bind.process);
+    for shown in &bind.holders {
+        lines.detail("holder", &holder(shown, lines.now()));
+    }
+    for evidence in &bind.cause.evidence {
+        if !evidence.starts_with("one pass over") {
+            lines.detail("because", evidence);
+        }
+    }
+    if bind.cause.confidence != Confidence::Certain {
+        lines.detail("sure", "not certain: the best explanation of what was found");
+    }
+    if let Some(remedy) = &bind.cause.remedy {
+        lines.detail("do", remedy);
+    }
+}
+
+/// Pid, unit, arguments, age, descriptor and relation of a holder, in a line.
+fn holder(holder: &Holder, now: jiff::Timestamp) -> String {
+    let process = &holder.process;
+    let mut text = who(process);
+    let relation = holder.relation.words();
+    if !relation.is_empty() {
+        text.push_str(&format!(", {relation}"));
+    }
+    if let Some(command) = command(process) {
+        text.push_str(&format!(": {command}"));
+    }
+    text.push_str(&format!("; {}", holder.socket.name()));
+    if let Some(fd) = holder.fd {
+        text.push_str(&format!(" on fd {fd}"));
+    }
+    if holder.inherited == Some(true) {
+        text.push_str(", inherited");
+    }
+    let seconds = |time: &crate::model::Time| now.duration_since(time.0).as_secs_f64();
+    match (&holder.since, &process.start_time) {
+        (Some(since), _) => text.push_str(&format!(", for {}", human::span(seconds(since)))),
+        (None, Some(start)) => {
+            text.push_str(&format!(", running for {}", human::span(seconds(start))));
+        }
+        (None, None) => {}
+    }
+    text
+}
+
+pub(super) fn listen(lines: &mut Lines<'_>, listen: &ListenEvent) {
+    let already = if listen.initial { " already" } else { "" };
+    let what = format!("serves {}{already}", listen.socket.name());
+    lines.headline(&who(&listen.process), &what, Severity::Ordinary);
+}
+
+pub(super) fn release(lines: &mut Lines<'_>, release: &ReleaseEvent) {
+    let served = match release.served_seconds {
+        Some(seconds) => format!(" (it was served for {})", human::span(seconds)),
+        None => String::new(),
+    };
+    let what = format!("nobody serves {} any more{served}", release.socket.name());
+    let name = release.process.as_ref().map(who).unwrap_or_default();
+    lines.headline(&name, &what, Severity::Notable);
+}

@@ -1,0 +1,37 @@
+//! Beginnings and losses.
+
+use super::layout::Lines;
+use crate::{
+    format::style::Severity,
+    model::{LossEvent, SessionEvent},
+};
+
+pub(super) fn session(lines: &mut Lines<'_>, session: &SessionEvent, host: &str) {
+    let attached = session.hooks.iter().filter(|hook| hook.attached).count();
+    let what = format!(
+        "observing {host}: Linux {}, {attached} eBPF programs, observer {}",
+        session.kernel, session.version
+    );
+    lines.headline("", &what, Severity::Ordinary);
+    let refused = session.hooks.len() - attached;
+    if refused > 0 {
+        let programs =
+            if refused == 1 { "1 program is" } else { &format!("{refused} programs are") };
+        lines.detail(
+            "without",
+            &format!("{programs} refused by this kernel; `observer doctor` says what that costs"),
+        );
+    }
+}
+
+pub(super) fn loss(lines: &mut Lines<'_>, loss: &LossEvent) {
+    let total = loss.total();
+    let counts: Vec<String> =
+        loss.lost.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let most = if loss.at_most { "at most " } else { "" };
+    let records = if total == 1 { "record" } else { "records" };
+    let what = format!("LOST {most}{} {records}", counts.join(", "));
+    lines.headline("", &what, Severity::Bad);
+    lines.detail("because", &loss.reason);
+    lines.detail("between", &format!("{} and {}", lines.clock(loss.from), lines.clock(loss.to)));
+}

@@ -1,0 +1,105 @@
+//! What a cgroup's path says: the systemd unit, the container, and the short name that people use.
+//!
+//! **Invariant:** text in, text out; no I/O.
+
+use std::borrow::Cow;
+
+/// The innermost unit in a path: `/system.slice/nginx.service` is `nginx.service`. A slice holds units and is none.
+#[must_use]
+pub fn unit(path: &str) -> Option<&str> {
+    const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
+    path.rsplit('/')
+        .find(|name| KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)))
+}
+
+/// Id (the first 12 digits, as container tools print it) or name of the container that a path belongs to.
+///
+/// Known forms: `docker-<id>.scope`, `/docker/<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`,
+/// `libpod-<id>.scope`, `/kubepods/…/<id>`, `lxc.payload.<name>`, `/lxc/<name>`, `machine-<name>.scope`.
+#[must_use]
+pub fn container(path: &str) -> Option<&str> {
+    let mut above = "";
+    let mut found = None;
+    for name in path.split('/') {
+        let id = name.strip_suffix(".scope").unwrap_or(name);
+        let id = id.rsplit_once(['-', ':']).map_or(id, |(_, id)| id);
+        if is_id(id) {
+            found = Some(&id[..12]);
+        } else if let Some(lxc) = name.strip_prefix("lxc.payload.") {
+            found = Some(lxc);
+        } else if above == "lxc" && !name.is_empty() {
+            found = Some(name);
+        } else if let Some(machine) =
+            name.strip_prefix("machine-").and_then(|name| name.strip_suffix(".scope"))
+        {
+            found = Some(machine);
+        }
+        above = name;
+    }
+    found
+}
+
+/// What people call a cgroup: a systemd unit by its own name, a container's scope by its short id, others by their path.
+#[must_use]
+pub fn short(path: &str) -> Cow<'_, str> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let unit = [".service", ".slice", ".scope"]
+        .iter()
+        .any(|kind| name.len() > kind.len() && name.ends_with(kind));
+    match container(name) {
+        Some(id) => format!("container {id}").into(),
+        None if unit => name.into(),
+        None => path.into(),
+    }
+}
+
+/// Container ids are 64 hexadecimal digits everywhere.
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{container, short, unit};
+
+    #[test]
+    fn short_names() {
+        assert_eq!(short("/panel.slice/shop.service"), "shop.service");
+        assert_eq!(short("/panel.slice"), "panel.slice");
+        assert_eq!(short("/panel/shop"), "/panel/shop");
+        assert_eq!(short("/"), "/");
+        assert_eq!(short("/x/.slice"), "/x/.slice");
+        assert_eq!(short(&format!("/system.slice/docker-{ID}.scope")), "container 0123456789ab");
+    }
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn units() {
+        assert_eq!(unit("/system.slice/nginx.service"), Some("nginx.service"));
+        assert_eq!(unit("/user.slice/user-0.slice/session-3.scope"), Some("session-3.scope"));
+        assert_eq!(
+            unit("/user.slice/user@1000.service/app.slice/app.service/sub"),
+            Some("app.service")
+        );
+        assert_eq!(unit("/"), None);
+        assert_eq!(unit("/.service"), None);
+    }
+
+    #[test]
+    fn containers() {
+        for path in [
+            format!("/system.slice/docker-{ID}.scope"),
+            format!("/docker/{ID}"),
+            format!("/docker/{ID}/init.scope"),
+            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"),
+            format!("/kubepods/besteffort/pod1/{ID}"),
+            format!("/machine.slice/libpod-{ID}.scope/container"),
+        ] {
+            assert_eq!(container(&path), Some("0123456789ab"), "{path}");
+        }
+        assert_eq!(container("/lxc.payload.web"), Some("web"));
+        assert_eq!(container("/lxc/web/system.slice"), Some("web"));
+        assert_eq!(container("/system.slice/nginx.service"), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! The segment that is written now.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Folder, Segment,
+    chain::Hash,
+    seal::{Head, Previous, Seal, Seals, What, Why},
+};
+
+/// Limits of the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment is closed when it has so many bytes.
+    pub segment_bytes: u64,
+    /// And when it is that old.
+    pub segment_age: Duration,
+    /// The oldest segments are removed when all have more bytes than this.
+    pub keep_bytes: u64,
+    /// And when they are older than this.
+    pub keep_age: Duration,
+    /// Records are sealed after this span at most.
+    pub seal_after: Duration,
+}
+
+/// At most so many records have one seal.
+const SEALED_AT_ONCE: usize = 1024;
+
+/// So much room as a record takes seldom.
+const PROBE: u64 = 4096;
+
+/// An open segment.
+#[derive(Debug)]
+pub struct Current {
+    /// Which it is.
+    pub segment: Segment,
+    file: File,
+    /// How long it is; what lies behind was not written to its end.
+    pub len: u64,
+    sealed: u64,
+    seals: Seals,
+    unsealed: Vec<Hash>,
+    /// Some of them were found without a seal.
+    found: bool,
+    /// When the oldest of them was written.
+    pub unsealed_since: Option<Instant>,
+}
+
+impl Current {
+    /// A new segment after `previous`.
+    pub fn create(
+        folder: &Folder,
+        segment: Segment,
+        previous: Option<Previous>,
+    ) -> io::Result<Self> {
+        let path = segment.events.clone().unwrap_or_default();
+        let file = folder.open(&path)?;
+        file.set_len(0)?;
+        let seals = Seals::begin(folder.open(&segment.seals)?, &segment.stem, previous)?;
+        folder.sync()?;
+        Ok(Self::resume(segment, file, 0, seals))
+    }
+
+    /// A segment that is sealed up to its end.
+    #[must_use]
+    pub fn resume(segment: Segment, file: File, len: u64, seals: Seals) -> Self {
+        Self {
+            segment,
+            file,
+            len,
+            sealed: len,
+            seals,
+            unsealed: Vec::new(),
+            found: false,
+            unsealed_since: None,
+        }
+    }
+
+    /// Appends whole lines. After an error nothing of them counts, and the next ones go to the same place.
+    pub fn append(&mut self, text: &[u8], records: &[Hash]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all_at(text, self.len) {
+            // What was written of it is cut off; where that fails, the next record is written over it.
+            let _ = self.file.set_len(self.len);
+            return Err(error);
+        }
+        self.len += text.len() as u64;
+        self.unsealed.extend_from_slice(records);
+        self.unsealed_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Whether the disk would take something now.
+    pub fn probe(&self) -> io::Result<()> {
+        use rustix::{fs::FallocateFlags, io::Errno};
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.len, PROBE) {
+            // It can't be asked: the next record tells.
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Takes in records that stand in the file already.
+    pub fn adopt(&mut self, bytes: u64, records: &[Hash]) {
+        self.len += bytes;
+        self.unsealed.extend_from_slice(records);
+        self.found = true;
+        self.unsealed_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Cuts the file off.
+    pub fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    /// Whether there is so much to seal that it should not wait.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.unsealed.len() >= SEALED_AT_ONCE
+    }
+
+    /// Seals what is not sealed yet: the records reach the disk first, then the seal, then the head.
+    pub fn seal(&mut self, folder: &Folder, why: Why) -> io::Result<()> {
+        if self.unsealed.is_empty() && why == Why::Due {
+            return Ok(());
+        }
+        self.file.sync_data()?;
+        let seal = Seal {
+            from: self.sealed,
+            to: self.len,
+            records: self.unsealed.iter().map(Hash::short).collect(),
+            sha256: Hash::of_all(&self.unsealed),
+            found: self.found,
+            closed: why == Why::Closed,
+            stopped: why == Why::Stopped,
+        };
+        self.say(What::Seal(seal))?;
+        self.sealed = self.len;
+        self.unsealed.clear();
+        self.found = false;
+        self.unsealed_since = None;
+        self.head(folder)
+    }
+
+    /// Adds a line to the seals.
+    pub fn say(&mut self, what: What) -> io::Result<()> {
+        self.seals.push(what)
+    }
+
+    /// The last link of the chain.
+    #[must_use]
+    pub fn chain(&self) -> Hash {
+        self.seals.chain
+    }
+
+    /// What the next segment says of this one.
+    #[must_use]
+    pub fn previous(&self) -> Previous {
+        Previous { segment: self.segment.stem.clone(), chain: self.seals.chain }
+    }
+
+    fn head(&self, folder: &Folder) -> io::Result<()> {
+        let head = Head { segment: self.segment.stem.clone(), chain: self.seals.chain };
+        let new = folder.head().with_extension("head.new");
+        let file = folder.open(&new)?;
+        let mut text = serde_json::to_vec(&head)?;
+        text.push(b'\n');
+        file.set_len(0)?;
+        file.write_all_at(&text, 0)?;
+        file.sync_data()?;
+        std::fs::rename(new, folder.head())
+    }
+}

@@ -1,0 +1,274 @@
+//! What a folder may hold by bad luck, or since somebody put it there.
+
+use std::{fs, path::Path};
+
+use jiff::Timestamp;
+
+use super::{
+    Folder, Segment,
+    chain::Hash,
+    open,
+    query::{Go, Query},
+    seal::{Previous, What, Why},
+    segment::Current,
+    verify::{VerifyReport, verify},
+};
+use crate::filter::Filter;
+
+/// A closed segment of one record.
+fn segment(folder: &Folder, last: Option<&Segment>, previous: Option<Previous>) -> Current {
+    let segment = folder.next(last, Timestamp::UNIX_EPOCH);
+    let line = line(segment.number, "2026-11-22T14:32:15.000000000Z");
+    let mut current = Current::create(folder, segment, previous).expect("room");
+    current.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+    current.seal(folder, Why::Closed).expect("room");
+    current
+}
+
+fn line(seq: u64, time: &str) -> String {
+    format!(
+        "{{\"schema\":1,\"seq\":{seq},\"time\":\"{time}\",\"kind\":\"loss\",\"boot_id\":\"b\",\"host\":\"h\",\
+         \"lost\":{{\"exit\":18446744073709551615,\"oom\":1}},\"from\":\"{time}\",\"to\":\"{time}\",\"reason\":\"r\"}}\n"
+    )
+}
+
+fn three(dir: &Path) -> (Folder, Vec<Segment>) {
+    let folder = Folder::at(dir);
+    let (mut last, mut previous): (Option<Segment>, Option<Previous>) = (None, None);
+    for _ in 0..3 {
+        let current = segment(&folder, last.as_ref(), previous);
+        (last, previous) = (Some(current.segment.clone()), Some(current.previous()));
+    }
+    let segments = folder.segments().expect("readable");
+    assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
+    (folder, segments)
+}
+
+fn faults(report: &VerifyReport) -> Vec<String> {
+    report.faults.iter().map(|fault| fault.what.clone()).collect()
+}
+
+fn compress(segment: &Segment) -> std::path::PathBuf {
+    let plain = segment.events.clone().expect("events");
+    let packed = plain.with_extension("jsonl.zst");
+    fs::write(&packed, zstd::encode_all(&fs::read(&plain).expect("events")[..], 3).expect("zstd"))
+        .expect("room");
+    fs::remove_file(plain).expect("there");
+    packed
+}
+
+#[test]
+fn a_broken_compressed_segment_is_a_fault_and_the_others_are_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let packed = compress(&segments[1]);
+    assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
+    let mut bytes = fs::read(&packed).expect("there");
+    bytes.truncate(bytes.len() - 6);
+    fs::write(&packed, bytes).expect("room");
+    let report = verify(&folder).expect("a report");
+    assert_eq!((report.segments, report.faults.len()), (3, 1), "{:?}", report.faults);
+    assert!(report.faults[0].what.contains("can't be read on"), "{:?}", report.faults);
+}
+
+#[test]
+fn a_stray_segment_hides_no_end_that_was_cut_off() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let first = segment(&folder, None, None);
+    let next = folder.next(Some(&first.segment), Timestamp::UNIX_EPOCH);
+    let mut second = Current::create(&folder, next, Some(first.previous())).expect("room");
+    second.say(What::Retired { number: 1 }).expect("room");
+    let line = line(2, "2026-11-22T14:32:15.000000000Z");
+    second.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+    second.seal(&folder, Why::Closed).expect("room");
+    // Of the retired one its events are left, as after a crash: that is no fault.
+    fs::remove_file(&first.segment.seals).expect("there");
+    assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
+    let seals = fs::read_to_string(&second.segment.seals).expect("there");
+    let kept = seals.trim_end().rsplit_once('\n').expect("several").0;
+    fs::write(&second.segment.seals, format!("{kept}\n")).expect("room");
+    let report = verify(&folder).expect("a report");
+    assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
+    assert!(report.faults[0].what.contains("was cut off"), "{:?}", report.faults);
+}
+
+#[test]
+fn what_is_compressed_while_it_is_checked_is_found_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    compress(&segments[0]);
+    let found = super::verify::files::open(&folder, &segments[0]).expect("still there");
+    assert!(found.segment.compressed);
+    let [events, seals] = [segments[1].events.clone().expect("events"), segments[1].seals.clone()];
+    fs::remove_file(events).expect("there");
+    let found = super::verify::files::open(&folder, &segments[1]).expect("its seals are left");
+    assert!(found.pieces.is_none());
+    fs::remove_file(seals).expect("there");
+    assert!(super::verify::files::open(&folder, &segments[1]).is_none());
+}
+
+#[test]
+fn times_at_the_end_of_time_are_no_panic() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let late = "9999-12-30T22:00:00.900000000Z";
+    fs::write(dir.path().join("observer-000001-99991230T220000Z.jsonl"), line(1, late))
+        .expect("room");
+    fs::write(dir.path().join("observer-000002-99991230T220000Z.jsonl"), line(2, late))
+        .expect("room");
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let filter = Filter {
+        since: time("2026-11-22T14:32:15Z"),
+        until: time("9999-12-30T22:00:00Z"),
+        ..Filter::default()
+    };
+    let met = Query::new(&filter).run(&folder, |_| (), |_, _| Ok(Go::On), true).expect("readable");
+    assert_eq!((met.unreadable, met.lost), (0, 0));
+    let everything = Filter::default();
+    let met = Query::new(&everything).run(&folder, |_| (), |_, _| Ok(Go::On), true);
+    assert_eq!(met.expect("readable").lost, u64::MAX);
+}
+
+#[test]
+fn a_story_is_found_by_its_processes_and_units() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let story = "{\"schema\":1,\"seq\":9,\"time\":\"2026-11-22T14:32:15Z\",\"boot_id\":\"b\",\"host\":\"h\",\
+         \"kind\":\"incident\",\"subject\":\"shop.service\",\"summary\":\"\",\"open\":false,\
+         \"from\":\"2026-11-22T14:32:15Z\",\"to\":\"2026-11-22T14:32:15Z\",\"events\":[],\"sentences\":[],\
+         \"units\":[\"mail.service\",\"shop.service\"],\"pids\":[7,2211],\"sockets\":[]}\n";
+    fs::write(dir.path().join("observer-000001-20261122T140000Z.jsonl"), story).expect("room");
+    let found = |filter: Filter| {
+        let mut found = 0;
+        let each = |_: &[u8], _| {
+            found += 1;
+            Ok(Go::On)
+        };
+        let met = Query::new(&filter).run(&Folder::at(dir.path()), |_| (), each, true);
+        assert_eq!(met.expect("readable").unreadable, 0);
+        found
+    };
+    let filters = [
+        (Filter { pid: vec![2211], ..Filter::default() }, 1),
+        (Filter { pid: vec![221], ..Filter::default() }, 0),
+        (Filter { unit: vec!["shop".into()], ..Filter::default() }, 1),
+        (Filter { unit: vec!["shop.service".into()], pid: vec![7], ..Filter::default() }, 1),
+        (Filter { unit: vec!["sh".into()], ..Filter::default() }, 0),
+    ];
+    for (filter, number) in filters {
+        let words = format!("{filter:?}");
+        assert_eq!(found(filter), number, "{words}");
+    }
+}
+
+#[test]
+fn a_number_that_no_record_has_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let newest = segments[2].events.clone().expect("events");
+    fs::write(newest, line(u64::MAX, "2026-11-22T14:32:15.000000000Z")).expect("room");
+    let found = open::open(&folder).expect("readable");
+    assert_eq!(found.last.map(|last| last.seq), Some(2));
+}
+
+#[test]
+fn a_segment_that_swelled_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let new = folder.next(None, Timestamp::UNIX_EPOCH);
+    let events = new.events.clone().expect("events");
+    drop(Current::create(&folder, new, None).expect("room"));
+    let file = fs::OpenOptions::new().write(true).open(events).expect("there");
+    file.set_len((1 << 30) + 1).expect("sparse");
+    let found = open::open(&folder).expect("readable");
+    assert!(found.current.is_none() && found.left.is_some_and(|why| why.contains("unsealed")));
+}
+
+#[test]
+fn thousands_of_segments_are_listed_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for n in 0..5000 {
+        fs::write(dir.path().join(format!("observer-{n:06}-x.jsonl")), "").expect("room");
+        fs::write(dir.path().join(format!("observer-{n:06}-x.seals")), "").expect("room");
+    }
+    let segments = Folder::at(dir.path()).segments().expect("readable");
+    assert_eq!(segments.len(), 5000);
+    assert!(segments.is_sorted_by_key(|segment| segment.number));
+}
+
+/// The others are shown, and what is missing is named.
+#[test]
+fn a_segment_that_cannot_be_read_hides_no_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    fs::write(compress(&segments[1]), b"no zstd").expect("room");
+    let mut seen = Vec::new();
+    let each = |_: &[u8], event: Option<crate::model::Event>| {
+        seen.extend(event.and_then(|event| event.seq));
+        Ok(Go::On)
+    };
+    let filter = Filter::default();
+    let met = Query::new(&filter).run(&folder, |_| (), each, true).expect("readable");
+    assert_eq!(seen, [1, 3]);
+    assert_eq!(met.broken.len(), 1, "{met:?}");
+    assert!(met.broken[0].contains(&segments[1].stem), "{met:?}");
+}
+
+/// A copy of a record is not written by whoever writes the original.
+#[test]
+fn a_record_that_had_a_seal_of_its_own_is_said_to_be_removed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let mut current =
+        Current::create(&folder, folder.next(None, Timestamp::UNIX_EPOCH), None).expect("room");
+    let lines = [1, 2, 3].map(|seq| line(seq, "2026-11-22T14:32:15.000000000Z"));
+    for line in &lines {
+        current.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+        current.seal(&folder, Why::Due).expect("room");
+    }
+    fs::write(current.segment.events.as_ref().expect("events"), lines[1..].concat()).expect("room");
+    let report = verify(&folder).expect("a report");
+    assert_eq!(faults(&report), ["1 record before it was removed"]);
+    assert_eq!((report.faults[0].record, report.faults[0].seq), (Some(1), Some(2)));
+}
+
+#[test]
+fn who_writes_a_folder_has_locked_it() {
+    let (dir, other) = (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("another"));
+    let (folder, copy) = (Folder::at(dir.path()), Folder::at(other.path()));
+    assert!(!folder.is_written());
+    let lock = folder.lock().expect("free");
+    assert!(folder.is_written() && !copy.is_written());
+    assert!(folder.lock().is_err());
+    drop(lock);
+    assert!(!folder.is_written());
+}
+
+/// Only its end is read: a file may be made larger than any disk in no time.
+#[test]
+fn a_huge_hole_at_the_end_takes_no_time() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let newest = segments[2].events.clone().expect("events");
+    let file = fs::OpenOptions::new().write(true).open(newest).expect("there");
+    file.set_len(1 << 40).expect("sparse");
+    let began = std::time::Instant::now();
+    let found = open::open(&folder).expect("readable");
+    assert_eq!(found.last.map(|last| last.seq), Some(3), "the last one with a seal");
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_last_record_is_found_behind_many_and_behind_a_long_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let newest = segments[2].events.clone().expect("events");
+    let time = "2026-11-22T14:32:15.000000000Z";
+    let many: String = (10..20_000).map(|seq| line(seq, time)).collect();
+    let long = line(20_000, time).replace("\"r\"", &format!("{:?}", "r".repeat(3 << 20)));
+    for (text, last) in [(many.clone(), 19_999), (many + &long, 20_000)] {
+        fs::write(&newest, text).expect("room");
+        let found = open::open(&folder).expect("readable");
+        assert_eq!(found.last.map(|last| last.seq), Some(last));
+    }
+}
