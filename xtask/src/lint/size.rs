@@ -27,9 +27,8 @@ pub(super) fn check() -> Result<()> {
     let root = workspace::root();
     let mut files = Vec::new();
     for folder in FOLDERS {
-        collect(&root.join(folder), &mut files)?;
+        files.extend(self::files(&root.join(folder))?);
     }
-    files.sort();
     let mut long = Vec::new();
     for file in files {
         let lines = fs::read_to_string(&file)?.lines().count();
@@ -46,6 +45,14 @@ pub(super) fn check() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Every source file below a folder, in the order of their names.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
