@@ -15,10 +15,14 @@ const HOST: &str = "x86_64-unknown-linux-gnu";
 pub(crate) enum Build {
     /// Quickly, as `cargo test` does.
     Debug,
+    /// As fast to run as a release, without link-time optimization: for tests.
+    Live,
     /// As it is shipped, with the libraries of this machine.
     Release,
-    /// Quickly, in one file that runs in a guest which has no libraries.
+    /// As `Debug`, in one file that runs in a guest without libraries.
     StaticDebug,
+    /// As `Live`, in one file.
+    StaticLive,
     /// As it is shipped, in one file.
     StaticRelease,
 }
@@ -27,10 +31,11 @@ impl Build {
     fn cargo(self, verb: &str) -> Command {
         let mut cargo = process::cargo();
         cargo.arg(verb);
-        if matches!(self, Self::Release | Self::StaticRelease) {
-            cargo.arg("--release");
+        // Cargo has a profile of its own for tests, which inherits `dev`.
+        if self.profile() != "dev" {
+            cargo.args(["--profile", self.profile()]);
         }
-        if matches!(self, Self::StaticDebug | Self::StaticRelease) {
+        if self.is_static() {
             // With a target named, the flags leave proc macros and build scripts alone.
             cargo.args(["--target", HOST]);
             cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
@@ -44,14 +49,25 @@ impl Build {
         cargo
     }
 
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Debug | Self::StaticDebug => "dev",
+            Self::Live | Self::StaticLive => "live",
+            Self::Release | Self::StaticRelease => "release",
+        }
+    }
+
+    const fn is_static(self) -> bool {
+        matches!(self, Self::StaticDebug | Self::StaticLive | Self::StaticRelease)
+    }
+
     fn dir(self) -> PathBuf {
         let target = workspace::target();
-        match self {
-            Self::Debug => target.join("debug"),
-            Self::Release => target.join("release"),
-            Self::StaticDebug => target.join(HOST).join("debug"),
-            Self::StaticRelease => target.join(HOST).join("release"),
-        }
+        let target = if self.is_static() { target.join(HOST) } else { target };
+        target.join(match self.profile() {
+            "dev" => "debug",
+            profile => profile,
+        })
     }
 }
 

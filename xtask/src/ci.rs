@@ -18,7 +18,7 @@ pub(crate) fn run() -> ExitCode {
     let parts: [Part; 6] = [
         ("lint", || Ok(lint::run())),
         ("ebpf --check", ebpf::check),
-        ("test", || test::run(&[])),
+        ("test", || test::run(&test::Options::default())),
         ("deb", || deb::run(&deb::Options::every_check())),
         ("host", || host::run(&host::Options::the_first_night())),
         ("guests", || guests::run(&guests::Options::short_matrix())),

@@ -30,11 +30,7 @@ enum Task {
         args: Vec<String>,
     },
     /// Run every test this machine can: unit, documentation, command line, replay, live
-    Test {
-        /// What the live tests get, such as a filter
-        #[arg(last = true)]
-        args: Vec<String>,
-    },
+    Test(test::Options),
     /// Run the live tests on other kernels, in emulated machines
     Guests(guests::Options),
     /// Boot a whole Debian with systemd, install the package, and live through the nights of tests/host
@@ -58,7 +54,7 @@ impl Cli {
             Task::Ebpf { check: false } => ebpf::write(),
             Task::Ebpf { check: true } => ebpf::check(),
             Task::Run { args } => run::run(&args),
-            Task::Test { args } => test::run(&args),
+            Task::Test(options) => test::run(&options),
             Task::Guests(options) => guests::run(&options),
             Task::Host(options) => host::run(&options),
             Task::Deb(options) => deb::run(&options),

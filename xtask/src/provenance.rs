@@ -17,7 +17,7 @@ pub(crate) const RECORD: &str = "observer-ebpf/object/PROVENANCE";
 /// The command that makes both anew.
 pub(crate) const MEND: &str = "cargo xtask ebpf";
 
-/// Everything of this workspace that can change the object. Of `Cargo.toml` only the profiles count, and
+/// Everything of this workspace that can change the object. Of `Cargo.toml` only its profiles count, and
 /// of `Cargo.lock` only the crates that end in the object: else every new dependency would ask for a rebuild.
 pub(crate) const INPUTS: [&str; 7] = [
     "observer-common/Cargo.toml",
@@ -28,6 +28,9 @@ pub(crate) const INPUTS: [&str; 7] = [
     "Cargo.lock",
     "rust-toolchain.toml",
 ];
+
+/// The profile of the object, and the one that it inherits.
+const PROFILES: [&str; 2] = ["[profile.release", "[profile.ebpf"];
 
 /// Crates below `observer-ebpf` that never end in the object, so that their updates do not matter: build scripts
 /// and what proc macros are made of run on the host, and zerocopy is for userspace. `--check` compares bytes besides.
@@ -131,12 +134,15 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// The `[profile.*]` sections of the workspace's manifest.
+/// The sections of the workspace's manifest that set how the object is compiled.
 fn profiles(manifest: &str) -> String {
     let mut inside = false;
     let lines = manifest.lines().filter(|line| {
         if line.starts_with('[') {
-            inside = line.starts_with("[profile.");
+            let is_section = |profile: &str| {
+                line.strip_prefix(profile).is_some_and(|rest| rest.starts_with([']', '.']))
+            };
+            inside = PROFILES.into_iter().any(is_section);
         }
         inside && !line.trim().is_empty() && !line.starts_with('#')
     });
@@ -235,8 +241,12 @@ version = "1.0.0"
     }
 
     #[test]
-    fn only_profiles_of_the_manifest() {
-        let manifest = "[workspace]\nx = 1\n\n[profile.ebpf]\n# why\ndebug = 2\n\n[lints]\ny = 2\n";
-        assert_eq!(profiles(manifest), "[profile.ebpf]\ndebug = 2");
+    fn only_profiles_that_the_object_is_built_with() {
+        let manifest = "[workspace]\nx = 1\n\n[profile.ebpf]\n# why\ndebug = 2\n\n[profile.live]\nlto = 1\n\n\
+            [profile.release.package.a]\nz = 3\n\n[lints]\ny = 2\n";
+        assert_eq!(
+            profiles(manifest),
+            "[profile.ebpf]\ndebug = 2\n[profile.release.package.a]\nz = 3"
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::{process, talk};
 ///
 /// The child takes our place (exec), so its exit status is ours and Ctrl-C reaches it and nobody else.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let binary = build::observer(Build::Release)?;
+    let binary = build::observer(Build::Live)?;
     let Some(mut command) = process::as_root(&binary) else {
         talk::problem(
             "observer loads eBPF programs, which takes root; this is not root and there is no sudo",

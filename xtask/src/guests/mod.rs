@@ -166,7 +166,7 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
 fn prepare(options: &Options) -> Result<Contents> {
     install_tools()?;
     talk::step("building static binaries for the guests");
-    let mut programs = vec![("observer".to_owned(), build::observer(Build::StaticRelease)?)];
+    let mut programs = vec![("observer".to_owned(), build::observer(Build::StaticLive)?)];
     let tests = [
         ("workload", build::workload as fn(Build) -> Result<PathBuf>),
         ("live", build::live_tests),

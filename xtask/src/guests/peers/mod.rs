@@ -63,7 +63,7 @@ fn contents() -> Result<Contents> {
     let scripts = workspace::root().join("tests/peers");
     Ok(Contents {
         programs: vec![
-            ("observer".to_owned(), build::observer(Build::StaticRelease)?),
+            ("observer".to_owned(), build::observer(Build::StaticLive)?),
             ("workload".to_owned(), build::workload(Build::StaticDebug)?),
             ("peers-watch".to_owned(), scripts.join("watch")),
             ("peers-cases".to_owned(), scripts.join("cases")),
