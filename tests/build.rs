@@ -1,4 +1,4 @@
-//! A live test of a stale object proves nothing: then the tests do not even build.
+//! Fails the build of the tests while the eBPF object is older than its sources: they would test other programs.
 
 #[path = "../xtask/src/provenance.rs"]
 #[allow(dead_code, reason = "xtask uses the rest of it")]

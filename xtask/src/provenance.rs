@@ -14,8 +14,10 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const OBJECT: &str = "observer-ebpf/object/observer.bpf.o";
 /// Its record, from the root of the workspace.
 pub(crate) const RECORD: &str = "observer-ebpf/object/PROVENANCE";
-/// The command that makes both anew.
+/// The command that builds both again.
 pub(crate) const MEND: &str = "cargo xtask ebpf";
+/// What else somebody has to know who sees that the object is stale.
+const NEEDS: &str = "(a minute with LLVM 22 and bpf-linker, which it installs where they are missing), then commit the object";
 
 /// Everything of this workspace that can change the object. Of `Cargo.toml` only its profiles count, and
 /// of `Cargo.lock` only the crates that end in the object: else every new dependency would ask for a rebuild.
@@ -74,10 +76,14 @@ pub(crate) fn stale(workspace_root: &Path) -> io::Result<Option<String>> {
         Err(error) => return Ok(Some(format!("{OBJECT} can't be read ({error}): run `{MEND}`"))),
     };
     if object != recorded.object {
-        return Ok(Some(format!("{OBJECT} is not the one that {RECORD} describes: run `{MEND}`")));
+        return Ok(Some(format!(
+            "{OBJECT} is not the one that {RECORD} describes: run `{MEND}` {NEEDS}"
+        )));
     }
     if source_hash(workspace_root)? != recorded.sources {
-        return Ok(Some(format!("{OBJECT} is older than its sources: run `{MEND}`")));
+        return Ok(Some(format!(
+            "{OBJECT} is older than its sources, observer-ebpf and observer-common: run `{MEND}` {NEEDS}"
+        )));
     }
     Ok(None)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::build::{self, Build};
-use crate::{process, talk, workspace};
+use crate::{ebpf, process, talk, workspace};
 
 /// Options of `cargo xtask test`.
 #[derive(Args, Default)]
@@ -24,6 +24,7 @@ pub(crate) struct Options {
 
 /// Runs the tests, also after one has failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    ebpf::require_fresh()?;
     let good = if options.quick { quick()? } else { full(&options.live_args)? };
     if !good {
         talk::problem("a test failed, see above");

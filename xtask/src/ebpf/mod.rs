@@ -29,7 +29,7 @@ pub(crate) fn write() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the object anew and compares it with the one that is checked in.
+/// Builds the object and compares it with the one that is checked in.
 pub(crate) fn check() -> Result<ExitCode> {
     let root = workspace::root();
     let mut problems: Vec<String> = provenance::stale(root)?.into_iter().collect();
@@ -49,6 +49,14 @@ pub(crate) fn check() -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// Fails before anything is built if the object in the tree is not what these sources give.
+pub(crate) fn require_fresh() -> Result<()> {
+    match provenance::stale(workspace::root())? {
+        Some(problem) => bail!(problem),
+        None => Ok(()),
+    }
+}
+
 /// Clippy of the eBPF crate, which compiles for its own target only.
 pub(crate) fn clippy() -> Result<()> {
     build::clippy(&rust_src::ready()?, &linker::ready()?)
@@ -59,7 +67,7 @@ fn make(locked: bool) -> Result<(Vec<u8>, Recorded)> {
     let root = workspace::root();
     let rust_src = rust_src::ready()?;
     let linker = linker::ready()?;
-    // Someone may save a file while the compiler runs: then no hash would be true of this object.
+    // If a file is saved while the compiler runs, the hash does not describe this object.
     let sources = provenance::source_hash(root)?;
     let built = build::build(&rust_src, &linker, locked)?;
     let bytes = strip::strip_dwarf(&fs::read(&built)?)?;
@@ -82,7 +90,7 @@ fn text(made: &Recorded) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Tools that are not the recorded ones: the likely reason when the sources are the same and the bytes are not.
+/// Tools of another version than recorded: the likely reason for other bytes from the same sources.
 fn differences(recorded: &[(String, String)], here: &[(String, String)]) -> Vec<String> {
     here.iter()
         .filter(|tool| !recorded.contains(tool))

@@ -23,7 +23,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::build::{self, Build};
-use crate::{apt, process, talk, workspace};
+use crate::{apt, ebpf, process, talk, workspace};
 use initramfs::Contents;
 use kept::Now;
 use kernels::Kernel;
@@ -46,11 +46,11 @@ pub(crate) struct Options {
     /// Run this shell command in each guest instead of the tests, and print what it prints
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
-    /// Write docs/compatibility.md: what `observer doctor` says on each kernel, and how the last whole run of the live tests
+    /// Write docs/generated/compatibility.md: what `observer doctor` says on each kernel, and how the last whole run of the live tests
     /// went there
     #[arg(long, conflicts_with_all = ["exec", "kernels", "args"])]
     compatibility: bool,
-    /// Write docs/peers.md: what observer and what other tools say of the same deaths and refusals
+    /// Write docs/generated/peers.md: what observer and what other tools say of the same deaths and refusals
     #[arg(long, conflicts_with_all = ["exec", "compatibility"])]
     peers: bool,
     /// Run the few tests that CI runs on every kernel
@@ -77,6 +77,19 @@ impl Options {
     /// Every kernel, and of the tests what shows where kernels differ.
     pub(crate) fn short_matrix() -> Self {
         Self { short: true, jobs: Some(2), ..Self::default() }
+    }
+
+    /// The option that decides how long it takes.
+    pub(crate) const fn mode(&self) -> &'static str {
+        if self.peers {
+            "--peers"
+        } else if self.compatibility {
+            "--compatibility"
+        } else if self.short {
+            "--short"
+        } else {
+            ""
+        }
     }
 
     /// What the first process of a guest runs.
@@ -164,6 +177,7 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
 
 /// Everything that goes into the guest, built static.
 fn prepare(options: &Options) -> Result<Contents> {
+    ebpf::require_fresh()?;
     install_tools()?;
     talk::step("building static binaries for the guests");
     let mut programs = vec![("observer".to_owned(), build::observer(Build::StaticLive)?)];
