@@ -1,4 +1,4 @@
-//! The figures for people: on the terminal as they come, and docs/overhead.md in the end.
+//! The figures for people: on the terminal as they come, and docs/generated/overhead.md in the end.
 
 use std::fs;
 
@@ -48,9 +48,9 @@ fn told(counted: Counted) -> String {
     }
 }
 
-/// Writes docs/overhead.md.
+/// Writes docs/generated/overhead.md.
 pub(crate) fn write(results: &Results) -> Result<()> {
-    let path = workspace::root().join("docs/overhead.md");
+    let path = workspace::root().join("docs/generated/overhead.md");
     fs::write(&path, text(results))?;
     talk::step(&format!("written: {}", path.display()));
     Ok(())

@@ -28,7 +28,7 @@ use overhead::Binaries;
 /// Which, and how often.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure; everything if nothing is given, and then docs/overhead.md is written
+    /// What to measure; everything if nothing is given, and then docs/generated/overhead.md is written
     #[arg(value_enum)]
     what: Vec<Bench>,
     /// How often each contestant runs, one after the other in turn

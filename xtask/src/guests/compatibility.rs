@@ -1,4 +1,4 @@
-//! docs/compatibility.md: what `observer doctor` says on each kernel, side by side, and how the live tests went there.
+//! docs/generated/compatibility.md: what `observer doctor` says on each kernel, side by side, and how the live tests went there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,10 +34,10 @@ commit and the day that the first row says (`+`: files had changed since). A ski
 /// Writes the file from what the doctor said, to which every kernel must have come to its end, and from the last runs.
 pub(super) fn write(kernels: &[KernelReport], runs: &[KernelReport]) -> Result<()> {
     let doctors: Vec<Doctor> = kernels.iter().map(Doctor::read).collect::<Result<_>>()?;
-    let path = workspace::root().join("docs/compatibility.md");
+    let path = workspace::root().join("docs/generated/compatibility.md");
     fs::write(&path, text(&doctors) + &tests_text(runs))
         .with_context(|| format!("writing {}", path.display()))?;
-    talk::note("written: docs/compatibility.md");
+    talk::note("written: docs/generated/compatibility.md");
     Ok(())
 }
 

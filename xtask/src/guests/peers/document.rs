@@ -1,4 +1,4 @@
-//! docs/peers.md: the table, and what was said where an answer is not simply right.
+//! docs/generated/peers.md: the table, and what was said where an answer is not simply right.
 
 use anyhow::{Context as _, Result};
 

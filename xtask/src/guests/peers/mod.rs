@@ -28,7 +28,7 @@ use tools::Tools;
 /// Of the kernels that Debian has, the stable one that every peer loads on and that emulation does not break.
 const KERNEL: &str = "6.1";
 
-/// Boots one guest, and writes docs/peers.md.
+/// Boots one guest, and writes docs/generated/peers.md.
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     super::install_tools()?;
     let run_dir = super::cache().join(format!("run-{}", std::process::id()));
@@ -48,9 +48,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     output.keep(&run_dir.join("said"))?;
     talk::note(&format!("what each tool said is in {}", run_dir.join("said").display()));
     let (text, not_right) = document::text(&output, &tools.version)?;
-    let path = workspace::root().join("docs/peers.md");
+    let path = workspace::root().join("docs/generated/peers.md");
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    talk::note("written: docs/peers.md");
+    talk::note("written: docs/generated/peers.md");
     for question in &not_right {
         talk::problem(&format!("observer has no right answer: {question}"));
     }
