@@ -1,27 +1,27 @@
-# What the nights have in common. Sourced by each of them; a night fails at the first command that does.
+# Functions that every scenario sources. A scenario fails at its first command that fails.
 
 set -euo pipefail
 
-# Waits for an effect that comes when it comes: `within 20 curl …`.
+# Repeats a command until it succeeds, for at most so many seconds: `within 20 curl …`.
 within() {
     local end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
         if ((SECONDS >= end)); then
-            echo "not within the time: $*"
+            echo "did not succeed in time: $*"
             return 1
         fi
         sleep 0.2
     done
 }
 
-# The story of a subject has all these words: `tells :8080 'killed by' 'holds it'`. Line breaks count as blanks.
-tells() {
+# `observer why` of a subject prints all these words: `why_says :8080 'killed by' 'holds it'`. A line break counts as a blank.
+why_says() {
     local subject=$1 word
     shift
     for word in "$@"; do
-        if ! within 90 told "$subject" "$word"; then
-            echo "the story of $subject lacks \"$word\":"
+        if ! within 90 why_has "$subject" "$word"; then
+            echo "\`observer why $subject\` does not print \"$word\":"
             observer why "$subject" || true
             return 1
         fi
@@ -30,11 +30,19 @@ tells() {
     observer why "$subject"
 }
 
-told() {
+why_has() {
     observer why "$1" | tr -s ' \n' ' ' | grep -qF -- "$2"
 }
 
-# The recorded events of a process have this: `recorded PID .cause.type killed`.
+# No incident of a subject is an outage. A function, since bash does not end at a `! command` that fails.
+never_down() {
+    if observer why "$1" --json | grep '"outage_seconds"'; then
+        echo "$1 is said to have been down"
+        return 1
+    fi
+}
+
+# An event of a process in the store has this value: `recorded PID .cause.type killed`.
 recorded() {
     within 90 has_event "$@" || {
         observer log --pid "$1" --json
@@ -55,7 +63,7 @@ main_pid() {
     systemctl show -p MainPID --value "$1"
 }
 
-# A service with these lines, started: `service shop.service 'ExecStart=…' …`.
+# Makes a service of these lines and starts it: `service shop.service 'ExecStart=…' …`.
 service() {
     local name=$1
     shift
@@ -67,7 +75,7 @@ service() {
     systemctl start "$name"
 }
 
-# The answer's number: `status_of URL [SECONDS]`.
+# The HTTP status of a reply: `status_of URL [SECONDS]`.
 status_of() {
     curl -s -o /dev/null -m "${2:-10}" -w '%{http_code}' "$1" || true
 }

@@ -20,7 +20,7 @@ pub(crate) fn run() -> ExitCode {
         ("ebpf --check", ebpf::check),
         ("test", || test::run(&test::Options::default())),
         ("deb", || deb::run(&deb::Options::every_check())),
-        ("host", || host::run(&host::Options::the_first_night())),
+        ("host", || host::run(&host::Options::first_scenario())),
         ("guests", || guests::run(&guests::Options::short_matrix())),
     ];
     // Without them those tests would only be skipped, aloud.

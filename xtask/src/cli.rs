@@ -33,7 +33,7 @@ enum Task {
     Test(test::Options),
     /// Run the live tests on other kernels, in emulated machines
     Guests(guests::Options),
-    /// Boot a whole Debian with systemd, install the package, and live through the nights of tests/host
+    /// Boot a Debian with systemd, install the package, and run the scenarios of tests/host
     Host(host::Options),
     /// Build the Debian package and prove it: lintian, contents, modes
     Deb(deb::Options),

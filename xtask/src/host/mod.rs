@@ -1,6 +1,6 @@
-//! `cargo xtask host`: a whole Debian with systemd, our package installed by apt, and the nights that people wrote about.
+//! `cargo xtask host`: boots a Debian with systemd, installs the package with apt, and runs the scenarios.
 //!
-//! What a night does and what it asserts is in tests/host/nights; each ends in `observer why` telling the truth.
+//! Each script in tests/host/scenarios reproduces an outage that people have reported, and asserts what `observer why` prints.
 
 mod image;
 mod shop;
@@ -16,36 +16,36 @@ use clap::Args;
 use crate::guests::{self, kernels, qemu::Guest, report::KernelReport, report::Report};
 use crate::{deb, process, talk, workspace};
 
-/// Emulated, the nights take about eight minutes; on a machine that is busy otherwise, more.
+/// Emulated, the scenarios take about eight minutes; more on a busy machine.
 const LIMIT: Duration = Duration::from_mins(25);
-/// The system is unpacked into memory, and one night measures how much of it is left.
+/// The system is unpacked into memory, and one scenario measures how much of it is left.
 const MEMORY_MIB: u32 = 4096;
-/// Debian's newest: its 6.12, the one of this release, crashes at random when emulated.
+/// Debian's newest. The 6.12 of this release crashes at random when emulated.
 const KERNEL: &str = "7.3";
 
 /// Options of `cargo xtask host`.
 #[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Only the nights whose name contains this
+    /// Run only the scenarios whose name contains this, such as b-pm2
     #[arg(long, value_name = "NAME")]
-    night: Option<String>,
-    /// Kernel version
+    scenario: Option<String>,
+    /// Boot this kernel version
     #[arg(long, value_name = "VERSION", default_value = KERNEL)]
     kernel: String,
-    /// Keep the disk image of the run and say how to boot it by hand
+    /// Keep the initramfs and print the command that boots it
     #[arg(long)]
     keep: bool,
 }
 
 impl Options {
-    /// The package comes up, and the first night is told. The others are the same minutes once more each.
-    pub(crate) fn the_first_night() -> Self {
-        let night = Some("a-memory-max".to_owned());
-        Self { night, kernel: KERNEL.to_owned(), ..Self::default() }
+    /// The installation and one scenario, which is what CI has time for.
+    pub(crate) fn first_scenario() -> Self {
+        let scenario = Some("a-memory-max".to_owned());
+        Self { scenario, kernel: KERNEL.to_owned(), ..Self::default() }
     }
 }
 
-/// Makes the host, boots it, and tells how the nights went.
+/// Makes the host, boots it, and reports the result of each scenario.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     guests::install_qemu()?;
     let package = deb::package()?;
@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             let parts = image::Parts {
                 package: &package,
                 shop: &shop,
-                night: options.night.as_deref().unwrap_or(""),
+                scenario: options.scenario.as_deref().unwrap_or(""),
             };
             let initrd = image::make(&cache(), &run_dir, &parts)?;
             let guest = Guest {
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             let ended = guests::boot(&guest)?;
             report.kernels.push(KernelReport::new(&guest.kernel, ended));
             if options.keep {
-                talk::note(&format!("by hand: {}", process::line(&guest.by_hand())));
+                talk::note(&format!("to boot it by hand: {}", process::line(&guest.by_hand())));
             }
             report.print()
         }
@@ -84,17 +84,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         fs::remove_dir_all(&run_dir).context("removing the files of the run")?;
     }
     if status != ExitCode::SUCCESS {
-        let night = options.night.as_deref().map(|night| format!(" --night {night}"));
+        let scenario = options.scenario.as_deref().map(|name| format!(" --scenario {name}"));
         talk::note(&format!(
-            "again: cargo xtask host --kernel {}{}",
+            "to repeat it: cargo xtask host --kernel {}{}",
             options.kernel,
-            night.unwrap_or_default()
+            scenario.unwrap_or_default()
         ));
     }
     Ok(status)
 }
 
-/// What is kept from one run to the next: the system without anything of ours, and the shop's packages.
+/// Kept from one run to the next: the Debian without observer, and the built shop.
 fn cache() -> PathBuf {
     workspace::target().join("host")
 }

@@ -1,4 +1,4 @@
-//! The shop of the nights: a NestJS application from npm, built before the host is switched on.
+//! The shop of the scenarios: a NestJS application from npm, built before the host boots.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub(super) fn build(cache: &Path) -> Result<PathBuf> {
     for name in SOURCES {
         fs::copy(from.join(name), dir.join(name))?;
     }
-    // Scripts of packages are not needed by any of them, and would be run here.
+    // No package needs its install scripts, which would run on this machine.
     npm(&dir, &["ci", "--ignore-scripts"])?;
     npm(&dir, &["exec", "--offline", "--", "tsc"])?;
     npm(&dir, &["prune", "--omit=dev", "--ignore-scripts"])?;

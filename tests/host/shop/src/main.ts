@@ -1,4 +1,4 @@
-// The shop that goes down at night: serves, and on request eats memory or leaves a helper behind.
+// The shop: serves requests, and on request eats memory or leaves a helper process behind.
 import 'reflect-metadata';
 import { spawn } from 'node:child_process';
 import { Controller, Get, Module } from '@nestjs/common';

@@ -1,4 +1,4 @@
-# A php-fpm child that its own master kills; then the master dies and leaves its socket file.
+# php-fpm kills a child that takes too long; then the master dies and leaves its socket file behind.
 . ./lib.sh
 fpm=$(systemctl list-unit-files --no-legend 'php*-fpm.service' | awk '{print $1; exit}')
 version=${fpm%-fpm.service}
@@ -17,21 +17,21 @@ master=$(main_pid "$fpm")
 observer log --unit "$fpm" --kind exit
 child=$(observer log --unit "$fpm" --kind exit --json | head -1 | node -p 'JSON.parse(require("fs").readFileSync(0)).process.pid')
 recorded "$child" .cause.sender.pid "$master"
-tells "pid:$child" "from php-fpm"
-# Master and children at once: nobody is left to remove the file, and this unit's own remedy is to start anew.
+why_says "pid:$child" "from php-fpm"
+# SIGKILL for master and children at once: nobody removes the socket file. Restart=no, or the unit would start again.
 mkdir -p "/run/systemd/system/$fpm.d"
 printf '[Service]\nRestart=no\n' >"/run/systemd/system/$fpm.d/no-restart.conf"
 systemctl daemon-reload
 systemctl kill -s KILL "$fpm"
 recorded "$master" .cause.type killed
 [[ -S /run/php/fpm.sock ]]
-# Whoever comes next without clearing up first is refused by a file.
+# The next server that does not remove the file first gets EADDRINUSE.
 next=$(node -e '
     console.log(process.pid);
     require("net").createServer().on("error", () => process.exit(98)).listen("/run/php/fpm.sock");
 ' || true)
 recorded "$next" .cause.type stale_socket_file
-tells /run/php/fpm.sock "$version" "node $next" 'could not bind' 'no process serves it'
+why_says /run/php/fpm.sock "$version" "node $next" 'could not bind' 'no process serves it'
 rm "/run/systemd/system/$fpm.d/no-restart.conf"
 systemctl daemon-reload
 systemctl reset-failed "$fpm" || true

@@ -13,17 +13,17 @@ service shop.service User=www-data MemoryMax=256M MemorySwapMax=0 KillMode=proce
 within 240 curl -sf http://127.0.0.1/health
 helper=$(curl -sf http://127.0.0.1/helper)
 first=$(main_pid shop.service)
-# Who was being served is told at once; who comes later waits for a listener that accepts nobody.
+# The request in flight gets its 502 at once; a later one times out, since the helper listens and accepts nobody.
 answer=$(status_of http://127.0.0.1/eat 240)
 echo "nginx answers $answer"
 [[ $answer == 502 ]]
 recorded "$first" .cause.type oom_kill
 [[ $(status_of http://127.0.0.1/health) == 504 ]]
-tells :8080 "node $first (shop.service) was killed by the kernel's OOM killer: shop.service reached its memory limit of 256 MiB" \
+why_says :8080 "node $first (shop.service) was killed by the kernel's OOM killer: shop.service reached its memory limit of 256 MiB" \
     'could not bind tcp 127.0.0.1:8080' "sleep $helper" 'holds it'
 observer ports 8080 | tee -a /dev/stderr | grep -q "$helper"
-# The one thing to do that the story names.
+# The remedy that `observer why` prints.
 kill "$helper"
 within 60 curl -sf http://127.0.0.1/health
-tells :8080 'serves tcp 127.0.0.1:8080 again'
+why_says :8080 'serves tcp 127.0.0.1:8080 again'
 systemctl stop shop.service

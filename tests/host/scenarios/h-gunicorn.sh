@@ -1,4 +1,4 @@
-# gunicorn: the master lives and keeps the port, the worker that hangs is killed by it.
+# gunicorn: the master kills a worker that hangs, and keeps the port.
 . ./lib.sh
 cat >/run/slow_app.py <<'END'
 import signal, time
@@ -20,8 +20,8 @@ within 30 sh -c "observer log --unit api.service --kind exit | grep -q ."
 observer log --unit api.service --kind exit
 worker=$(observer log --unit api.service --kind exit --json | head -1 | node -p 'JSON.parse(require("fs").readFileSync(0)).process.pid')
 recorded "$worker" .cause.sender.pid "$master"
-tells "pid:$worker" "from gunicorn $master"
+why_says "pid:$worker" "from gunicorn $master"
 observer ports 8087 | tee -a /dev/stderr | grep -q "$master"
 within 30 curl -sf http://127.0.0.1:8087/
-! told :8087 'went dark'
+never_down :8087
 systemctl stop api.service

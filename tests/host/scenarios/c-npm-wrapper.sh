@@ -1,4 +1,4 @@
-# supervisor kills an npm wrapper; its node child lives on and keeps the port, and the next start is refused.
+# supervisor kills an npm wrapper; its node child survives and keeps the port, so that the next start gets EADDRINUSE.
 . ./lib.sh
 cat >/etc/supervisor/conf.d/shop.conf <<'END'
 [program:shop]
@@ -20,7 +20,7 @@ supervisorctl stop shop
 recorded "$wrapper" .cause.type killed
 curl -sf http://127.0.0.1:8081/health
 supervisorctl start shop || true
-tells :8081 'could not bind tcp 127.0.0.1:8081' "node $child" 'holds it'
+why_says :8081 'could not bind tcp 127.0.0.1:8081' "node $child" 'holds it'
 observer log --kind exit --pid "$wrapper" | tee -a /dev/stderr | grep -q 'from supervisord'
 kill "$child"
 systemctl stop supervisor.service

@@ -1,4 +1,4 @@
-# A unit that does not end on SIGTERM: systemd asks, waits, and kills.
+# A unit that ignores SIGTERM: systemd sends SIGTERM, waits TimeoutStopSec, and sends SIGKILL.
 . ./lib.sh
 service deaf.service TimeoutStopSec=2 "ExecStart=/usr/bin/python3 -c 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); signal.pause(); signal.pause()'"
 pid=$(main_pid deaf.service)
@@ -8,4 +8,4 @@ recorded "$pid" .cause.type killed
 recorded "$pid" .cause.sender.pid 1
 recorded "$pid" .cause.prompted_by.signal_name SIGTERM
 observer log --pid "$pid"
-tells deaf.service 'SIGKILL from systemd 1'
+why_says deaf.service 'SIGKILL from systemd 1'

@@ -12,11 +12,11 @@ worker=$("$pm2" pid web | head -1)
 observer ports 3000 | tee -a /dev/stderr | grep -q "$master"
 kill -KILL "$worker"
 recorded "$worker" .cause.type killed
-tells "pid:$worker" 'killed by SIGKILL from bash'
+why_says "pid:$worker" 'killed by SIGKILL from bash'
 before=$("$pm2" pid web | sort | tr '\n' ' ')
 "$pm2" reload web >/dev/null
 [[ $("$pm2" pid web | sort | tr '\n' ' ') != "$before" ]]
-# The master has held the port all the time.
+# The master kept the port throughout.
 curl -sf http://127.0.0.1:3000
-! told :3000 'went dark'
+never_down :3000
 "$pm2" kill >/dev/null

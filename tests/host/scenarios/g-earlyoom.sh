@@ -1,4 +1,4 @@
-# An OOM daemon, not the kernel: earlyoom ends whoever has the most memory.
+# earlyoom, not the kernel, kills the process with the most memory.
 . ./lib.sh
 free=$(awk '/MemAvailable/ {a = $2} /MemTotal/ {t = $2} END {print int(100 * a / t)}' /proc/meminfo)
 echo "EARLYOOM_ARGS=\"-m $((free - 15)),$((free - 25)) -s 100,100 -r 0 --prefer hog\"" >/etc/default/earlyoom
@@ -18,5 +18,5 @@ service hog.service 'ExecStart=/usr/bin/python3 /run/hog.py'
 hog=$(main_pid hog.service)
 recorded "$hog" .cause.type oom_daemon
 recorded "$hog" .cause.sender.pid "$daemon"
-tells hog.service earlyoom
+why_says hog.service earlyoom
 systemctl stop earlyoom.service
