@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::{bench, ci, deb, ebpf, fuzz, guests, host, lint, run, test};
+use crate::{bench, ci, deb, ebpf, fuzz, guests, host, lint, run, talk, test, times};
 
-/// Everything a person runs on this workspace.
+/// Build, test, check and measure this workspace
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", max_term_width = 100)]
 pub(crate) struct Cli {
@@ -17,39 +17,49 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build the eBPF object that is checked in, setting up what that needs
+    /// Build the eBPF object that is checked in; installs the tools that this needs
     Ebpf {
-        /// Rebuild beside it and compare instead; exit 1 if anything differs
+        /// Build it beside the one that is checked in and compare them; exit status 1 if they differ
         #[arg(long)]
         check: bool,
     },
-    /// Build observer and run it as root
+    /// Build observer without link-time optimization and run it as root
     Run {
-        /// What observer gets; `tail` if nothing is given
+        /// Arguments of observer; `tail` if there are none
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run every test this machine can: unit, documentation, command line, replay, live
+    /// Run every test this machine can: unit, documentation, replay, command line, live
     Test(test::Options),
     /// Run the live tests on other kernels, in emulated machines
     Guests(guests::Options),
     /// Boot a Debian with systemd, install the package, and run the scenarios of tests/host
     Host(host::Options),
-    /// Build the Debian package and prove it: lintian, contents, modes
+    /// Build the Debian package and check it: lintian, contents, modes
     Deb(deb::Options),
-    /// Measure what observer costs beside what people use instead
+    /// Measure what observer costs, beside other tools
     Bench(bench::Options),
     /// Fuzz every reader of outside bytes, for two minutes each
     Fuzz(fuzz::Options),
-    /// Check format, lints, file sizes, licences
+    /// Check format, lints, module imports, file sizes, licences
     Lint,
-    /// Run lint, ebpf --check, test, deb, host and guests, and sum up
-    Ci,
+    /// Run the jobs of CI, one after the other, and sum up
+    Ci(ci::Options),
 }
 
 impl Cli {
+    /// Reads the command line, or prints help or what is wrong with it and ends.
+    pub(crate) fn read() -> Self {
+        let matches = times::in_help(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the chosen subcommand.
     pub(crate) fn run(self) -> Result<ExitCode> {
+        let (name, option) = self.command.name();
+        let time = times::of(name, option).unwrap_or_default();
+        let command = format!("cargo xtask {name} {option}");
+        talk::step(&format!("{}: {time}", command.trim_end()));
         match self.command {
             Task::Ebpf { check: false } => ebpf::write(),
             Task::Ebpf { check: true } => ebpf::check(),
@@ -61,7 +71,26 @@ impl Cli {
             Task::Bench(options) => bench::run(&options),
             Task::Fuzz(options) => fuzz::run(&options),
             Task::Lint => Ok(lint::run()),
-            Task::Ci => Ok(ci::run()),
+            Task::Ci(options) => Ok(ci::run(&options)),
+        }
+    }
+}
+
+impl Task {
+    /// The command, and the option that changes how long it takes.
+    fn name(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ebpf { check: true } => ("ebpf", "--check"),
+            Self::Ebpf { .. } => ("ebpf", ""),
+            Self::Run { .. } => ("run", ""),
+            Self::Test(options) => ("test", if options.quick { "--quick" } else { "" }),
+            Self::Guests(options) => ("guests", options.mode()),
+            Self::Host(_) => ("host", ""),
+            Self::Deb(_) => ("deb", ""),
+            Self::Bench(_) => ("bench", ""),
+            Self::Fuzz(_) => ("fuzz", ""),
+            Self::Lint => ("lint", ""),
+            Self::Ci(_) => ("ci", ""),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Everything a person runs on this workspace: `cargo xtask help` lists it.
+//! The commands of this workspace: `cargo xtask help` lists them.
 
 mod apt;
 mod bench;
@@ -16,14 +16,13 @@ mod provenance;
 mod run;
 mod talk;
 mod test;
+mod times;
 mod workspace;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    cli::Cli::parse().run().unwrap_or_else(|error| {
+    cli::Cli::read().run().unwrap_or_else(|error| {
         talk::problem(&format!("{error:#}"));
         ExitCode::FAILURE
     })
