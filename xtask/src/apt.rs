@@ -1,7 +1,7 @@
-//! Debian packages: installed on this machine, or only fetched and unpacked.
+//! Debian packages: installed on this machine, or only downloaded and unpacked.
 //!
-//! Fetching uses an apt configuration of our own in a folder of our own: it needs no root, takes
-//! packages of suites this machine does not follow, and leaves the machine's own lists alone.
+//! A download uses its own apt configuration in its own folder: it needs no root, takes packages of
+//! suites that this machine does not follow, and leaves the machine's package lists alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::talk;
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const PUBLIC_MIRROR: &str = "http://deb.debian.org/debian";
 
-/// Installs those of `packages` that are missing, and says so.
+/// Installs those of `packages` that are missing, and prints which.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
@@ -43,7 +43,7 @@ fn is_installed(package: &str) -> bool {
         .is_ok_and(|output| output.stdout == b"installed")
 }
 
-/// An apt of our own, in one folder.
+/// An apt with its own configuration, lists and cache in one folder.
 pub(crate) struct PrivateApt {
     dir: PathBuf,
 }
@@ -109,7 +109,7 @@ impl PrivateApt {
         ] {
             command.arg("-o").arg(format!("{key}={}", self.dir.join(path).display()));
         }
-        // Root's apt would step down to a user who can't enter our folder.
+        // As root, apt would switch to a user who can't enter this folder.
         for option in [
             "Dir::Etc::SourceParts=-",
             "APT::Sandbox::User=root",
@@ -123,8 +123,8 @@ impl PrivateApt {
     }
 }
 
-/// One line of sources.list. The lists of a suite that is no longer updated are past their date;
-/// they are signed all the same, and nothing from them is installed.
+/// One line of sources.list. Lists of a suite that is no longer updated have expired; their signature
+/// still holds, and nothing from them is installed.
 fn source_line(mirror: &str, suite: &str) -> String {
     let base =
         if suite.ends_with("-security") { format!("{mirror}-security") } else { mirror.to_owned() };

@@ -1,4 +1,4 @@
-//! The binaries that tests are made of.
+//! The binaries: observer, the workload, the live tests.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -83,7 +83,7 @@ pub(crate) fn workload(build: Build) -> Result<PathBuf> {
     Ok(build.dir().join("workload"))
 }
 
-/// The live tests, a program of their own that may be run as another user or elsewhere.
+/// The live tests, one program that can run as another user or in a guest.
 pub(crate) fn live_tests(build: Build) -> Result<PathBuf> {
     let mut cargo = build.cargo("test");
     cargo.args(["--package", "observer-tests", "--test", "live", "--no-run"]);
@@ -96,7 +96,7 @@ pub(crate) fn live_tests(build: Build) -> Result<PathBuf> {
         .context("cargo did not say where it put the live tests")
 }
 
-/// The executable of the live tests, by cargo's messages: those of other programs come before and after it.
+/// The executable of the live tests, from cargo's messages, which name other programs too.
 fn executable(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut live = messages.filter(|message| message["target"]["name"] == "live");
@@ -108,7 +108,7 @@ mod tests {
     use super::executable;
 
     #[test]
-    fn the_executable_by_its_name() {
+    fn executable_is_found_by_name() {
         let messages = r#"{"reason":"compiler-artifact","target":{"name":"live"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"live"},"executable":"/t/live-1","fresh":true}
 {"reason":"compiler-artifact","target":{"name":"workload"},"executable":"/t/workload"}

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: bytes from outside that nobody has thought of, for every reader of such bytes.
+//! `cargo xtask fuzz`: fuzzes every reader of outside bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ const VERSION: &str = "0.13.2";
 /// Options of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How long each target runs
+    /// How long each target runs, in seconds
     #[arg(long, value_name = "N", default_value_t = 120)]
     seconds: u32,
-    /// Which ones; all of them if none is named
+    /// Which targets; all of them if none is named
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 }
 
-/// Runs the targets one after the other, also after one has found something.
+/// Runs the targets one after the other, also after one has failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let all = targets()?;
     if let Some(unknown) = options.targets.iter().find(|name| !all.contains(name)) {
-        bail!("there is no target {unknown}; there are {}", all.join(", "));
+        bail!("no target {unknown}; the targets are {}", all.join(", "));
     }
     let chosen = if options.targets.is_empty() { &all } else { &options.targets };
     let tool = ready()?;
@@ -43,8 +43,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if found.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    talk::problem(&format!("found something: {}", found.join(", ")));
-    talk::note("the bytes are in fuzz/artifacts; fuzz/README.md says how to run them again");
+    talk::problem(&format!("failed: {}", found.join(", ")));
+    talk::note("the inputs are in fuzz/artifacts; fuzz/README.md says how to repeat them");
     Ok(ExitCode::FAILURE)
 }
 
@@ -59,7 +59,7 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// One run of one target: what it learns goes to `corpus`, which git leaves out.
+/// One run of one target. New inputs go to `corpus`, which git ignores.
 fn one(tool: &Path, target: &str, seconds: u32) -> Result<Command> {
     let corpus = workspace::root().join("fuzz/corpus").join(target);
     fs::create_dir_all(&corpus).with_context(|| format!("making {}", corpus.display()))?;
@@ -71,7 +71,7 @@ fn one(tool: &Path, target: &str, seconds: u32) -> Result<Command> {
     Ok(command)
 }
 
-/// The pinned compiler takes the sanitizers' flags when it is told to: no nightly is needed.
+/// RUSTC_BOOTSTRAP lets the pinned stable compiler take the sanitizers' flags.
 fn prepare(command: &mut Command, verb: &str) {
     command.current_dir(workspace::root()).args(["fuzz", verb, "--fuzz-dir", "fuzz"]);
     command.env("RUSTC_BOOTSTRAP", "1");

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace;
 
-/// The cargo that runs us, so that a step never meets another toolchain.
+/// The cargo that started xtask, so that every step uses the same toolchain.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace::root());
@@ -29,7 +29,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The same, but what the program prints is shown only if it fails.
+/// The same, but prints the program's output only if it fails.
 pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
     let output =
         command.output().with_context(|| format!("`{}` could not be started", line(command)))?;
@@ -41,12 +41,12 @@ pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs to the end and gives the exit status, whatever it is.
+/// Runs to the end and returns the exit status.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("`{}` could not be started", line(command)))
 }
 
-/// Runs to the end and gives what the program printed, without the last line end.
+/// Runs to the end and returns standard output without the last line end.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(Stdio::inherit())
@@ -60,7 +60,7 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Runs for at most `limit`, then kills the program. True if it ended by itself and well.
+/// Runs for at most `limit`, then kills the program. True if it succeeded in that time.
 pub(crate) fn succeeds_within(command: &mut Command, limit: Duration) -> Result<bool> {
     let mut child = command
         .stdin(Stdio::null())
@@ -91,7 +91,7 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-/// A command that runs as root: as it is if we are, else through sudo; `None` if neither is to be had.
+/// A command that runs as root, through sudo if needed; `None` if this is not root and there is no sudo.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Option<Command> {
     if is_root() {
         return Some(Command::new(program));
@@ -103,7 +103,7 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Option<Command> {
     })
 }
 
-/// A command as a person would type it, near enough to be read in an error.
+/// A command as one line, for an error message.
 pub(crate) fn line(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));

@@ -1,4 +1,4 @@
-//! What the checked-in eBPF object was made from, and whether that is still what lies in this checkout.
+//! Which sources the checked-in eBPF object was built from, and whether this checkout still has them.
 //!
 //! `tests/build.rs` includes this file by path: it needs nothing but std and sha2.
 
@@ -65,7 +65,7 @@ pub(crate) fn recorded(workspace_root: &Path) -> io::Result<Recorded> {
     Ok(recorded)
 }
 
-/// Says in one line why the checked-in object can't be trusted, or `None` if it can.
+/// Why the checked-in object does not match its sources, in one line; `None` if it does.
 pub(crate) fn stale(workspace_root: &Path) -> io::Result<Option<String>> {
     let recorded = match recorded(workspace_root) {
         Ok(recorded) => recorded,
@@ -88,7 +88,7 @@ pub(crate) fn stale(workspace_root: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// One hash over path and content of everything the object is made from, the same on every machine.
+/// One hash over path and content of all inputs of the object, the same on every machine.
 pub(crate) fn source_hash(workspace_root: &Path) -> io::Result<String> {
     let mut files = Vec::new();
     for input in &INPUTS[..4] {
@@ -117,7 +117,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The length goes in too, so that no two different sets of files run together into the same bytes.
+/// Hashes the lengths too, so that two different sets of files never give the same bytes.
 fn item(hash: &mut Sha256, name: &str, content: &[u8]) {
     for part in [name.as_bytes(), content] {
         hash.update((part.len() as u64).to_le_bytes());
@@ -125,7 +125,7 @@ fn item(hash: &mut Sha256, name: &str, content: &[u8]) {
     }
 }
 
-/// All files below `path`, without the hidden ones that editors leave.
+/// All files below `path` but hidden ones, which editors leave.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if !path.is_dir() {
         files.push(path.to_owned());
@@ -242,12 +242,12 @@ version = "1.0.0"
 "#;
 
     #[test]
-    fn only_crates_that_end_in_the_object() {
+    fn crates_of_the_host_do_not_count() {
         assert_eq!(crates(LOCK), "aya-ebpf 0.2.1\nnum_enum 0.7.6\nobserver-ebpf 0.1.0");
     }
 
     #[test]
-    fn only_profiles_that_the_object_is_built_with() {
+    fn profiles_of_other_builds_do_not_count() {
         let manifest = "[workspace]\nx = 1\n\n[profile.ebpf]\n# why\ndebug = 2\n\n[profile.live]\nlto = 1\n\n\
             [profile.release.package.a]\nz = 3\n\n[lints]\ny = 2\n";
         assert_eq!(

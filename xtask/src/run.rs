@@ -1,4 +1,4 @@
-//! `cargo xtask run`: build with stable cargo, become root, be `observer`.
+//! `cargo xtask run`: builds observer and runs it as root.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
@@ -8,14 +8,14 @@ use anyhow::{Context as _, Result};
 use crate::build::{self, Build};
 use crate::{process, talk};
 
-/// Builds and runs `observer`; comes back only if that could not be started.
+/// Builds and runs `observer`; returns only if it could not be started.
 ///
-/// The child takes our place (exec), so its exit status is ours and Ctrl-C reaches it and nobody else.
+/// xtask replaces itself (exec): the exit status is that of observer, and Ctrl-C reaches observer alone.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let binary = build::observer(Build::Live)?;
     let Some(mut command) = process::as_root(&binary) else {
         talk::problem(
-            "observer loads eBPF programs, which takes root; this is not root and there is no sudo",
+            "observer loads eBPF programs, which needs root; this is not root, and there is no sudo",
         );
         talk::note(&format!("as root, run: {} tail", binary.display()));
         return Ok(ExitCode::from(3));

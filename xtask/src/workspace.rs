@@ -1,10 +1,10 @@
-//! Where things are in this workspace.
+//! Paths of this workspace.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// The root of the workspace: the folder above this package. `cargo run` says where that is, for what was compiled may come
-/// from another checkout that shares the target directory.
+/// The root of the workspace: the folder above this package, as `cargo run` names it. The compiled path may be that of
+/// another checkout that shares the target directory.
 pub(crate) fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         let xtask = std::env::var_os("CARGO_MANIFEST_DIR")

@@ -9,39 +9,39 @@ use super::load::Load;
 use super::tool::{Ready, Tool};
 use crate::{apt, process, talk};
 
-/// The tool that does nothing: what it "costs" is the noise.
+/// A tool that does nothing: what it "costs" is the noise.
 pub(crate) const NULL: &str = "`sleep` as the tool";
 pub(crate) const TAIL: &str = "`observer tail --json`";
 pub(crate) const TAIL_ALL: &str = "`observer tail --all --json`";
 pub(crate) const BINDS_OFF: &str = "`observer tail --json --binds off`";
 
-/// The floor of a hook.
+/// An empty program on a hook: the least that a hook costs.
 pub(crate) fn empty(hook: &str) -> String {
     format!("an empty program on `{hook}`")
 }
 
-/// The floor of whatever tells of each run of a hook.
+/// A program that writes a minimal record: the least that reporting each run costs.
 pub(crate) fn bare(hook: &str) -> String {
     format!("a bare record on `{hook}`")
 }
 
-/// Whether a target sets it against another one.
+/// Whether a target compares it with another tool.
 pub(crate) fn is_compared(tool: &str, load: &Load) -> bool {
     let tax = load.name == "getppid" && load.hook.is_some_and(|hook| tool == empty(hook));
     tax || [NULL, TAIL, TAIL_ALL, BINDS_OFF].contains(&tool)
 }
 
-/// No service is asked: each run has programs of its own.
+/// Joins no service: each run loads its own programs.
 pub(crate) const NO_SERVICE: [&str; 2] = ["--socket", "/nonexistent/observer.sock"];
 pub(crate) const WATCHES: Ready = Ready::Text(r#""kind":"session""#);
 
 const DEATHS: &str = r#"tracepoint:sched:sched_process_exit { printf("%d %s\n", pid, comm); }"#;
 const BINDS: &str = r#"tracepoint:syscalls:sys_exit_bind /args->ret < 0/ { printf("%d %s %d\n", pid, comm, args->ret); }"#;
 
-/// Programs of other people, and the packages of Debian that have them.
+/// Other tools, and the Debian packages that have them.
 const PEERS: [(&str, &str); 2] = [("bpftrace", "bpftrace"), ("exitsnoop", "libbpf-tools")];
 
-/// Installs the peers that are missing, if that is asked for; else says which are.
+/// Installs the missing tools if asked to; else lists them.
 pub(crate) fn prepare_peers(install: bool) -> Result<Vec<String>> {
     let mut left_out = Vec::new();
     for (program, package) in PEERS {
@@ -57,7 +57,7 @@ pub(crate) fn prepare_peers(install: bool) -> Result<Vec<String>> {
     Ok(left_out)
 }
 
-/// observer, with what is common to all its runs.
+/// observer, with the arguments that all its runs share.
 pub(crate) fn observer(binary: &Path, name: &str, words: &[&str]) -> Tool {
     let words = [&NO_SERVICE[..], &["tail", "--json"], words].concat();
     let tool = Tool::new(name, binary, &words, WATCHES);
@@ -68,7 +68,7 @@ fn peer(name: &str, program: &Path, words: &[&str], ready: Ready) -> Tool {
     Tool { end: libc::SIGINT, ..Tool::new(name, program, words, ready) }
 }
 
-/// All that are worth to be measured beside `load`.
+/// The tools to measure beside `load`.
 pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
     let sleeper = Path::new("sleep");
     let mut tools = vec![
@@ -91,7 +91,7 @@ pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
         let name = "process connector, a reader that counts";
         tools.push(Tool::new(name, workload, &["bench-connector"], ready));
     }
-    // bpftrace says nothing when it has attached, and takes its time.
+    // bpftrace prints nothing when it has attached, which takes seconds.
     let later = Ready::After(Duration::from_secs(3));
     let found = |program: &str| process::find(program);
     if let Some(bpftrace) = found("bpftrace") {
@@ -110,7 +110,7 @@ pub(crate) fn of(load: &Load, binary: &Path, workload: &Path) -> Vec<Tool> {
     tools
 }
 
-/// What would tax all that come after it if it were killed, and therefore comes last.
+/// Tools that would slow down all later ones if they were killed, and therefore come last.
 pub(crate) fn last(load: &Load, workload: &Path) -> Vec<Tool> {
     let ready = Ready::Text("ready=1");
     let tool = Tool::new("audit, a reader that counts", workload, &["bench-audit"], ready);

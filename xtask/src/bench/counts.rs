@@ -1,4 +1,4 @@
-//! What needs no second contestant: memory, idleness, and a reader that stands still.
+//! Measurements without a comparison: memory, wake-ups at rest, and a reader that is stopped.
 
 use std::fs;
 use std::path::Path;
@@ -25,22 +25,22 @@ pub(crate) struct Frozen {
     pub(crate) rate: u64,
 }
 
-/// A tool that nobody gives anything to do.
+/// A tool at rest.
 pub(crate) struct Rest {
     pub(crate) tool: String,
     pub(crate) resident_kib: u64,
-    /// Of it: the rings, which are the kernel's memory, and counted below too.
+    /// Of it, the rings, which are kernel memory and are in `map_bytes` too.
     pub(crate) rings_kib: u64,
     pub(crate) peak_kib: u64,
     pub(crate) map_bytes: u64,
     /// In ten seconds.
     pub(crate) wakeups: u64,
     pub(crate) cpu_us: u64,
-    /// Lines that it wrote meanwhile: whatever else died on this machine.
+    /// Lines that it wrote meanwhile, about other deaths on this machine.
     pub(crate) events: usize,
 }
 
-/// SIGSTOP, a storm, SIGCONT: kept + said lost has to be the truth.
+/// SIGSTOP, a storm, SIGCONT: events and losses must add up to the deaths.
 pub(crate) fn frozen(binaries: &Binaries) -> Result<Frozen> {
     talk::step("a reader that is stopped through a storm");
     let running = observer(&binaries.observer, TAIL_ALL, &["--all"]).start()?;
@@ -52,7 +52,7 @@ pub(crate) fn frozen(binaries: &Binaries) -> Result<Frozen> {
     let said = running.stop()?;
     let rate = taken.deaths * 1_000_000_000 / taken.nanoseconds.max(1);
     talk::note(&format!(
-        "{} died, {} a second: {} told, {} said to be lost",
+        "{} died, {} a second: {} reported, {} counted as lost",
         taken.deaths, rate, said.deaths, said.lost
     ));
     Ok(Frozen { truth: taken.deaths, said, rate })
@@ -116,14 +116,14 @@ fn value(text: &str, key: &str) -> u64 {
     number.unwrap_or_default()
 }
 
-/// Times that a thread of the process went to sleep by itself.
+/// Voluntary context switches of all threads of the process.
 fn switches(pid: u32) -> u64 {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     let texts = tasks.flatten().map(|task| fs::read_to_string(task.path().join("status")));
     texts.flatten().map(|text| value(&text, "voluntary_ctxt_switches")).sum()
 }
 
-/// The rings are mapped, and the kernel counts them among the process's pages.
+/// Rings are mapped, so that the kernel counts them as resident.
 fn rings_kib(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
     let (mut ring, mut sum) = (false, 0);

@@ -1,4 +1,4 @@
-//! The figures for people: on the terminal as they come, and docs/generated/overhead.md in the end.
+//! Prints the figures as they come, and writes docs/generated/overhead.md at the end.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub(crate) fn say(table: &Table) {
     }
 }
 
-/// Slowdown, its spread, the tool's own time, the programs' time, what was told.
+/// Slowdown, its spread, the tool's time, the eBPF programs' time, and how many were reported.
 fn cells(row: &Row) -> [String; 5] {
     let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
     let spread = match (row.ratios.first(), row.ratios.last()) {
@@ -44,7 +44,7 @@ fn told(counted: Counted) -> String {
     if told == truth {
         format!("all of {truth}")
     } else {
-        format!("{told} of {truth}, said lost {lost}")
+        format!("{told} of {truth}, {lost} counted as lost")
     }
 }
 
@@ -59,9 +59,9 @@ pub(crate) fn write(results: &Results) -> Result<()> {
 fn text(results: &Results) -> String {
     let mut text = format!(
         "# What observer costs\n\n\
-         `cargo xtask bench` measured and wrote this, on {}, in one run; `cargo xtask bench --peers` installs what it is \
-         compared with first. {} pairs each, three times as many where a slowdown has a target. {}. Load average {:.1} at the start and {:.1} at the end: what else the \
-         machine did meets all sides alike, and is in the spread.\n\n",
+         `cargo xtask bench` measured this on {} in one run and wrote this page; `cargo xtask bench --peers` installs the other tools \
+         first. {} pairs each, three times as many where a slowdown has a target. {}. Load average {:.1} at the start and {:.1} at the end: other \
+         work on the machine affects all tools alike, and shows in the spread.\n\n",
         results.date, results.rounds, results.machine, results.load.0, results.load.1
     );
     if results.rounds < PAIRS {
@@ -88,25 +88,24 @@ fn text(results: &Results) -> String {
     text
 }
 
-/// What a figure takes that may be quoted.
+/// Rounds that a ratio needs before it may be quoted.
 const PAIRS: usize = 7;
-const FEW: &str = "**Fewer than seven pairs: the ratios are not to be quoted.** Counts and the kernel's own times hold.\n\n";
+const FEW: &str = "**Fewer than seven pairs: don't quote the ratios.** Counts and the kernel's times are valid.\n\n";
 
-const CHANCE: &str = "\nIn brackets behind a slowdown: where the median may lie by chance, at odds of twenty to one, from the ratios of all rounds. \
-    Where that begins below the target and the median is above, this run can't tell the tool from the noise.\n";
+const CHANCE: &str = "\nIn parentheses after a slowdown: the 95 % confidence interval of the median over all rounds. \
+    Where it begins below the target and the median is above, this run can't distinguish the tool from noise.\n";
 
 const LOADS: &str = "\n## Beside loads\n\n\
-    Two workers, as many as this machine has processors or more, do nothing but the operation. A tool's time on a processor \
-    therefore shows in the slowdown. Each run with a tool is set against the geometric mean of the run before it and the run \
-    after it. What `sleep` \"costs\" is the noise. *Tool*: the tool's own time on a processor for each operation. *Kernel*: \
-    run time of its eBPF programs for each operation, in a run of its own in which the kernel counts; counting is in it, with \
-    some 50 ns a run, as the empty program shows. The bare record is 64 bytes of ids, time and name, in a ring whose reader is \
-    never woken: the least that it takes to tell of a death. Output goes to a file in memory.\n";
+    Two workers, at least as many as this machine has processors, do nothing but the operation, so that a tool's processor time \
+    shows in the slowdown. Each run with a tool is compared with the geometric mean of the run before it and the run after \
+    it. What `sleep` \"costs\" is the noise. *Tool*: the tool's own processor time for each operation. *Kernel*: run time of \
+    its eBPF programs for each operation, in a separate run in which the kernel counts; counting adds some 50 ns a run, as the \
+    empty program shows. The bare record is 64 bytes of ids, time and name, in a ring whose reader is never woken: the least \
+    that reporting a death costs. Output goes to a file in memory.\n";
 
 const NOT_MEASURED: &str = "\n## Not measured here\n\n\
-    Tools that need function tracing or kernel headers where the kernel has neither. auditd itself: *audit* above is the \
-    kernel's half of it, with a rule for exit_group(2), exit(2) and kill(2), and a reader that writes nothing. It is measured \
-    when all others are done.\n";
+    Tools that need function tracing or kernel headers, where the kernel has neither. auditd itself: *audit* above is the \
+    kernel's half, with a rule for exit_group(2), exit(2) and kill(2), and a reader that writes nothing. It is measured last.\n";
 
 const PROGRAMS: &str = "\n## Programs of observer\n\n\
     | load | program | runs | mean ns |\n| --- | --- | --- | --- |\n";
@@ -114,7 +113,7 @@ const PROGRAMS: &str = "\n## Programs of observer\n\n\
 fn load(table: &Table) -> String {
     let mut text = format!(
         "\n### {}: {}\n\n{:.0} ns each without a tool.\n\n\
-         | beside | slowdown | spread | tool ns | kernel ns | told |\n| --- | --- | --- | --- | --- | --- |\n",
+         | beside | slowdown | spread | tool ns | kernel ns | reported |\n| --- | --- | --- | --- | --- | --- |\n",
         table.load.name, table.load.operation, table.alone_ns
     );
     for row in &table.rows {
@@ -139,15 +138,15 @@ fn counts(frozen: Option<&Frozen>, rest: &[Rest]) -> String {
     if let Some(Frozen { truth, said, rate }) = frozen {
         text += &format!(
             "\n## A reader that is stopped\n\n\
-             SIGSTOP, {truth} deaths at {rate} a second, SIGCONT: {} told, {} said to be lost, {} in all.\n",
+             SIGSTOP, {truth} deaths at {rate} a second, SIGCONT: {} reported, {} counted as lost, {} in all.\n",
             said.deaths,
             said.lost,
             said.deaths + said.lost
         );
     }
     text += "\n## At rest\n\n\
-         Five seconds after the start, and then for ten seconds. The rings are the kernel's memory, mapped; they are in \
-         both figures. Whatever else dies on the machine meanwhile is an event, and wakes.\n\n\
+         Measured for ten seconds, from five seconds after the start. The rings are kernel memory that is mapped; both figures \
+         contain them. Other deaths on the machine are events and cause wake-ups.\n\n\
          | | resident KiB | of it rings | without | peak | maps KiB | wake-ups in 10 s | processor µs | events |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for one in rest {

@@ -1,4 +1,4 @@
-//! The loads, which the tests' `workload` makes, and what they take.
+//! The loads that `workload bench` makes, and how long they take.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,29 +8,29 @@ use serde_json::Value;
 
 use crate::process;
 
-/// One of them.
+/// A load.
 pub(crate) struct Load {
-    /// As `workload bench` knows it.
+    /// Its name in `workload bench`.
     pub(crate) name: &'static str,
-    /// What one operation is, for people.
+    /// What one operation does.
     pub(crate) operation: &'static str,
     /// Operations of each worker: half a second to a second in all.
     pub(crate) number: u64,
     /// The tracepoint on which an empty program is the floor.
     pub(crate) hook: Option<&'static str>,
-    /// Processes end here, so that tools which watch only that have something to see.
+    /// Processes end: tools that watch only deaths are measured.
     pub(crate) deadly: bool,
 }
 
 const EXIT: Option<&str> = Some("sched_process_exit");
 const SIGNAL: Option<&str> = Some("signal_generate");
-/// A tracepoint of one system call is a tax on all of them.
+/// A tracepoint of one system call slows down all system calls.
 const SYSCALL: Option<&str> = Some("syscalls/sys_exit_bind");
 
-/// Those that a tool may slow down by so much.
+/// Loads that have a target for the slowdown.
 pub(crate) const SLOWED: [&str; 4] = ["fork-exit", "spawn", "connect", "getppid"];
 
-/// All of them.
+/// All loads.
 pub(crate) const LOADS: [Load; 11] = [
     load("fork-exit", "fork, _exit, wait", 6000, EXIT, true),
     load("spawn", "posix_spawn of a program of one page, wait", 7000, EXIT, true),
@@ -56,14 +56,13 @@ const fn load(
 }
 
 impl Load {
-    /// So many times as many pairs for what a slowdown is worked out of: a few in a hundred are less than what the runs of one tool
-    /// differ by.
+    /// Factor on the rounds of a load that has a target for the slowdown: a few percent are less than the spread of one tool.
     pub(crate) fn thoroughness(&self) -> usize {
         if SLOWED.contains(&self.name) { 3 } else { 1 }
     }
 }
 
-/// What one run took.
+/// Result of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
     pub(crate) operations: u64,
@@ -72,7 +71,7 @@ pub(crate) struct Taken {
     pub(crate) nanoseconds: u64,
 }
 
-/// The name of all processes of our loads: nobody else's, so that they can be counted among others.
+/// The comm of all processes of the loads, which no other process has, so that they can be counted.
 pub(crate) fn mark() -> String {
     format!("ob{}", std::process::id())
 }

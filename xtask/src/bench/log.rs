@@ -1,4 +1,4 @@
-//! Finding events in a record: `observer log` beside `jq` and `rg`.
+//! Finding events in the store: `observer log` beside `jq` and `rg`.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -11,7 +11,7 @@ use super::pairs::{Contestant, Race, race};
 use crate::build::{self, Build};
 use crate::{process, talk, workspace};
 
-/// How large the record is made: more than the caches of any processor.
+/// Size of the store: more than the caches of any processor.
 const BYTES: u64 = 512 << 20;
 
 pub(crate) fn run(rounds: usize) -> Result<Race> {
@@ -36,7 +36,7 @@ pub(crate) fn run(rounds: usize) -> Result<Race> {
         [("rg", &["--count", "\"kind\":\"oom\""][..]), ("jq", &["-c", "select(.kind == \"oom\")"])]
     {
         if process::find(program).is_none() {
-            talk::note(&format!("{program} is not installed, and left out"));
+            talk::note(&format!("left out: {program} is not installed"));
             continue;
         }
         let file = file.clone();
@@ -46,12 +46,12 @@ pub(crate) fn run(rounds: usize) -> Result<Race> {
             command
         }));
     }
-    let race = race(&format!("{} MB of records", bytes / 1_000_000), &contestants, rounds)?;
+    let race = race(&format!("{} MB of events", bytes / 1_000_000), &contestants, rounds)?;
     fs::remove_dir_all(workspace::target().join("bench-log"))?;
     Ok(race)
 }
 
-/// Deaths as a busy host has them; gives their length.
+/// Writes deaths as on a busy host; returns their length.
 fn write(path: &Path) -> Result<u64> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut bytes = 0;

@@ -13,15 +13,15 @@ use crate::{process, talk};
 
 /// Processes, and sockets of each: a large host, and one with many listeners besides.
 const CROWDS: [(&str, &str); 2] = [("2000", "1"), ("2000", "25")];
-/// In the title of the largest.
+/// Part of the title of the largest crowd.
 pub(crate) const LARGE: &str = "with 25 listeners";
 /// One of the crowd's ports.
 const PORT: &str = "20000";
 
-/// The service has its programs loaded, but looks from another network namespace than the others here.
+/// The service has its programs loaded, but runs in another network namespace than the others here.
 const ASKING: &str = "observer ports 9, of the service";
-/// What that is about: the pass over all descriptors, as `observer` times it itself.
-pub(crate) const PASS: &str = "observer ports 9: the pass alone";
+/// The scan of all descriptors alone, as `observer` times it.
+pub(crate) const PASS: &str = "observer ports 9: the scan alone";
 
 /// All crowds, one after the other.
 pub(crate) fn run(rounds: usize) -> Result<Vec<Race>> {
@@ -59,7 +59,7 @@ fn beside(
     let running = place.serve(observer).start()?;
     let socket = place.socket();
     let asking = ["ports", "9", "--socket", &socket];
-    // One that nobody has: the whole cost of looking. One that all have.
+    // Port 9, which nobody has: a whole scan without a result. PORT, which all have.
     let mut contestants = vec![own("9"), own(PORT), there(observer, ASKING, &asking)];
     let lsof = format!("-iTCP:{PORT}");
     for words in [
@@ -70,7 +70,7 @@ fn beside(
     ] {
         let [program, rest @ ..] = words else { continue };
         if process::find(program).is_none() {
-            talk::note(&format!("{program} is not installed, and left out"));
+            talk::note(&format!("left out: {program} is not installed"));
             continue;
         }
         contestants.push(there(Path::new(program), &words.join(" "), rest));
@@ -92,15 +92,15 @@ fn pass_ms(command: &mut Command) -> Result<f64> {
     let said = command.output()?.stderr;
     let said = String::from_utf8_lossy(&said);
     let us = said.split_once("pass_us=").and_then(|(_, rest)| rest.split(' ').next());
-    let us: f64 = us.context("no pass was timed")?.parse()?;
+    let us: f64 = us.context("observer timed no scan")?.parse()?;
     Ok(us / 1e3)
 }
 
-/// Ends with us.
+/// Ends when it is dropped.
 struct Crowd(Child);
 
 impl Crowd {
-    /// Waits until everybody serves; gives a process that lives in their network namespace.
+    /// Waits until all processes listen; returns the pid of one in their network namespace.
     fn ready(mut self) -> Result<(Self, String)> {
         let out = self.0.stdout.take().context("no pipe")?;
         let mut member = None;
@@ -110,16 +110,16 @@ impl Crowd {
                 member = Some(pid.to_owned());
             }
             if line == "ready=1" {
-                return Ok((self, member.context("the crowd named nobody")?));
+                return Ok((self, member.context("the crowd printed no pid")?));
             }
         }
-        bail!("the crowd ended: it takes root")
+        bail!("the crowd ended: it needs root")
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        // Its members end with it. What can't be killed has ended.
+        // Its children end with it. If it can't be killed, it has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

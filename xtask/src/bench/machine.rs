@@ -1,10 +1,10 @@
-//! On what it was measured.
+//! The machine of a measurement.
 
 use std::fs;
 
 use crate::process;
 
-/// One line for people: processors, memory, kernel.
+/// Processors, memory and kernel in one line.
 pub(crate) fn describe() -> String {
     let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".into());
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
@@ -13,12 +13,12 @@ pub(crate) fn describe() -> String {
     format!("{cpus} x {cpu}, {gib} GiB of memory, Linux {}", word("/proc/sys/kernel/osrelease"))
 }
 
-/// The first of the three averages, as the kernel writes it.
+/// The load average of the last minute.
 pub(crate) fn load() -> f64 {
     word("/proc/loadavg").split(' ').next().and_then(|one| one.parse().ok()).unwrap_or(0.0)
 }
 
-/// Today, or nothing where `date` is not there.
+/// Today; empty if there is no `date`.
 pub(crate) fn date() -> String {
     process::read(std::process::Command::new("date").args(["-u", "+%Y-%m-%d"])).unwrap_or_default()
 }

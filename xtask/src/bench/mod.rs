@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what observer costs beside what people use instead, in one run.
+//! `cargo xtask bench`: measures what observer costs, and other tools in the same run.
 
 mod contestants;
 mod counts;
@@ -25,39 +25,39 @@ use crate::build::{self, Build};
 use crate::{process, talk};
 use overhead::Binaries;
 
-/// Which, and how often.
+/// Options of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure; everything if nothing is given, and then docs/generated/overhead.md is written
+    /// What to measure; if nothing is given, everything, and docs/generated/overhead.md is written
     #[arg(value_enum)]
     what: Vec<Bench>,
-    /// How often each contestant runs, one after the other in turn
+    /// How often each tool runs; they take turns
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Only this load
+    /// Measure only this load
     #[arg(long)]
     load: Option<String>,
-    /// Instead: storms against the service for so many minutes, with all that has to hold in the end
+    /// Run storms against the service for so many minutes instead, and check losses and memory at the end
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["what", "load", "peers"])]
     soak: Option<u64>,
-    /// Install what observer is compared with, where it is missing
+    /// Install the tools that observer is compared with, where they are missing
     #[arg(long)]
     peers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Bench {
-    /// Storms of deaths, threads, signals, connections and system calls, with a tool and without
+    /// Storms of deaths, threads, signals, connections and system calls, with and without each tool
     Overhead,
-    /// Memory, idleness, and a reader that is stopped
+    /// Memory, wake-ups at rest, and a reader that is stopped
     Counts,
     /// Who holds a port, among 2,000 processes
     Lookup,
-    /// Finding events among a gigabyte of records
+    /// Finding events in half a gigabyte of event files
     Log,
 }
 
-/// What one run found.
+/// Results of one run.
 #[derive(Default)]
 struct Results {
     machine: String,
@@ -72,7 +72,7 @@ struct Results {
     left_out: Vec<String>,
 }
 
-/// Runs the benches and prints a table each. Nothing else should run on the machine.
+/// Runs the benches and prints their results. Nothing else should run on the machine.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let wanted = |bench| options.what.is_empty() || options.what.contains(&bench);
     let mut results = Results {
@@ -122,7 +122,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn binaries() -> Result<Binaries> {
     if !process::is_root() {
-        bail!("tools that load eBPF programs take root");
+        bail!("tools that load eBPF programs need root");
     }
     let observer = build::observer(Build::Release)?;
     Ok(Binaries { observer, workload: build::workload(Build::Release)? })

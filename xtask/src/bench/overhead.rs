@@ -1,4 +1,4 @@
-//! Loads with a tool and without, A B A B … A: each run with a tool is set against the run before it and the one after.
+//! Loads with and without a tool, A B A B … A: each run with a tool is compared with the runs before and after it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(crate) struct Table {
     /// Nanoseconds an operation takes with no tool: the median, over all workers.
     pub(crate) alone_ns: f64,
     pub(crate) rows: Vec<Row>,
-    /// Tools that did not work, and why.
+    /// Tools that failed, and why.
     pub(crate) left_out: Vec<String>,
 }
 
@@ -37,9 +37,9 @@ pub(crate) struct Row {
     pub(crate) beyond: Vec<f64>,
     /// The tool's own time on a processor for each operation, sorted.
     pub(crate) tool_ns: Vec<f64>,
-    /// Of the tools that tell all: what was to be told, what was told, and what was said to be lost.
+    /// For tools that report every death: how many died, were reported, and were counted as lost.
     pub(crate) counted: Option<Counted>,
-    /// Of a run of its own, in which the kernel counted.
+    /// From a separate run, in which the kernel counted.
     pub(crate) costs: Vec<Cost>,
     pub(crate) costs_operations: u64,
 }
@@ -67,12 +67,12 @@ impl Table {
     }
 }
 
-/// The middle one.
+/// The median.
 pub(crate) fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Where the middle one of many more would be, at odds of twenty to one: from how many lie on which side, whatever they look like.
+/// The 95 % confidence interval of the median, by the sign test: no assumption about the distribution.
 pub(crate) fn interval(sorted: &[f64]) -> (f64, f64) {
     let number = float(sorted.len() as u64);
     #[expect(
@@ -124,7 +124,7 @@ fn measure(
                 continue;
             }
             if let Err(why) = beside(&tools[n], load, workload, &mut rows[n], false) {
-                // Not every kernel has what every tool needs; what is ours has to work.
+                // Other tools may fail on this kernel; observer must not.
                 if tools[n].name.contains("observer") {
                     return Err(why);
                 }
@@ -213,7 +213,7 @@ mod tests {
 
     /// As tables of the binomial distribution have them, or one place further out.
     #[test]
-    fn where_a_median_may_lie() {
+    fn confidence_interval_of_a_median() {
         for (rounds, least, most) in [(1, 1, 1), (7, 1, 7), (10, 1, 10), (21, 6, 16), (100, 40, 61)]
         {
             let sorted: Vec<f64> = (1..=rounds).map(f64::from).collect();

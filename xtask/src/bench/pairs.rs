@@ -1,4 +1,4 @@
-//! Contestants in turn, so that whatever else the machine does meets all of them alike.
+//! Times commands in turn, so that other work on the machine affects all alike.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::{process, talk};
 pub(crate) struct Contestant {
     /// As the table names it.
     pub(crate) name: String,
-    /// Makes the command anew for each round.
+    /// Makes the command of each round.
     pub(crate) command: Box<dyn Fn() -> Command>,
 }
 
@@ -21,14 +21,14 @@ impl Contestant {
     }
 }
 
-/// What a race found.
+/// Results of a race.
 pub(crate) struct Race {
-    /// What all of them did.
+    /// The common task.
     pub(crate) title: String,
     pub(crate) contestants: Vec<Raced>,
 }
 
-/// One of them; `ratio` is to the first.
+/// One command; `ratio` is to the first one.
 pub(crate) struct Raced {
     pub(crate) name: String,
     pub(crate) median_ms: f64,
@@ -38,7 +38,7 @@ pub(crate) struct Raced {
 }
 
 impl Race {
-    /// Takes one's times in, in milliseconds, and prints them.
+    /// Adds the times of one command, in milliseconds, and prints them.
     pub(crate) fn add(&mut self, name: &str, mut times: Vec<f64>) {
         times.sort_by(f64::total_cmp);
         let ms = |time: Option<&f64>| time.copied().unwrap_or(f64::NAN);
@@ -68,7 +68,7 @@ pub(crate) fn race(title: &str, contestants: &[Contestant], rounds: usize) -> Re
             let mut command = (contestant.command)();
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let began = Instant::now();
-            // 1 is an answer too: nobody holds it, nothing matches.
+            // Exit status 1 is a result too: no holder, no match.
             let status = command.status();
             status
                 .with_context(|| format!("`{}` could not be started", process::line(&command)))?;

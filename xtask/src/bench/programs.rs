@@ -1,4 +1,4 @@
-//! What a tool holds in the kernel: its programs and what they cost, its maps and how large they are.
+//! A tool's eBPF programs with their run time, and the size of its maps.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::process;
 
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// The kernel counts runs while this lives. It costs each run some 50 ns, so nothing else is timed meanwhile.
+/// While this lives, the kernel counts runs, which adds some 50 ns to each: nothing else is timed meanwhile.
 pub(crate) struct Counting(String);
 
 impl Counting {
@@ -24,12 +24,12 @@ impl Counting {
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        // Whoever could set it can set it back.
+        // Could be set, so it can be reset.
         let _ = fs::write(STATS, self.0.trim());
     }
 }
 
-/// Of one program.
+/// Run time of one program.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cost {
     pub(crate) name: String,
@@ -37,11 +37,11 @@ pub(crate) struct Cost {
     pub(crate) nanoseconds: u64,
 }
 
-/// Programs that the process holds, by their numbers.
+/// Programs of the process, by id.
 pub(crate) fn of(pid: u32) -> BTreeMap<u64, Cost> {
     let mut found = BTreeMap::new();
     for info in descriptors(pid) {
-        // A link has the number of its program too, but no count.
+        // A link has the id of its program too, but no count.
         if let (Some(id), Some(runs), Some(nanoseconds)) =
             (number(&info, "prog_id"), number(&info, "run_cnt"), number(&info, "run_time_ns"))
         {
@@ -56,7 +56,7 @@ pub(crate) fn of(pid: u32) -> BTreeMap<u64, Cost> {
     found
 }
 
-/// What was added since `before`, programs that did not run left out.
+/// Increase since `before`, without programs that did not run.
 pub(crate) fn since(before: &BTreeMap<u64, Cost>, mut now: BTreeMap<u64, Cost>) -> Vec<Cost> {
     for (id, cost) in &mut now {
         if let Some(before) = before.get(id) {
@@ -67,7 +67,7 @@ pub(crate) fn since(before: &BTreeMap<u64, Cost>, mut now: BTreeMap<u64, Cost>) 
     now.into_values().filter(|cost| cost.runs > 0).collect()
 }
 
-/// Bytes of all maps that the process holds.
+/// Bytes of all maps of the process.
 pub(crate) fn map_bytes(pid: u32) -> u64 {
     let maps = descriptors(pid)
         .into_iter()
@@ -85,7 +85,7 @@ fn number(info: &str, key: &str) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// Of all programs; without bpftool they have numbers only.
+/// Names of all programs; empty without bpftool.
 fn names() -> Vec<(u64, String)> {
     if process::find("bpftool").is_none() {
         return Vec::new();

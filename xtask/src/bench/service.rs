@@ -1,4 +1,4 @@
-//! A service of our own, in a folder that goes when the measurement is over.
+//! A service in a temporary folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What can't be removed lies in the folder for such things.
+        // A failure leaves files in the folder for temporary ones.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

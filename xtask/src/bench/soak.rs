@@ -1,5 +1,5 @@
-//! Endurance: storms of every kind against the service for as long as is asked for; a fork bomb first, and a reader that
-//! stands still in the middle. In the end nothing may be missing that was not said to be, and memory has to be what it was.
+//! Endurance: a fork bomb, then storms of every kind against the service for so many minutes, with the service stopped in
+//! the middle. At the end every missing event must be counted as lost, and memory must not have grown.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::tool::{Ready, Running, Said, Tool};
 use super::{load, sys};
 use crate::{process, talk};
 
-/// One after the other, again and again: about half a second each.
+/// Repeated in this order; about half a second each.
 const STORMS: [(&str, u64); 7] = [
     ("mix", 5000),
     ("fork-exit", 4000),
@@ -24,15 +24,15 @@ const STORMS: [(&str, u64); 7] = [
     ("refused", 2000),
     ("connect", 15_000),
 ];
-/// How long the reader is stopped, at most.
+/// How long the service is stopped, at most.
 const FROZEN: Duration = Duration::from_mins(1);
-/// How long the fork bomb goes on, and how many of it may live at a time.
+/// Seconds of the fork bomb, and how many of its processes may live at a time.
 const BOMB: (u64, &str) = (10, "256");
-/// What memory may be more by in the end than in the first tenth, in KiB: the stories and the tables of ports are bounded,
-/// and full by then. What gathers while the reader stands still is given back.
+/// KiB that memory may grow by after the first tenth: by then the bounded tables of incidents and ports are full. Memory
+/// that grows while the service is stopped is given back.
 const GROWTH_KIB: u64 = 8 << 10;
 
-/// Fails with whatever did not hold.
+/// Fails with the first check that does not hold.
 pub(crate) fn run(binaries: &Binaries, minutes: u64) -> Result<()> {
     let dir = std::env::temp_dir().join(format!("observer-soak-{}", std::process::id()));
     let outcome = bomb(binaries, &dir.join("bomb"))
@@ -40,17 +40,17 @@ pub(crate) fn run(binaries: &Binaries, minutes: u64) -> Result<()> {
     if outcome.is_ok() {
         fs::remove_dir_all(&dir)?;
     } else {
-        talk::note(&format!("the record is left in {}", dir.display()));
+        talk::note(&format!("the store is left in {}", dir.display()));
     }
     outcome
 }
 
-/// The service with all deaths recorded, in a folder of its own.
+/// A service that records all deaths, in its own folder.
 fn serve(binaries: &Binaries, dir: &Path) -> Result<Running> {
     fs::create_dir_all(dir.join("record"))?;
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let (socket, record, config) = (path("socket"), path("record"), path("observer.toml"));
-    // Nothing may be removed before it is counted.
+    // Large enough that no event is removed before it is counted.
     fs::write(&config, "[files]\nkeep_bytes = 17179869184\n")?;
     let words =
         ["--socket", &socket, "--dir", &record, "--config", &config, "serve", "--exits", "all"];
@@ -58,12 +58,12 @@ fn serve(binaries: &Binaries, dir: &Path) -> Result<Running> {
     Tool::new("observer serve", &binaries.observer, &words, ready).start()
 }
 
-/// A fork bomb in a group that holds it: the service has to be there afterwards.
+/// A fork bomb in a cgroup that limits it: the service must survive.
 fn bomb(binaries: &Binaries, dir: &Path) -> Result<()> {
     let (seconds, most) = BOMB;
     talk::step(&format!("a fork bomb of {most} processes for {seconds} s"));
     let Some(group) = pids_group() else {
-        talk::note("left out: this machine has no pids controller that we may use");
+        talk::note("left out: this machine has no writable pids controller");
         return Ok(());
     };
     let running = serve(binaries, dir)?;
@@ -76,8 +76,8 @@ fn bomb(binaries: &Binaries, dir: &Path) -> Result<()> {
     running.stop()?;
     verify(binaries, dir)?;
     ended?;
-    talk::note(&format!("the service is there, {resident} KiB resident, and its record holds"));
-    // Whatever of it still ends keeps the folder a moment longer; it is empty, and named for what it is.
+    talk::note(&format!("the service survived, {resident} KiB resident, and its seals hold"));
+    // Processes that still end keep the cgroup a moment longer; a leftover is empty.
     std::thread::sleep(Duration::from_millis(200));
     let _ = fs::remove_dir(group);
     Ok(())
@@ -91,7 +91,7 @@ fn pids_group() -> Option<PathBuf> {
         if group.join("pids.max").exists() {
             return Some(group);
         }
-        // A version without that controller: what was made is taken away.
+        // This cgroup version has no such controller.
         let _ = fs::remove_dir(&group);
         None
     })
@@ -130,7 +130,7 @@ fn storms(binaries: &Binaries, dir: &Path, time: Duration) -> Result<()> {
     let said = recorded(binaries, dir)?;
     talk::note(&format!("{deaths} deaths: {} recorded", said.deaths));
     talk::note(&format!("{refused} refused binds: {} recorded", said.refused));
-    talk::note(&format!("{} said to be lost", said.lost));
+    talk::note(&format!("{} counted as lost", said.lost));
     talk::note(&format!(
         "resident: at most {early} KiB in the first tenth, {most} later, {resident} at the end"
     ));
@@ -142,7 +142,7 @@ fn storms(binaries: &Binaries, dir: &Path, time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// What the record says of our loads.
+/// The events in the store about the loads.
 fn recorded(binaries: &Binaries, dir: &Path) -> Result<Said> {
     let text = dir.join("events");
     let mut command = Command::new(&binaries.observer);

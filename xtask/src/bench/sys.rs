@@ -1,8 +1,8 @@
-//! The few calls that the standard library has no name for.
+//! System calls that the standard library lacks.
 
 use anyhow::{Result, bail};
 
-/// Sends a signal to a process that we started.
+/// Sends a signal to a child.
 pub(crate) fn signal(pid: u32, signal: i32) -> Result<()> {
     // SAFETY: takes two integers.
     if unsafe { libc::kill(pid.cast_signed(), signal) } != 0 {
@@ -11,7 +11,7 @@ pub(crate) fn signal(pid: u32, signal: i32) -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds on a processor, of all threads that the process ever had; 0 when it is gone.
+/// Processor time of the process in nanoseconds, ended threads included; 0 when it is gone.
 pub(crate) fn cpu_ns(pid: u32) -> u64 {
     // SAFETY: both structures outlive the calls.
     let time = unsafe {

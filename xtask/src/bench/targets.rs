@@ -1,11 +1,11 @@
-//! What was promised, beside what was measured. A miss is said like everything else.
+//! The targets, and what was measured. A missed target is printed like a met one.
 
 use super::Results;
 use super::contestants::{self, BINDS_OFF, TAIL, TAIL_ALL};
 use super::overhead::{Row, Table, float, interval, median};
 use super::{lookup, pairs::Race};
 
-/// One line of the list.
+/// A target and its result.
 pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) limit: &'static str,
@@ -13,22 +13,22 @@ pub(crate) struct Target {
     pub(crate) verdict: Verdict,
 }
 
-/// What became of a target.
+/// Result of a target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Met,
     Missed,
-    /// The figure is above the limit, and what it may be by chance alone is not.
+    /// The median is above the limit, but its confidence interval begins below.
     NotTold,
 }
 
 impl Verdict {
-    /// For people.
+    /// In words.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Met => "met",
             Self::Missed => "missed",
-            Self::NotTold => "not told from noise",
+            Self::NotTold => "within noise",
         }
     }
 }
@@ -39,7 +39,7 @@ impl From<bool> for Verdict {
     }
 }
 
-/// All that this run has figures for.
+/// The targets that this run has figures for.
 pub(crate) fn of(results: &Results) -> Vec<Target> {
     let mut targets = Vec::new();
     for table in &results.tables {
@@ -74,7 +74,7 @@ fn deaths(table: &Table) -> Vec<Target> {
     });
     if let Some(counted) = row.counted {
         targets.push(Target {
-            what: format!("{name}: deaths told"),
+            what: format!("{name}: deaths reported"),
             limit: "all",
             figure: format!("{} of {}", counted.told, counted.truth),
             verdict: (counted.told == counted.truth).into(),
@@ -94,7 +94,7 @@ fn slowdown(table: &Table, tool: &str, limit: f64) -> Option<Target> {
     })
 }
 
-/// The middle one of the ratios to `sleep`, between what it may be by chance.
+/// The median of the ratios to `sleep`, with its confidence interval.
 fn beyond(row: &Row) -> [f64; 3] {
     let (least, most) = interval(&row.beyond);
     [least, median(&row.beyond), most]
@@ -114,7 +114,7 @@ fn kernel(table: &Table, tool: &str, what: &str, limit: f64) -> Option<Target> {
     })
 }
 
-/// How much of it the least record takes too: how fast the machine is on that day decides about both.
+/// Adds the cost of a minimal record, which depends on the machine's speed in the same way.
 fn beside_bare(mut target: Target, table: &Table) -> Target {
     let floor = table.load.hook.and_then(|hook| table.row(&contestants::bare(hook))?.kernel_ns());
     if let Some(ns) = floor {
@@ -123,7 +123,7 @@ fn beside_bare(mut target: Target, table: &Table) -> Target {
     target
 }
 
-/// A plain system call is on one processor: the time of an operation is halved by two workers.
+/// Two workers halve the time of an operation, and a system call runs on one processor.
 fn plain(table: &Table) -> Vec<Target> {
     let added = |row: &Row| beyond(row).map(|ratio| (ratio - 1.0) * table.alone_ns * 2.0);
     let floor = table.load.hook.and_then(|hook| table.row(&contestants::empty(hook)));
@@ -154,10 +154,10 @@ fn counts(results: &Results) -> Vec<Target> {
             verdict: (kept >= 14_000).into(),
         });
         targets.push(Target {
-            what: "the same: kept and said lost, of those who died".to_owned(),
-            limit: "the truth",
+            what: "the same: kept and counted as lost, of all deaths".to_owned(),
+            limit: "all",
             figure: format!("{} of {}", kept + lost, frozen.truth),
-            // Others die too on a machine that is not ours alone, and are counted when they are lost.
+            // Losses include deaths of other processes on this machine.
             verdict: (kept + lost >= frozen.truth
                 && kept + lost <= frozen.truth + frozen.truth / 100)
                 .into(),
@@ -186,7 +186,7 @@ fn counts(results: &Results) -> Vec<Target> {
             what: format!("{}: wake-ups in 10 s at rest", rest.tool),
             limit: "none but for events",
             figure: format!("{}, with {} events", rest.wakeups, rest.events),
-            // The wait for more, the drain, and a look by another thread: a few for each event.
+            // The wait for more, the drain, and a scan by another thread: a few wake-ups for each event.
             verdict: (rest.wakeups <= 8 * rest.events as u64).into(),
         });
     }
@@ -205,13 +205,13 @@ fn look_up(race: &Race) -> Option<Target> {
     })
 }
 
-/// A pass over 50,000 sockets.
+/// A scan of 50,000 sockets.
 fn pass(race: &Race) -> Option<Target> {
     let ours = race.contestants.iter().find(|one| one.name == lookup::PASS)?;
     let theirs = race.contestants.iter().find(|one| one.name == "ss -tlnp")?;
     let times = theirs.median_ms / ours.median_ms;
     race.title.contains(lookup::LARGE).then(|| Target {
-        what: format!("{}: the pass alone beside `ss -tlnp`", race.title),
+        what: format!("{}: the scan alone beside `ss -tlnp`", race.title),
         limit: "60 ms, a tenth",
         figure: format!("{:.0} ms, {:.2}", ours.median_ms, 1.0 / times),
         verdict: (ours.median_ms < 60.0 && times >= 10.0).into(),

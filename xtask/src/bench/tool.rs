@@ -1,4 +1,4 @@
-//! What is measured: observer, the floors below it, and what people use instead.
+//! What is measured: observer, minimal programs, other tools.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{load, sys};
 
-/// How one says that it watches.
+/// How a tool signals that it is ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// By this text in its output.
     Text(&'static str),
-    /// Not at all: it gets so long.
+    /// It does not: wait so long.
     After(Duration),
 }
 
@@ -27,9 +27,9 @@ pub(crate) struct Tool {
     /// Program and arguments.
     pub(crate) words: Vec<String>,
     pub(crate) ready: Ready,
-    /// The signal that ends it well: bpftrace listens to Ctrl-C alone.
+    /// The signal that ends it: bpftrace handles SIGINT only.
     pub(crate) end: i32,
-    /// It tells every death as an event of observer's.
+    /// It prints an event of observer for every death.
     pub(crate) tells_all: bool,
 }
 
@@ -46,7 +46,7 @@ impl Tool {
         }
     }
 
-    /// Starts it with its output in a file, and waits until it watches.
+    /// Starts it with its output in a file, and waits until it is ready.
     pub(crate) fn start(&self) -> Result<Running> {
         let out = scratch().join(format!("observer-bench-{}.out", std::process::id()));
         let file = File::create(&out).with_context(|| out.display().to_string())?;
@@ -59,7 +59,7 @@ impl Tool {
             Ready::After(time) => sleep(time),
             Ready::Text(text) => {
                 running.wait_for(text).with_context(|| self.name.clone())?;
-                // The first look at all descriptors is not part of the load.
+                // The first scan of all descriptors is not part of the load.
                 sleep(Duration::from_millis(150));
             }
         }
@@ -70,13 +70,13 @@ impl Tool {
     }
 }
 
-/// Files there cost no disk.
+/// A folder in memory, if there is one.
 fn scratch() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
-/// A tool that watches. It ends with us.
+/// A running tool. Killed on drop.
 pub(crate) struct Running {
     child: Child,
     out: PathBuf,
@@ -102,8 +102,8 @@ impl Running {
         bail!("not ready within 20 s")
     }
 
-    /// Waits until it has nothing more to do: no time on a processor to speak of for 100 ms. Two seconds at most: where
-    /// others let processes die, it never rests.
+    /// Waits until it uses less than 1 ms of processor time in 100 ms; two seconds at most, since other deaths on the
+    /// machine keep it busy.
     pub(crate) fn settle(&self) {
         let mut before = sys::cpu_ns(self.pid());
         for _ in 0..20 {
@@ -116,18 +116,18 @@ impl Running {
         }
     }
 
-    /// How many it has written.
+    /// Lines it has written.
     pub(crate) fn lines(&self) -> Result<usize> {
         Ok(fs::read(&self.out)?.split(|byte| *byte == b'\n').count() - 1)
     }
 
-    /// Asks it to end, and reads what it said.
+    /// Ends it and reads its output.
     pub(crate) fn stop(mut self) -> Result<Said> {
         sys::signal(self.pid(), self.end)?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
-                bail!("it did not end within 10 s of being asked to");
+                bail!("it did not end within 10 s after the signal");
             }
             sleep(Duration::from_millis(5));
         }
@@ -137,21 +137,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // What can't be killed has ended.
+        // If it can't be killed, it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.out);
     }
 }
 
-/// Events of observer's about our loads.
+/// Events of observer about the loads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Said {
-    /// Deaths of our processes.
+    /// Deaths of the loads' processes.
     pub(crate) deaths: u64,
-    /// Refused binds of our processes.
+    /// Refused binds of the loads' processes.
     pub(crate) refused: u64,
-    /// Deaths and binds, of whomever, that it says were lost.
+    /// Deaths and binds of any process that were counted as lost.
     pub(crate) lost: u64,
 }
 
@@ -166,7 +166,7 @@ impl Said {
             if line.contains(r#""kind":"loss""#) {
                 let event: serde_json::Value = serde_json::from_str(&line)?;
                 let lost = event["lost"].as_object().into_iter().flat_map(|lost| lost.iter());
-                // A sender that had no room is no death that is not told.
+                // A lost note of a sender is no lost death.
                 let lost = lost.filter(|(kind, _)| *kind != "signal");
                 said.lost += lost.filter_map(|(_, count)| count.as_u64()).sum::<u64>();
             } else if line.contains(&ours) && !line.contains(r#""kind":"incident""#) {

@@ -1,4 +1,4 @@
-//! What a finished package is held against.
+//! Checks of a finished package.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{process, talk};
 
-/// What must be in the package, and how. The unit is looked for under either name of its folder, which debhelper
-/// chooses by the release it is of.
+/// Files that the package must have, with their modes. The unit's folder depends on the release of debhelper.
 const EXPECTED: [(&str, &str); 10] = [
     ("-rwxr-xr-x", "./usr/bin/observer"),
     ("-rw-r--r--", "./etc/observer/observer.toml"),
@@ -23,12 +22,11 @@ const EXPECTED: [(&str, &str); 10] = [
     ("-rw-r--r--", "./usr/share/doc/observer/copyright"),
     ("-rw-r--r--", "./usr/share/doc/observer/operations.md.gz"),
 ];
-/// The unit, below either folder of libraries.
+/// The unit, below /lib or /usr/lib.
 const UNIT: &str = "systemd/system/observer.service";
-/// Tenths of what `systemd-analyze security` counts: 3.0 with systemd 252, and some room, since each release of it counts
-/// a little differently.
+/// The limit of `systemd-analyze security`, in tenths: 3.0 with systemd 252, and room for how other releases count.
 const EXPOSURE: &str = "--threshold=32";
-/// What the scripts must do, each by a word of the snippet that does it.
+/// What the maintainer scripts must contain.
 const SCRIPTS: [(&str, &str); 4] = [
     ("postinst", "deb-systemd-helper enable 'observer.service'"),
     ("postinst", "deb-systemd-invoke"),
@@ -36,7 +34,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("postrm", "/var/log/observer"),
 ];
 
-/// Fails on every tag of a warning or worse that `packaging/debian/lintian-overrides` does not explain.
+/// Fails on every warning and error that `packaging/debian/lintian-overrides` does not explain.
 pub(super) fn lintian(package: &Path) -> Result<()> {
     // The rules of Debian, wherever this runs; those of Ubuntu ask for a name of a release.
     let mut lintian = Command::new("lintian");
@@ -64,16 +62,16 @@ pub(super) fn contents(package: &Path, unpacked: &Path) -> Result<()> {
     }
     let settings = fs::read_to_string(unpacked.join("DEBIAN/conffiles"))?;
     if settings.trim() != "/etc/observer/observer.toml" {
-        bail!("the package has other settings than observer.toml: {settings}");
+        bail!("conffiles is not observer.toml alone: {settings}");
     }
     let said = process::read(Command::new(unpacked.join("usr/bin/observer")).arg("--version"))?;
     if said != concat!("observer ", env!("CARGO_PKG_VERSION")) {
-        bail!("the packed binary says `{said}`");
+        bail!("`observer --version` of the package prints `{said}`");
     }
     Ok(())
 }
 
-/// Fails if the unit gives more away than docs/operations.md says. Skipped, aloud, where systemd can't tell.
+/// Fails if the unit's exposure is above that in docs/operations.md. Skipped, with a note, if systemd is too old.
 pub(super) fn hardening(unpacked: &Path) -> Result<()> {
     let unit = ["lib", "usr/lib"].map(|lib| unpacked.join(lib).join(UNIT));
     let unit = unit.iter().find(|path| path.exists()).context("the package has no unit")?;
@@ -89,13 +87,13 @@ pub(super) fn hardening(unpacked: &Path) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stdout);
     match said.lines().rev().find(|line| line.contains("exposure level")) {
         Some(line) if output.status.success() => talk::note(line.trim()),
-        Some(line) => bail!("{}: more than docs/operations.md says", line.trim()),
-        None => talk::note("skipped: this systemd can't judge a file (before 250)"),
+        Some(line) => bail!("{}: more than in docs/operations.md", line.trim()),
+        None => talk::note("skipped: systemd before 250 can't check a file"),
     }
     Ok(())
 }
 
-/// What is missing, has another mode, or may be changed by somebody who is not root.
+/// Files that are missing, have another mode or owner, or that others than root may write.
 fn differences(list: &str) -> Vec<String> {
     let mut modes = HashMap::new();
     let mut wrong = Vec::new();
@@ -135,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_good_package() {
+    fn expected_files_pass() {
         assert_eq!(differences(&list("root/root", "-rwxr-xr-x")), Vec::<String>::new());
         let newer = list("root/root", "-rwxr-xr-x").replace("./lib/", "./usr/lib/");
         assert_eq!(differences(&newer), Vec::<String>::new());
     }
 
     #[test]
-    fn each_fault_is_named() {
+    fn each_wrong_file_is_named() {
         assert_eq!(differences("").len(), EXPECTED.len());
         assert_eq!(differences(&list("1000/1000", "-rwxr-xr-x")).len(), EXPECTED.len());
         let found = differences(&list("root/root", "-rwxrwxr-x"));

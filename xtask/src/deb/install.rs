@@ -1,4 +1,4 @@
-//! The package's whole life on this machine: installed, used, removed, purged.
+//! Installs, uses, removes and purges the package on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ const PROGRAM: &str = "/usr/bin/observer";
 const SETTINGS: &str = "/etc/observer/observer.toml";
 const RECORDS: &str = "/var/log/observer";
 const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/observer.service";
-/// Where purge must leave nothing: folders that hold files of a package, or of a service.
+/// Folders in which purge must leave nothing of observer.
 const FOLDERS: [&str; 12] = [
     "/etc",
     "/etc/systemd/system/multi-user.target.wants",
@@ -27,11 +27,11 @@ const FOLDERS: [&str; 12] = [
     "/var/log",
 ];
 
-/// Fails where the package is installed already: its records are somebody's.
+/// Fails if the package is installed already: its store must not be purged.
 pub(super) fn round_trip(package: &Path) -> Result<()> {
     let before = left_over();
     if !before.is_empty() {
-        bail!("not tried, since observer is or was installed here: {}", list(&before));
+        bail!("refused, since observer is or was installed here: {}", list(&before));
     }
     let tried = live(package);
     // Also after a failure: a machine is left as it was found.
@@ -65,13 +65,13 @@ fn live(package: &Path) -> Result<()> {
     }
     for path in [SETTINGS, RECORDS] {
         if !Path::new(path).exists() {
-            bail!("removal alone took {path} away");
+            bail!("removal without purge deleted {path}");
         }
     }
     Ok(())
 }
 
-/// Fails if the page can't be read, or groff has anything to say against it.
+/// Fails if the page can't be read or groff warns about it.
 fn manual(page: &str) -> Result<()> {
     let path = format!("/usr/share/man/man1/{page}.1.gz");
     // An image for containers leaves manual pages out of every package, by a rule of its dpkg.
@@ -93,10 +93,10 @@ fn dpkg(args: &[&str]) -> Result<()> {
 }
 
 fn root(program: &str) -> Result<Command> {
-    process::as_root(program).context("installing a package takes root, and there is no sudo here")
+    process::as_root(program).context("installing a package needs root, and there is no sudo")
 }
 
-/// Whatever bears our name where packages and services put things.
+/// Files of observer in FOLDERS.
 fn left_over() -> Vec<PathBuf> {
     let entries = FOLDERS.iter().filter_map(|folder| std::fs::read_dir(folder).ok());
     entries.flatten().flatten().map(|entry| entry.path()).filter(|path| is_ours(path)).collect()
@@ -121,7 +121,7 @@ mod tests {
     use super::is_ours;
 
     #[test]
-    fn files_that_are_ours() {
+    fn only_names_of_observer_match() {
         for name in ["observer", "_observer", "observer.service.dsh-also", "observer-tail.1.gz"] {
             assert!(is_ours(&Path::new("/x").join(name)), "{name}");
         }

@@ -1,7 +1,6 @@
-//! `cargo xtask deb`: the Debian package of the static binary, with everything that belongs beside it.
+//! `cargo xtask deb`: the Debian package: static binary, unit, settings, manual pages, completions, documentation.
 //!
-//! debhelper makes it: the scripts that start, restart and stop the service are the ones every Debian and Ubuntu
-//! package has, and it comes by apt in seconds.
+//! debhelper writes the maintainer scripts, so that the service starts, restarts and stops as in every Debian package.
 
 mod check;
 mod install;
@@ -17,22 +16,22 @@ use crate::build::{self, Build};
 use crate::{apt, process, talk, workspace};
 
 const TOOLS: [&str; 2] = ["debhelper", "lintian"];
-/// The version of the workspace, and the first packaging of it.
+/// The version of the workspace, and the Debian revision.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
 
 /// Options of `cargo xtask deb`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where to put the package; target/deb if not given
+    /// Put the package into this folder instead of target/deb
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Also install it here, use it, purge it, and prove that nothing is left; needs root
+    /// Also install, use and purge it on this machine, and check that nothing is left; needs root
     #[arg(long)]
     install: bool,
 }
 
 impl Options {
-    /// Everything that can be proven of a package, on a machine that may be changed.
+    /// All checks, including the installation on this machine.
     pub(crate) fn every_check() -> Self {
         Self { output: None, install: true }
     }
@@ -50,14 +49,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     talk::step("hardening of the unit");
     check::hardening(&work.join("unpacked"))?;
     if options.install {
-        talk::step("installing it, using it, purging it");
+        talk::step("installing, using and purging the package");
         install::round_trip(&package)?;
     }
     talk::note(&format!("{} ({} bytes)", package.display(), fs::metadata(&package)?.len()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the package; gives the file.
+/// Builds the package and returns its path.
 pub(crate) fn package() -> Result<PathBuf> {
     apt::install(&TOOLS)?;
     talk::step("building the static binary");
@@ -68,10 +67,10 @@ pub(crate) fn package() -> Result<PathBuf> {
 
     talk::step("building the package");
     let mut rules = Command::new("debian/rules");
-    // Its tools speak many languages and take their time from here: the same commit gives the same package.
+    // Fixed language and time: the same commit gives the same package.
     rules.arg("binary").current_dir(&source).env("LC_ALL", "C.UTF-8");
     rules.env("SOURCE_DATE_EPOCH", stage::time_of_commit()?);
-    // What dpkg-buildpackage would take from debian/control: files belong to root in the package, whoever makes it.
+    // As dpkg-buildpackage reads it from debian/control: files in the package belong to root, whoever builds it.
     rules.env("DEB_RULES_REQUIRES_ROOT", "no");
     process::run_quietly(&mut rules)?;
 
@@ -80,7 +79,7 @@ pub(crate) fn package() -> Result<PathBuf> {
     Ok(work.join(name))
 }
 
-/// Moves the package to where it is wanted; a copy, since that may be another file system.
+/// Moves the package by a copy, since the folder may be on another file system.
 fn put(package: &Path, output: Option<&Path>) -> Result<PathBuf> {
     let Some(output) = output else { return Ok(package.to_owned()) };
     let to = output.join(package.file_name().context("the package has no name")?);

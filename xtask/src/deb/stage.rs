@@ -1,4 +1,4 @@
-//! The folder that debhelper works in: what is checked in under `packaging/`, and what is generated.
+//! The folder that debhelper works in: files of `packaging/`, and generated ones.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 
 use crate::{process, talk, workspace};
 
-/// Files of the workspace that the package ships as they are.
+/// Files of the workspace that the package ships unchanged.
 const FILES: [&str; 3] = ["CHANGELOG.md", "README.md", "SECURITY.md"];
-/// Who `debian/changelog` says made the package: the same as `debian/control` does.
+/// The maintainer in `debian/changelog`: the same as in `debian/control`.
 const MAINTAINER: &str = "The observer maintainers <maintainers@observer.invalid>";
 
-/// Makes the folder anew.
+/// Creates the folder, and deletes an older one.
 pub(super) fn lay_out(source: &Path, binary: &Path, version: &str) -> Result<()> {
     if source.exists() {
         fs::remove_dir_all(source)?;
@@ -36,7 +36,7 @@ pub(super) fn lay_out(source: &Path, binary: &Path, version: &str) -> Result<()>
     process::run(&mut pages)
 }
 
-/// When the commit that is built was made, in seconds since 1970; now, where there is no git.
+/// Time of the commit in seconds since 1970; now, if there is no git.
 pub(super) fn time_of_commit() -> Result<String> {
     let mut git = Command::new("git");
     git.args(["log", "-1", "--format=%ct"]).current_dir(workspace::root());
@@ -48,7 +48,7 @@ pub(super) fn time_of_commit() -> Result<String> {
     }
 }
 
-/// Made from the version of the workspace, so that no second place has to follow it.
+/// `debian/changelog`, generated from the version of the workspace.
 fn changelog(version: &str) -> Result<String> {
     let at = format!("@{}", time_of_commit()?);
     let date = process::read(Command::new("date").env("LC_ALL", "C").args(["-uRd", &at]))?;
@@ -74,7 +74,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// With the mode it has.
+/// Keeps the file's mode.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
     Ok(())

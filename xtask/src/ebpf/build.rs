@@ -1,5 +1,5 @@
-//! The compiler call. Whatever the machine calls its folders must not show in the object: BTF line
-//! information holds file names, so every root that a name can start with is mapped to a fixed word.
+//! The compiler call. BTF line information holds file names, and the object must not depend on this machine's
+//! folders: every prefix of a file name is mapped to a fixed word.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,8 +15,8 @@ use crate::{process, talk, workspace};
 const TARGET: &str = "bpfel-unknown-none";
 const PACKAGE: &str = "observer-ebpf";
 
-/// Lints of userspace that would make a program worse: old verifiers want everything inlined and values cut to size
-/// rather than checked, ring entries are byte arrays with typed heads, and entry points take their context by value.
+/// Lints that do not fit eBPF: old verifiers need functions inlined and values truncated rather than checked, ring
+/// entries are byte arrays with typed headers, and entry points take their context by value.
 const UNFIT: [&str; 7] = [
     "inline_always",
     "cast_possible_truncation",
@@ -27,11 +27,11 @@ const UNFIT: [&str; 7] = [
     "verbose_bit_mask",
 ];
 
-/// Compiles the eBPF crate and gives the file, with DWARF still in it.
+/// Compiles the eBPF crate and returns the file, which still has DWARF.
 pub(super) fn build(rust_src: &RustSrc, linker: &Linker, locked: bool) -> Result<PathBuf> {
     let target_dir = workspace::target().join("ebpf");
     talk::step(&format!("compiling {PACKAGE} for {TARGET}"));
-    // Fetched first: the folder names of the registry must be known to be mapped.
+    // Fetched first: only then are the folders of the registry known, which have to be mapped.
     process::run(cargo(rust_src, linker, locked)?.args(["fetch", "--quiet"]))?;
     process::run(
         cargo(rust_src, linker, locked)?
@@ -42,7 +42,7 @@ pub(super) fn build(rust_src: &RustSrc, linker: &Linker, locked: bool) -> Result
     Ok(target_dir.join(TARGET).join("ebpf").join(PACKAGE))
 }
 
-/// Clippy with the flags of the build, so that it sees the same code.
+/// Clippy with the flags of the build, so that it checks the same code.
 pub(super) fn clippy(rust_src: &RustSrc, linker: &Linker) -> Result<()> {
     process::run(
         cargo(rust_src, linker, false)?
@@ -62,7 +62,7 @@ fn cargo(rust_src: &RustSrc, linker: &Linker, locked: bool) -> Result<std::proce
     // `-Z build-std` is unstable; this lets the stable compiler take it.
     cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(rust_src, linker)?);
-    // A build script and a wrapper of the caller have no business in a reproducible build.
+    // A reproducible build must not depend on the caller's compiler, wrappers or flags.
     for key in
         ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_TARGET_DIR"]
     {

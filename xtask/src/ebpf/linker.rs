@@ -1,4 +1,4 @@
-//! bpf-linker of one pinned version: its LLVM writes the object's code, so another version gives other bytes.
+//! bpf-linker, pinned: its LLVM generates the object's code, so another version gives other bytes.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::{apt, process, talk, workspace};
 
 const VERSION: &str = "0.13.0";
-/// The compiler's own LLVM is of this release: its bitcode can be read by this one and by no older.
+/// The LLVM release of rustc: no older release can read its bitcode.
 const LLVM: &str = "22";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const PACKAGES: [&str; 4] = ["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "zlib1g-dev"];
 
-/// The linker, found or put in place.
+/// The linker, found or installed.
 pub(super) struct Linker {
     /// The program.
     pub(super) path: PathBuf,
@@ -33,7 +33,7 @@ pub(super) fn ready() -> Result<Linker> {
         }
     }
     talk::step(&format!("bpf-linker {VERSION} is missing"));
-    // Someone else's version stays where it is; ours then goes into the target directory.
+    // Another version on PATH is left alone; the pinned one goes into the target directory.
     let install_root = on_path.is_some().then_some(own_root.as_path());
     install(install_root).with_context(|| {
         format!("bpf-linker {VERSION} with LLVM {LLVM} could not be set up; see CONTRIBUTING.md, \"The eBPF side\"")
@@ -43,12 +43,12 @@ pub(super) fn ready() -> Result<Linker> {
         None => in_cargo_home().context("neither CARGO_HOME nor HOME is set")?,
     };
     if !is_pinned(&path) {
-        bail!("{} is not there after it was installed", path.display());
+        bail!("{} is missing after its installation", path.display());
     }
     Ok(Linker { path, version: VERSION })
 }
 
-/// What the linker says of the LLVM it was linked with, such as `22.1.8`.
+/// Version of the LLVM that the linker is linked with, such as `22.1.8`.
 pub(super) fn llvm_version(linker: &Linker) -> Result<String> {
     let said = process::read(Command::new(&linker.path).args([
         "--llvm-args=--version",
@@ -61,7 +61,7 @@ pub(super) fn llvm_version(linker: &Linker) -> Result<String> {
         .find(|word| *word == "version")
         .and_then(|_| words.next())
         .map(str::to_owned)
-        .with_context(|| format!("bpf-linker does not say its LLVM's version: {said}"))
+        .with_context(|| format!("bpf-linker does not print its LLVM's version: {said}"))
 }
 
 fn is_pinned(path: &Path) -> bool {

@@ -1,4 +1,4 @@
-//! `cargo xtask ebpf`: the eBPF object is built here, checked in, and can be proved to come from its sources.
+//! `cargo xtask ebpf`: builds the eBPF object, which is checked in, or proves that it comes from its sources.
 
 mod build;
 mod linker;
@@ -40,7 +40,7 @@ pub(crate) fn check() -> Result<ExitCode> {
         problems.extend(differences(&recorded.tools, &made.tools));
     }
     if problems.is_empty() {
-        talk::step(&format!("{OBJECT} is what its sources give, byte for byte"));
+        talk::step(&format!("{OBJECT} is byte for byte what its sources give"));
         return Ok(ExitCode::SUCCESS);
     }
     for problem in problems {
@@ -107,7 +107,7 @@ mod tests {
     use super::differences;
 
     #[test]
-    fn only_changed_tools_are_named() {
+    fn unchanged_tools_are_not_named() {
         let tool = |name: &str, version: &str| (name.to_owned(), version.to_owned());
         let recorded = [tool("rustc", "1.95.0"), tool("llvm", "22.1.8")];
         let here = [tool("rustc", "1.95.0"), tool("llvm", "22.1.9")];

@@ -1,4 +1,4 @@
-//! The sources of Rust's own library, of the very version of this compiler: `core` is built for BPF from them.
+//! rust-src of the pinned compiler version: `core` is built for BPF from it.
 
 use std::env;
 use std::fs;
@@ -11,20 +11,20 @@ use anyhow::{Context as _, Result, bail};
 use crate::apt::PrivateApt;
 use crate::{process, talk, workspace};
 
-/// How long rustup may try: it answers soon or its servers are out of reach.
+/// How long rustup may take before its servers count as unreachable.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(90);
-/// Debian keeps every compiler version of the last months in this suite.
+/// The Debian suite that has the compiler versions of the last months.
 const SUITE: &str = "trixie-backports";
 
-/// The sources, found or put in place.
+/// The sources, found or installed.
 pub(super) struct RustSrc {
     /// `lib/rustlib/src/rust` of the toolchain.
     pub(super) dir: PathBuf,
-    /// The compiler's version: the sources are of the same.
+    /// Version of the compiler and of the sources.
     pub(super) version: String,
 }
 
-/// Finds the sources, or puts them in place.
+/// Finds the sources, or installs them.
 pub(super) fn ready() -> Result<RustSrc> {
     let sysroot = PathBuf::from(process::read(rustc().args(["--print", "sysroot"]))?);
     let verbose = process::read(rustc().arg("-vV"))?;
@@ -73,7 +73,7 @@ pub(super) fn rustc() -> Command {
     rustc
 }
 
-/// True if rustup said that it did it.
+/// True if rustup reported success.
 fn from_rustup(sysroot: &Path) -> Result<bool> {
     if process::find("rustup").is_none() {
         return Ok(false);
@@ -88,13 +88,13 @@ fn from_rustup(sysroot: &Path) -> Result<bool> {
     let done = process::succeeds_within(&mut rustup, RUSTUP_LIMIT)?;
     if !done {
         talk::note(
-            "rustup could not: its servers are out of reach, or this toolchain is not its own",
+            "rustup failed: its servers are unreachable, or it does not manage this toolchain",
         );
     }
     Ok(done)
 }
 
-/// Debian's package of the same upstream version, of which only the library is taken.
+/// Takes the library from Debian's package of the same upstream version.
 fn from_debian(wanted: &RustSrc) -> Result<()> {
     let scratch = workspace::target().join("apt-rust-src");
     let unpacked = scratch.join("unpacked");
@@ -104,7 +104,7 @@ fn from_debian(wanted: &RustSrc) -> Result<()> {
     talk::step(&format!("copying its library to {}", wanted.library().display()));
     fs::create_dir_all(&wanted.dir)
         .with_context(|| format!("{} can't be written", wanted.dir.display()))?;
-    // Copied beside and renamed, so that a copy that breaks off never passes for the whole.
+    // Copied beside it and renamed, so that an interrupted copy is never taken for a complete one.
     let partial = wanted.dir.join("library.partial");
     for leftover in [&partial, &wanted.library()] {
         if leftover.exists() {

@@ -1,4 +1,4 @@
-//! DWARF is most of the object and nothing reads it after linking: BTF has been made from it by then.
+//! Removes DWARF, most of the object's size: BTF is generated from it at link time, and nothing reads it later.
 
 use anyhow::{Context as _, Result};
 use object::build::elf::{Builder, SectionData};
@@ -11,7 +11,7 @@ pub(super) fn strip_dwarf(elf: &[u8]) -> Result<Vec<u8>> {
         section.delete =
             [&b".debug_"[..], b".rel.debug_"].iter().any(|prefix| section.name.starts_with(prefix));
     }
-    // Symbols that stood for a deleted section.
+    // Symbols of deleted sections.
     builder.delete_orphans();
     // LLVM keeps the names of sections and of symbols in one table; the writer wants two.
     let names = builder.sections.add();

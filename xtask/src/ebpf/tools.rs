@@ -1,4 +1,4 @@
-//! Versions of everything that has a hand in the object.
+//! Versions of the tools that build the object.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use super::linker::{self, Linker};
 use super::rust_src::{self, RustSrc};
 use crate::{process, provenance};
 
-/// Name and version of each tool, for the record.
+/// Name and version of each tool, for PROVENANCE.
 pub(super) fn versions(rust_src: &RustSrc, linker: &Linker) -> Result<Vec<(String, String)>> {
     let rustc = process::read(rust_src::rustc().arg("--version"))?;
     let tools = [
@@ -23,7 +23,7 @@ pub(super) fn versions(rust_src: &RustSrc, linker: &Linker) -> Result<Vec<(Strin
     Ok(tools.map(|(name, version)| (name.to_owned(), version)).into())
 }
 
-/// The sources carry no version of their own, and a distribution may patch them: a hash tells.
+/// The sources have no version of their own, and a distribution may patch them: a hash identifies them.
 fn core_hash(rust_src: &Path) -> io::Result<String> {
     let core = rust_src.join("library/core/src");
     let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! docs/generated/compatibility.md: what `observer doctor` says on each kernel, side by side, and how the live tests went there.
+//! docs/generated/compatibility.md: what `observer doctor` reports on each kernel, and the results of the live tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,28 +10,28 @@ use crate::{talk, workspace};
 
 const HEAD: &str = "# Compatibility
 
-Kernel by kernel, what `observer doctor` says, and how the live tests went. The machines are emulated, with Debian's kernels for
-clouds; they stand for those of Ubuntu 20.04 with the HWE kernel (5.10 for its 5.15), 22.04 (6.1), 24.04 with the HWE kernel
+What `observer doctor` reports on each kernel, and the results of the live tests there. QEMU emulates the machines, with Debian's
+cloud kernels, which stand for those of Ubuntu 20.04 with the HWE kernel (5.10 for its 5.15), 22.04 (6.1), 24.04 with the HWE kernel
 (6.12, 6.18) and 26.04 (7.3). Control groups are of version 2, without version 1 beside it.
 
-`cargo xtask guests --compatibility` makes this file; don't edit it.
+`cargo xtask guests --compatibility` generates this file; don't edit it.
 
 ## Hooks
 
-Which programs the kernel loaded and attached. An empty field: that kernel needs no such program, since another one does its
-work. `no`: the kernel refused it, and the second table says what that costs.
+Which programs the kernel loaded and attached. An empty field: this kernel does not need the program, since another one does
+its work. `no`: the kernel refused it; the second table says what is lost without it.
 
 ";
 
 const TESTS: &str = "
 ## Live tests
 
-The same tests that run on this machine (`tests/tests/live/`), in each guest, by family: the last whole run there, of the
-commit and the day that the first row says (`+`: files had changed since). A skipped test is not a passed one.
+The live tests (`tests/tests/live/`) in each guest, by family: the last complete run, at the commit and on the day in the first
+row (`+`: with uncommitted changes). A skipped test does not count as passed.
 
 ";
 
-/// Writes the file from what the doctor said, to which every kernel must have come to its end, and from the last runs.
+/// Writes the file from the output of `observer doctor`, which must be complete for every kernel, and from the last runs.
 pub(super) fn write(kernels: &[KernelReport], runs: &[KernelReport]) -> Result<()> {
     let doctors: Vec<Doctor> = kernels.iter().map(Doctor::read).collect::<Result<_>>()?;
     let path = workspace::root().join("docs/generated/compatibility.md");
@@ -41,12 +41,12 @@ pub(super) fn write(kernels: &[KernelReport], runs: &[KernelReport]) -> Result<(
     Ok(())
 }
 
-/// What the doctor said on one kernel.
+/// The report of `observer doctor` on one kernel.
 struct Doctor {
     release: String,
-    /// Hook with purpose, and whether it is there.
+    /// Hook, purpose, and whether it was attached.
     hooks: Vec<(String, String, &'static str)>,
-    /// What the refusals cost.
+    /// Hook that was refused, and what is lost without it.
     refused: Vec<(String, String)>,
     verdict: String,
 }
@@ -64,7 +64,7 @@ impl Doctor {
             let rest = rest.trim();
             match word {
                 "kernel" => rest.clone_into(&mut doctor.release),
-                // The last of its lines: what follows are the tests.
+                // The last line of the report; the tests' output follows.
                 "verdict" => {
                     rest.split(':').next().unwrap_or(rest).clone_into(&mut doctor.verdict);
                     break;
@@ -79,7 +79,7 @@ impl Doctor {
             }
         }
         if doctor.verdict.is_empty() {
-            bail!("no verdict on kernel {}", kernel.version);
+            bail!("`observer doctor` printed no verdict on kernel {}", kernel.version);
         }
         Ok(doctor)
     }
@@ -119,7 +119,7 @@ fn text(kernels: &[Doctor]) -> String {
     let verdicts = kernels.iter().map(|kernel| kernel.verdict.clone());
     text +=
         &row(&["verdict", ""].map(str::to_owned).into_iter().chain(verdicts).collect::<Vec<_>>());
-    text += "\n| kernel | refused | what that costs |\n| --- | --- | --- |\n";
+    text += "\n| kernel | refused | what is lost |\n| --- | --- | --- |\n";
     for kernel in kernels {
         for (hook, cost) in &kernel.refused {
             text += &row(&[kernel.release.clone(), format!("`{hook}`"), cost.clone()]);
@@ -132,7 +132,7 @@ fn row(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// How many tests of each family passed, failed and could not run, and why those could not.
+/// Per family: tests passed, failed and skipped; then why they were skipped.
 fn tests_text(kernels: &[KernelReport]) -> String {
     let mut text = TESTS.to_owned();
     let versions = kernels.iter().map(|kernel| kernel.version.clone());
@@ -168,7 +168,7 @@ fn tests_text(kernels: &[KernelReport]) -> String {
     text
 }
 
-/// Tests of one family on one kernel.
+/// Results of one family on one kernel.
 #[derive(Default)]
 struct Count {
     passed: u32,

@@ -1,4 +1,4 @@
-//! Several guests, some of them at a time: most of a test's time is waiting, which leaves a core half idle.
+//! Runs several guests at a time: a test mostly waits, which leaves a core half idle.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use anyhow::{Result, anyhow};
 use super::qemu::{Ended, Guest};
 use crate::talk;
 
-/// Debian's 6.12 crashes at random under TCG, also before anything of ours was loaded.
+/// Debian's 6.12 crashes at random under TCG, also before observer is loaded.
 const TRIES: u32 = 3;
 
-/// Boots each guest, at most `jobs` at a time, and gives how each ended, in the same order; `each` is told at once.
+/// Boots each guest, at most `jobs` at a time, and returns the results in the same order; calls `each` with each result.
 pub(super) fn run(
     guests: &[Guest],
     jobs: usize,
@@ -46,7 +46,7 @@ pub(crate) fn boot(guest: &Guest) -> Result<Ended> {
     boot_named(guest, false)
 }
 
-/// Boots again if the guest itself broke, which says nothing about us; and never hides that it did.
+/// Boots again if the guest itself crashed, which is no result of a test, and prints that it did.
 fn boot_named(guest: &Guest, named: bool) -> Result<Ended> {
     let version = &guest.kernel.version;
     let mut attempt = 1;
@@ -54,7 +54,7 @@ fn boot_named(guest: &Guest, named: bool) -> Result<Ended> {
         talk::step(&format!("guest {version} ({})", guest.kernel.package));
         let ended = guest.run(named)?;
         let Ended::Crashed { why } = &ended else { return Ok(ended) };
-        talk::problem(&format!("guest {version} broke down, attempt {attempt} of {TRIES}: {why}"));
+        talk::problem(&format!("guest {version} crashed, attempt {attempt} of {TRIES}: {why}"));
         if attempt == TRIES {
             return Ok(ended);
         }

@@ -1,4 +1,4 @@
-//! The guest's whole system: a shell, our static binaries, and a script that is its first process.
+//! The guest's system: busybox, static binaries, and a script as init.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,13 +12,13 @@ use crate::{process, talk};
 
 const INIT: &str = include_str!("init.sh");
 
-/// What the guest gets besides its shell.
+/// What the guest gets besides busybox.
 pub(super) struct Contents {
     /// Name in the guest's `/bin`, and the file here.
     pub(super) programs: Vec<(String, PathBuf)>,
 }
 
-/// The shell script that says what the kernel has and runs the live tests, all or those of the short list.
+/// The script that runs `observer doctor` and the live tests, all or the short list.
 pub(super) fn test_script(args: &[String], short: bool) -> String {
     let args: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
     format!(
@@ -33,7 +33,7 @@ pub(super) fn test_script(args: &[String], short: bool) -> String {
     )
 }
 
-/// Packs the system with `script` as what it runs, and gives the file, which lies in `dir`.
+/// Packs the system with `script` into a file in `dir`, and returns its path.
 pub(super) fn pack(contents: &Contents, script: &str, dir: &Path) -> Result<PathBuf> {
     let root = dir.join("root");
     let bin = root.join("bin");
@@ -60,7 +60,7 @@ fn executable(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Not compressed: an emulated processor unpacks slower than it reads.
+/// Not compressed: on an emulated processor unpacking takes longer than reading.
 fn archive(root: &Path, to: &Path) -> Result<()> {
     let mut names = String::new();
     list(root, root, &mut names)?;
@@ -103,7 +103,7 @@ mod tests {
     use super::quote;
 
     #[test]
-    fn a_quote_stays_in_its_word() {
+    fn quotes_are_escaped_for_the_shell() {
         assert_eq!(quote("it's"), r"'it'\''s'");
     }
 }

@@ -1,5 +1,5 @@
-//! The last whole run of the live tests on each kernel: five kernels take two hours, and nobody should have to run them in
-//! one go for a table. The table says of each which commit it was.
+//! Keeps the last complete run of the live tests on each kernel, with its commit: five kernels take two hours, and the
+//! table of `--compatibility` needs no run of all of them at once.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,7 @@ use super::qemu::Ended;
 use super::report::KernelReport;
 use crate::{process, workspace};
 
-/// The last run on that kernel; without a test, if there was none.
+/// The last run on that kernel; without tests if there was none.
 pub(super) fn last(kernel: &Kernel) -> KernelReport {
     read(kernel).unwrap_or_else(|| KernelReport::without_a_run(&kernel.version))
 }
@@ -23,7 +23,7 @@ fn read(kernel: &Kernel) -> Option<KernelReport> {
     let mut words = lines.next()?.split(' ');
     let run = format!("{}, {}", words.next()?, words.next()?);
     let status = words.next()?.parse().ok()?;
-    // Another build of the same kernel is another kernel.
+    // A result of another build of the kernel does not count.
     (words.next()? == kernel.package).then_some(())?;
     let output = lines.map(str::to_owned).collect();
     Some(KernelReport::new(kernel, Ended::Finished { status, output }).of(run))
@@ -35,14 +35,14 @@ impl fmt::Display for Now {
     }
 }
 
-/// What is about to run.
+/// Commit and day of this run.
 pub(super) struct Now {
     commit: String,
     day: String,
 }
 
 impl Now {
-    /// The commit that is checked out, and the day.
+    /// Reads the checked-out commit and the day.
     pub(super) fn read() -> Result<Self> {
         let git = |words: &[&str]| {
             process::read(Command::new("git").args(words).current_dir(workspace::root()))
@@ -53,7 +53,7 @@ impl Now {
         Ok(Self { commit: commit + if changed { "+" } else { "" }, day })
     }
 
-    /// Keeps how it went, if it came to its end.
+    /// Keeps the result of a run that was completed.
     pub(super) fn keep(&self, kernel: &Kernel, ended: &Ended) -> Result<()> {
         let Ended::Finished { status, output } = ended else { return Ok(()) };
         let path = path(kernel);

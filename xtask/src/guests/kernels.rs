@@ -1,4 +1,4 @@
-//! Kernels as Debian packages: fetched, unpacked, one file kept. Never installed.
+//! Kernels from Debian packages: downloaded and unpacked, never installed; only the image is kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 
 use crate::apt::PrivateApt;
 
-/// The span of Ubuntu 20.04 HWE to 26.04: the oldest that has all we need, and the newest there is.
+/// The kernels of Ubuntu 20.04 HWE to 26.04: the oldest that observer supports to the newest.
 pub(crate) const DEFAULT: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 
-/// A kernel that is at hand.
+/// A kernel that can be booted.
 pub(crate) struct Kernel {
     /// As asked for, such as `6.1`.
     pub(crate) version: String,
@@ -20,14 +20,14 @@ pub(crate) struct Kernel {
     pub(crate) image: PathBuf,
 }
 
-/// Takes a kernel from the cache, or from the mirror by way of the folder `scratch`; the inner error says
-/// why there is none.
+/// Takes a kernel from the cache, or downloads it in the folder `scratch`; the inner error says why
+/// there is none.
 pub(crate) fn get(version: &str, scratch: &Path) -> Result<Result<Kernel, String>> {
     let dir = super::cache().join("kernels").join(version);
     let (image, name) = (dir.join("vmlinuz"), dir.join("package"));
     if !(image.exists() && name.exists()) {
         let apt = PrivateApt::new(&scratch.join("apt"), suites(version))?;
-        // From 7.x on the image has a package of its own.
+        // From 7.x on the image has its own package.
         let wanted =
             format!("^linux-(image|binary)-{}[.].*-cloud-amd64$", version.replace('.', "[.]"));
         let Some(package) = newest(apt.names(&wanted)?) else {
@@ -47,7 +47,7 @@ pub(crate) fn get(version: &str, scratch: &Path) -> Result<Result<Kernel, String
     Ok(Ok(Kernel { version: version.to_owned(), package, image }))
 }
 
-/// Where Debian keeps a kernel series: what is in no stable release is in the backports.
+/// The Debian suites that have a kernel series.
 fn suites(version: &str) -> &'static [&'static str] {
     match version {
         "5.10" => &["bullseye", "bullseye-security"],

@@ -1,7 +1,7 @@
-//! `cargo xtask guests`: the live tests on the kernels we promise to run on, each in a machine of its own.
+//! `cargo xtask guests`: the live tests on every supported kernel, each in its own emulated machine.
 //!
-//! The machines are emulated (QEMU's TCG), so this needs neither root nor KVM, and a test may run the
-//! machine out of memory. Times measured in there mean nothing.
+//! QEMU emulates them (TCG), so this needs neither root nor KVM, and a test may run the machine out of
+//! memory. Times measured in a guest mean nothing.
 
 mod compatibility;
 mod fleet;
@@ -30,51 +30,51 @@ use kernels::Kernel;
 use qemu::Guest;
 use report::{KernelReport, Report};
 
-/// How long a guest may take unless told otherwise: twice what it takes on a machine that has other things to do as well.
+/// The default time limit of a guest: twice what it takes on a busy machine.
 const LIMIT: Duration = Duration::from_hours(1);
 
-/// Tells what a kernel has.
+/// Reports what a kernel supports.
 const DOCTOR: &str = "/bin/observer doctor";
 
 /// Options of `cargo xtask guests`.
 #[derive(Args, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Options {
-    /// Kernel versions, comma separated
+    /// Kernel versions, such as 5.10,6.1; all supported ones if not given
     #[arg(long = "kernel", value_name = "VERSION", value_delimiter = ',')]
     kernels: Vec<String>,
-    /// Run this shell command in each guest instead of the tests, and print what it prints
+    /// Run this shell command in each guest instead of the tests
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
-    /// Write docs/generated/compatibility.md: what `observer doctor` says on each kernel, and how the last whole run of the live tests
-    /// went there
+    /// Run `observer doctor` on each kernel and write docs/generated/compatibility.md, with the results of the last whole run of the
+    /// live tests
     #[arg(long, conflicts_with_all = ["exec", "kernels", "args"])]
     compatibility: bool,
-    /// Write docs/generated/peers.md: what observer and what other tools say of the same deaths and refusals
+    /// Run observer and other tools beside the same deaths and refused binds, and write docs/generated/peers.md
     #[arg(long, conflicts_with_all = ["exec", "compatibility"])]
     peers: bool,
     /// Run the few tests that CI runs on every kernel
     #[arg(long, conflicts_with_all = ["exec", "compatibility", "args"])]
     short: bool,
-    /// Put this file into the guest's /bin as well
+    /// Copy this file into the guest's /bin
     #[arg(long, value_name = "FILE")]
     add: Vec<PathBuf>,
-    /// Keep the initramfs and say how to boot it by hand
+    /// Keep the initramfs and print the command that boots it
     #[arg(long)]
     keep: bool,
-    /// How many guests at a time; 1 if not given, since tests that measure time like company least
+    /// How many guests run at a time; 1 if not given, which suits tests that measure time
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// How long one guest may take
+    /// Time limit of one guest
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// What the live tests get, such as a filter
+    /// Arguments of the live tests, such as a filter
     #[arg(last = true)]
     args: Vec<String>,
 }
 
 impl Options {
-    /// Every kernel, and of the tests what shows where kernels differ.
+    /// Every kernel with the short list of tests, those that depend on the kernel.
     pub(crate) fn short_matrix() -> Self {
         Self { short: true, jobs: Some(2), ..Self::default() }
     }
@@ -92,7 +92,7 @@ impl Options {
         }
     }
 
-    /// What the first process of a guest runs.
+    /// The script that init runs.
     fn script(&self) -> String {
         match &self.exec {
             Some(command) => command.clone(),
@@ -102,7 +102,7 @@ impl Options {
     }
 }
 
-/// Boots each kernel and tells how it went.
+/// Boots each kernel and prints the results.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.peers {
         return peers::run(options);
@@ -132,7 +132,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let run = now.as_ref().map(Now::to_string).unwrap_or_default();
         report.kernels.push(KernelReport::new(&guest.kernel, ended).of(run));
         if options.keep {
-            talk::note(&format!("by hand: {}", process::line(&guest.by_hand())));
+            talk::note(&format!("to boot it by hand: {}", process::line(&guest.by_hand())));
         }
     }
     if options.compatibility {
@@ -153,7 +153,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(status)
 }
 
-/// The kernels to boot. One that the mirror no longer has goes straight into the report.
+/// The kernels to boot. The report lists one that the mirror no longer has.
 fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec<Kernel>> {
     let asked_for = !options.kernels.is_empty();
     let versions = if asked_for {
@@ -167,7 +167,7 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
             Ok(kernel) => found.push(kernel),
             Err(reason) => {
                 talk::problem(&reason);
-                // One asked for by name must be there, one of the usual set may be skipped.
+                // A kernel asked for by name must be available; one of the default set may be skipped.
                 report.kernels.push(KernelReport::absent(&version, &reason, asked_for));
             }
         }
@@ -175,7 +175,7 @@ fn kernels(options: &Options, scratch: &Path, report: &mut Report) -> Result<Vec
     Ok(found)
 }
 
-/// Everything that goes into the guest, built static.
+/// The programs of the guest, linked statically.
 fn prepare(options: &Options) -> Result<Contents> {
     ebpf::require_fresh()?;
     install_tools()?;
@@ -188,7 +188,7 @@ fn prepare(options: &Options) -> Result<Contents> {
     for (name, build) in tests {
         match build(Build::StaticDebug) {
             Ok(path) => programs.push((name.to_owned(), path)),
-            // A command can be tried in a guest while the tests do not compile.
+            // `--exec` works even if the tests do not compile.
             Err(error) if options.exec.is_some() => talk::note(&format!("without {name}: {error}")),
             Err(error) => return Err(error),
         }
@@ -200,7 +200,7 @@ fn prepare(options: &Options) -> Result<Contents> {
     Ok(Contents { programs })
 }
 
-/// What a guest is made with, and run by.
+/// Installs QEMU, busybox and cpio if they are missing.
 fn install_tools() -> Result<()> {
     install_qemu()?;
     for (program, package) in [("busybox", "busybox-static"), ("cpio", "cpio")] {
@@ -211,7 +211,7 @@ fn install_tools() -> Result<()> {
     Ok(())
 }
 
-/// The emulator.
+/// Installs QEMU if it is missing.
 pub(crate) fn install_qemu() -> Result<()> {
     match process::find("qemu-system-x86_64") {
         Some(_) => Ok(()),
@@ -219,7 +219,7 @@ pub(crate) fn install_qemu() -> Result<()> {
     }
 }
 
-/// Where kernels are kept from one run to the next.
+/// The folder that keeps kernels and results.
 fn cache() -> PathBuf {
     workspace::target().join("guests")
 }

@@ -1,4 +1,4 @@
-//! One guest from power on to power off, under a watchdog.
+//! One guest, from power on to power off or its time limit.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -13,25 +13,25 @@ use anyhow::{Context as _, Result};
 use super::kernels::Kernel;
 use super::report;
 
-/// What the init script prints last.
+/// The last line of the init script.
 const VERDICT: &str = "guest-exit-status: ";
-/// What a broken kernel prints on the console, where a process that merely faults prints nothing.
+/// What a crashed kernel prints on the console; a process that faults prints nothing there.
 const BROKEN: [&str; 4] = ["Kernel panic", "Oops", "BUG: ", "general protection fault"];
-/// Exit statuses of a test runner that was itself struck: a fault or an illegal instruction where there is none.
+/// Exit statuses of a test runner that emulation made fault: SIGILL, SIGBUS, SIGSEGV.
 const STRUCK: [i32; 3] = [132, 135, 139];
 
-/// A machine to be switched on.
+/// A machine to boot.
 pub(crate) struct Guest {
     pub(crate) kernel: Kernel,
     pub(crate) initrd: PathBuf,
-    /// Where the kernel's own messages go.
+    /// Folder of the kernel's messages.
     pub(crate) console: PathBuf,
     pub(crate) limit: Duration,
     /// How much memory it has.
     pub(crate) memory_mib: u32,
 }
 
-/// How it went.
+/// How a guest ended.
 pub(crate) enum Ended {
     /// The script ran to its end.
     Finished {
@@ -40,12 +40,12 @@ pub(crate) enum Ended {
         /// What it printed.
         output: Vec<String>,
     },
-    /// The guest broke down: no verdict on us.
+    /// The guest itself crashed: no result of a test.
     Crashed {
         /// The line that says so.
         why: String,
     },
-    /// Neither, within the time.
+    /// Neither within the time limit.
     TimedOut {
         /// What the script had printed by then.
         output: Vec<String>,
@@ -53,8 +53,8 @@ pub(crate) enum Ended {
 }
 
 impl Guest {
-    /// Boots, shows what the script prints as it comes, and waits for the end. Lines bear the kernel's name if
-    /// `named`.
+    /// Boots, prints the script's output as it comes, and waits for the end. Prefixes lines with the kernel's version
+    /// if `named`.
     pub(crate) fn run(&self, named: bool) -> Result<Ended> {
         let mut qemu = self.command(&format!("file:{}", self.console().display()), "stdio");
         let mut child = qemu
@@ -72,13 +72,13 @@ impl Guest {
         let broken = console.lines().find(|line| BROKEN.iter().any(|mark| line.contains(mark)));
         Ok(match (broken, ended) {
             (Some(line), _) => Ended::Crashed { why: line.trim().to_owned() },
-            (None, End::Verdict(status)) if STRUCK.contains(&status) => Ended::Crashed {
-                why: format!("the script ended with {status}, a fault of its own"),
-            },
+            (None, End::Verdict(status)) if STRUCK.contains(&status) => {
+                Ended::Crashed { why: format!("the test runner itself faulted: status {status}") }
+            }
             (None, End::Verdict(status)) => Ended::Finished { status, output },
             (None, End::Time) => Ended::TimedOut { output },
             (None, End::Silence) => Ended::Crashed {
-                why: format!("it went off without a word; see {}", self.console().display()),
+                why: format!("it powered off without a result; see {}", self.console().display()),
             },
         })
     }
@@ -103,14 +103,14 @@ impl Guest {
         self.console.join(format!("console-{}.log", self.kernel.version))
     }
 
-    /// Reads until the verdict, the end, or the end of our patience.
+    /// Reads until the exit status, the end of output, or the time limit.
     fn follow(&self, lines: &Receiver<String>, named: bool, output: &mut Vec<String>) -> End {
         let name = named.then_some(self.kernel.version.as_str());
         let deadline = Instant::now() + self.limit;
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    // The script's last line may lack its end: the verdict then stands behind it.
+                    // The script's last line may have no line end: then the exit status follows on the same line.
                     if let Some((last, status)) = line.split_once(VERDICT) {
                         if !last.is_empty() {
                             report::show(name, last);
@@ -134,7 +134,7 @@ enum End {
     Silence,
 }
 
-/// Reads on a thread of its own, so that the reader can also watch the clock.
+/// Reads on its own thread, so that the caller can wait with a time limit.
 fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What the guests' tests said, as one table. This is data, so it goes to standard output.
+//! The results of the guests' tests as one table, on standard output.
 #![expect(clippy::print_stdout, reason = "prints the guests' output and the table")]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::kernels::Kernel;
 use super::qemu::Ended;
 
-/// How one test went on one kernel.
+/// Result of one test on one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Passed,
@@ -48,12 +48,12 @@ impl KernelReport {
         let version = kernel.version.clone();
         let (output, status, trouble) = match ended {
             Ended::Finished { status, output } => (output, Some(status), None),
-            Ended::Crashed { why } => (Vec::new(), None, Some(format!("guest broke down: {why}"))),
-            Ended::TimedOut { output } => (output, None, Some("no end within the time".to_owned())),
+            Ended::Crashed { why } => (Vec::new(), None, Some(format!("guest crashed: {why}"))),
+            Ended::TimedOut { output } => (output, None, Some("time limit reached".to_owned())),
         };
         let mut tests = outcomes(&output);
         let failed = tests.iter().any(|(_, outcome)| *outcome == Outcome::Failed);
-        // An exit status that no test accounts for, or no test at all, must not pass for success.
+        // A failed script without a failed test, or no test at all, is a failure.
         let trouble = trouble.or_else(|| match status {
             Some(0) if tests.is_empty() => Some("no test ran".to_owned()),
             Some(status) if status != 0 && !failed => Some(format!("exit status {status}")),
@@ -65,7 +65,7 @@ impl KernelReport {
         Self { version, tests, output, status, run: String::new() }
     }
 
-    /// Says what it was a run of.
+    /// Adds commit and day.
     pub(super) fn of(self, run: String) -> Self {
         Self { run, ..self }
     }
@@ -81,7 +81,7 @@ impl KernelReport {
         }
     }
 
-    /// A kernel that is not to be had.
+    /// A kernel that is not available.
     pub(crate) fn absent(version: &str, reason: &str, asked_for: bool) -> Self {
         let (name, outcome) = if asked_for {
             (format!("({reason})"), Outcome::Failed)
@@ -99,7 +99,7 @@ impl KernelReport {
 }
 
 impl Report {
-    /// Prints the table, the reasons, and the closing line.
+    /// Prints the table, the reasons of skipped tests, and the totals.
     pub(crate) fn print(&self) -> ExitCode {
         let names: BTreeSet<&str> = self
             .kernels
@@ -138,13 +138,13 @@ impl Report {
         );
         for kernel in &self.kernels {
             for (name, _) in kernel.tests().filter(|(_, outcome)| **outcome == Outcome::Failed) {
-                println!("again: {}", again(&kernel.version, name));
+                println!("to repeat it: {}", again(&kernel.version, name));
             }
         }
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// For a command instead of the tests: success if it succeeded everywhere.
+    /// Status of a command instead of the tests: success if it succeeded on every kernel.
     pub(crate) fn exec_status(&self) -> ExitCode {
         if self.kernels.iter().all(|kernel| kernel.status == Some(0)) {
             return ExitCode::SUCCESS;
@@ -164,7 +164,7 @@ impl Report {
     }
 }
 
-/// The command that repeats a failure; what failed with the guest as a whole bears no test's name.
+/// The command that repeats a failure. A failure of the guest itself has a name in parentheses.
 fn again(version: &str, name: &str) -> String {
     let command = format!("cargo xtask guests --kernel {version}");
     if name.starts_with('(') { command } else { format!("{command} -- --exact {name}") }
@@ -212,7 +212,7 @@ impl Outcome {
     }
 }
 
-/// The lines `test NAME ... OUTCOME`. Something that a test prints may stand between the two halves of one.
+/// Reads lines `test NAME ... OUTCOME`. Output of the test may come between NAME and OUTCOME.
 fn outcomes(output: &[String]) -> Vec<(String, Outcome)> {
     let mut tests = Vec::new();
     let mut open: Option<String> = None;
@@ -231,7 +231,7 @@ fn outcomes(output: &[String]) -> Vec<(String, Outcome)> {
             tests.push((name, outcome));
         }
     }
-    // A test that began and said no more did not pass.
+    // A test without a result did not pass.
     tests.extend(open.map(|name| (name, Outcome::Failed)));
     tests
 }
@@ -241,7 +241,7 @@ mod tests {
     use super::{Outcome, again, outcomes};
 
     #[test]
-    fn outcomes_in_libtest_lines() {
+    fn libtest_lines_are_read() {
         let output = "running 4 tests\n\
             test exit::code   ... ok\n\
             test oom::limit   ... FAILED\n\
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_that_repeats_a_failure() {
+    fn failures_have_a_command_that_repeats_them() {
         assert_eq!(
             again("6.1", "exit::code"),
             "cargo xtask guests --kernel 6.1 -- --exact exit::code"
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_never_ended_failed() {
+    fn test_without_result_failed() {
         let output = ["test exit::hang ... ".to_owned()];
         assert_eq!(outcomes(&output), [("exit::hang".to_owned(), Outcome::Failed)]);
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: what can be said of the code without running it.
+//! `cargo xtask lint`: checks that do not run the code.
 
 #[expect(dead_code, reason = "joins the checks once observer/src has its new modules")]
 mod arrows;
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{ebpf, process, talk};
 
-/// A name and what fails if the check does not hold.
+/// A check and its name.
 type Check = (&'static str, fn() -> Result<()>);
 
 /// Runs every check, also after one has failed.
@@ -49,7 +49,7 @@ fn clippy() -> Result<()> {
     )
 }
 
-/// A workspace of its own, which no build of this one keeps up with.
+/// fuzz/ is its own workspace, so that builds of this one do not update its lock file.
 fn fuzz_lock() -> Result<()> {
     process::read(
         process::cargo()
@@ -63,8 +63,8 @@ fn fuzz_lock() -> Result<()> {
 /// The rules are in `deny.toml`.
 fn dependencies() -> Result<()> {
     if process::find("cargo-deny").is_none() {
-        // It takes minutes to build: that is for CI, not for everyone who changes a line.
-        talk::note("skipped: needs `cargo install --locked cargo-deny`; CI does it");
+        // It takes three minutes to build, so only CI does.
+        talk::note("skipped: needs `cargo install --locked cargo-deny`; CI runs it");
         return Ok(());
     }
     process::run(process::cargo().args(["deny", "check", "licenses", "bans", "sources"]))

@@ -1,4 +1,4 @@
-//! A file that a newcomer can read in one go: beyond the limit it has more than one subject.
+//! A source file has one subject, and 400 lines at most.
 
 use std::fs;
 use std::path::{Path, PathBuf};

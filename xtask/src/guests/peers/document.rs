@@ -1,4 +1,4 @@
-//! docs/generated/peers.md: the table, and what was said where an answer is not simply right.
+//! docs/generated/peers.md: the table, and the tools' own words where not all are right.
 
 use anyhow::{Context as _, Result};
 
@@ -8,27 +8,27 @@ use super::questions::{OBSERVER, QUESTIONS, TOOLS};
 
 const HEAD: &str = "# Peers
 
-The tools of this table are small, do one thing each, and are worth to be known. Here they and `observer` watched the same
-processes at the same time. `cargo xtask guests --peers` makes this file, in an emulated machine that runs nothing else; don't
-edit it. The workload is `tests/peers/cases`, which also says what happened; a program holds what each tool said against that,
-by the same rules for all (`xtask/src/guests/peers/judge.rs`).
+These tools are small, do one thing each, and are worth knowing. Here they and `observer` watched the same processes at the same
+time. `cargo xtask guests --peers` generates this file in an emulated machine that runs nothing else; don't edit it. The workload,
+`tests/peers/cases`, prints what happened, and xtask compares the output of each tool with it, by the same rules for all
+(`xtask/src/guests/peers/judge.rs`).
 
 ";
 
 const LEGEND: &str = "
-`yes`: it said that, and rightly. `in part`: nothing of it is wrong, and something is missing. `wrong`: it said otherwise.
-`no`: it said nothing of that. `–`: that is not what the tool is for, and it is not asked. `not here`: it did not load.
+`yes`: it reported that correctly. `in part`: correct, but something is missing. `wrong`: it reported something else. `no`: it
+reported nothing of that. `–`: the tool is not made for that question. `not here`: it did not load.
 
 ";
 
 const REDO: &str = "
 ## To redo it
 
-`cargo xtask guests --peers`; with `--kernel 7.3`, on another kernel. It needs neither root nor KVM, fetches the kernel and the
-tools from Debian, and says at its end where it put all that each tool printed.
+`cargo xtask guests --peers`; with `--kernel 7.3`, on another kernel. It needs neither root nor KVM, downloads the kernel and the
+tools from Debian, and prints at its end where the output of each tool is.
 ";
 
-/// The text, and which questions observer has no right answer to.
+/// The text, and the questions that observer does not answer correctly.
 pub(super) fn text(output: &Output, version: &str) -> Result<(String, Vec<String>)> {
     let mut text = HEAD.to_owned() + &machine(output, version)?;
     text += LEGEND;
@@ -50,8 +50,9 @@ pub(super) fn text(output: &Output, version: &str) -> Result<(String, Vec<String
                 continue;
             }
             let said = tool.said(output, question.case, truth);
-            let cell = judge(question.ask, truth, &said)
-                .with_context(|| format!("the truth of {} is not whole", question.case))?;
+            let cell = judge(question.ask, truth, &said).with_context(|| {
+                format!("the workload printed no complete truth of {}", question.case)
+            })?;
             if tool.name == OBSERVER && !matches!(cell, Cell::Right(_)) {
                 not_right.push(format!("{}: {}", question.happened, question.asked));
             }
@@ -81,28 +82,30 @@ pub(super) fn text(output: &Output, version: &str) -> Result<(String, Vec<String
         }
     }
     if !notes.is_empty() {
-        text += "\n## What they said where not all say yes\n\n";
-        text += "Those that do, apart from `observer`, are left out. Of an event of `observer`, it is the summary of its cause.\n\n";
+        text += "\n## Their words where not all say yes\n\n";
+        text += "Tools that say yes are left out, apart from `observer`, of which the summary of the cause is shown.\n\n";
         text += &notes;
     }
     text += REDO;
     Ok((text, not_right))
 }
 
-/// How an answer comes about that is not right, where that is known.
+/// Why an answer is not right, where that is known.
 fn reason(tool: &str, case: &str) -> Option<&'static str> {
     Some(match (tool, case) {
-        ("exitsnoop", "leader-first") => "it tells the first thread's own end",
+        ("exitsnoop", "leader-first") => "it reports the end of the first thread",
         ("exitsnoop", "exec-from-thread") => {
-            "the first thread ends by the exec, and the process lives on under its number"
+            "the exec ends the first thread, and the process keeps its pid"
         }
-        ("sigsnoop", "oom") => "it tells which process ran when the kernel sent the signal",
-        ("bindsnoop", _) => "it reads the address from the socket, where a refused bind puts none",
+        ("sigsnoop", "oom") => "it reports the process that ran when the kernel sent the signal",
+        ("bindsnoop", _) => {
+            "it reads the address from the socket, where a refused bind leaves none"
+        }
         _ => return None,
     })
 }
 
-/// What was run on what, and what for.
+/// Kernel, versions, commands, and what each tool is for.
 fn machine(output: &Output, version: &str) -> Result<String> {
     let of = |name: &str| {
         output
@@ -124,7 +127,7 @@ fn machine(output: &Output, version: &str) -> Result<String> {
         text += &row([tool.name, &format!("`{command}`"), tool.is_for].into_iter());
     }
     for (tool, why) in &output.unable {
-        text += &format!("\n`{tool}` did not come to watch on this kernel: {why}\n");
+        text += &format!("\n`{tool}` did not load on this kernel: {why}\n");
     }
     Ok(text)
 }

@@ -1,4 +1,4 @@
-//! Whether a tool said what happened. One rule for each thing that can be asked, and the same for every tool.
+//! Whether a tool reported what happened: one rule for each question, the same for every tool.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ pub(super) enum Ask {
     Sender,
     /// Where the fault was.
     Address,
-    /// Whom the kernel chose.
+    /// The process that the OOM killer chose.
     Victim,
-    /// Whose request for memory came to nothing.
+    /// The process whose allocation triggered the OOM killer.
     AskedBy,
     /// Which cgroup's limit was hit, and how much it is.
     Limit,
@@ -26,17 +26,17 @@ pub(super) enum Ask {
     InTheWay,
 }
 
-/// What a tool said, held against what happened.
+/// What a tool reported, compared with what happened.
 #[derive(Debug, PartialEq)]
 pub(super) enum Cell<'said> {
     Right(&'said Said),
-    /// Nothing of it is wrong, and something is missing.
+    /// Correct, but something is missing.
     InPart(&'said Said),
     Wrong(&'said Said),
     Silent,
 }
 
-/// Nothing if the truth lacks what the question needs.
+/// `None` if the truth lacks what the question needs.
 pub(super) fn judge<'said>(ask: Ask, truth: &Truth, said: &'said [Said]) -> Option<Cell<'said>> {
     let pid = truth.get("pid")?;
     Some(match ask {
@@ -92,7 +92,7 @@ fn death(pid: u32, happened: Status, said: &[Said]) -> Cell<'_> {
 
 fn sender<'said>(pid: u32, truth: &Truth, said: &'said [Said]) -> Option<Cell<'said>> {
     let signal: u32 = truth.get("asked").or_else(|| truth.get("signal"))?;
-    // Without a sender in the truth it was the kernel.
+    // No sender in the truth: the kernel sent it.
     let happened: Option<u32> = truth.get("sender");
     Some(first_wrong(said, |what| match what {
         What::Signal { to, number, from } if (*to, *number) == (pid, signal) => {
@@ -109,7 +109,7 @@ fn refused<'said>(pid: u32, truth: &Truth, said: &'said [Said]) -> Option<Cell<'
         _ => None,
     });
     Some(match cell {
-        // A port of 0 says that it was not learnt.
+        // Port 0: the tool did not learn it.
         Cell::Right(one) => match one.what {
             What::Refused { port: Some(told), .. } if told == port => cell,
             What::Refused { port: None | Some(0), .. } => Cell::InPart(one),
@@ -137,7 +137,7 @@ fn in_the_way<'said>(pid: u32, happened: &BTreeSet<u32>, said: &'said [Said]) ->
     }
 }
 
-/// `told`: what is said of the matter, if anything; and within it the answer, if it is given.
+/// `told`: whether the tool reported on it at all, and the answer if it gave one.
 fn compare<'said, T: PartialEq>(
     said: &'said [Said],
     happened: Option<&T>,
@@ -152,7 +152,7 @@ fn compare<'said, T: PartialEq>(
     }
 }
 
-/// `right`: whether what is said of the matter is right. One wrong answer outweighs right ones.
+/// `right`: whether a report on it is right. One wrong report outweighs right ones.
 fn first_wrong(said: &[Said], right: impl Fn(&What) -> Option<bool>) -> Cell<'_> {
     let answers = said.iter().filter_map(|one| Some((one, right(&one.what)?)));
     let answers: Vec<(&Said, bool)> = answers.collect();

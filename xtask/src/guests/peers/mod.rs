@@ -1,6 +1,6 @@
-//! `cargo xtask guests --peers`: observer and what people use instead, over the same known ends; who saw what.
+//! `cargo xtask guests --peers`: observer and other tools beside the same processes; which tool reported what.
 //!
-//! The workload says what happened; each cell of the table is that held against what a tool said, by the same rules for all.
+//! The workload prints what happened, and the same rules compare each tool's output with it.
 
 mod document;
 mod judge;
@@ -25,7 +25,7 @@ use crate::{talk, workspace};
 use output::Output;
 use tools::Tools;
 
-/// Of the kernels that Debian has, the stable one that every peer loads on and that emulation does not break.
+/// A stable kernel on which every tool loads, and which does not crash under emulation.
 const KERNEL: &str = "6.1";
 
 /// Boots one guest, and writes docs/generated/peers.md.
@@ -46,18 +46,18 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     fs::write(run_dir.join("printed"), printed.join("\n") + "\n")?;
     let output = Output::read(&printed)?;
     output.keep(&run_dir.join("said"))?;
-    talk::note(&format!("what each tool said is in {}", run_dir.join("said").display()));
+    talk::note(&format!("the output of each tool is in {}", run_dir.join("said").display()));
     let (text, not_right) = document::text(&output, &tools.version)?;
     let path = workspace::root().join("docs/generated/peers.md");
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     talk::note("written: docs/generated/peers.md");
     for question in &not_right {
-        talk::problem(&format!("observer has no right answer: {question}"));
+        talk::problem(&format!("observer is not right about: {question}"));
     }
     Ok(if not_right.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What of the guest's is ours.
+/// The programs of the guest.
 fn contents() -> Result<Contents> {
     talk::step("building static binaries for the guest");
     let scripts = workspace::root().join("tests/peers");
@@ -81,8 +81,8 @@ fn boot(kernel: Kernel, initrd: &Path, run_dir: &Path) -> Result<Vec<String>> {
     };
     match fleet::boot(&guest)? {
         Ended::Finished { status: 0, output } => Ok(output),
-        Ended::Finished { status, .. } => bail!("the workload did not go as planned: {status}"),
-        Ended::Crashed { why } => bail!("the guest broke down: {why}"),
-        Ended::TimedOut { .. } => bail!("the guest did not end within the time"),
+        Ended::Finished { status, .. } => bail!("the workload failed: exit status {status}"),
+        Ended::Crashed { why } => bail!("the guest crashed: {why}"),
+        Ended::TimedOut { .. } => bail!("the guest reached its time limit"),
     }
 }

@@ -1,4 +1,4 @@
-//! observer's events in the vocabulary that all tools are judged in.
+//! Reads observer's events into the vocabulary that all tools are judged in.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub(super) fn read(text: &[String]) -> Vec<Said> {
         .collect()
 }
 
-/// A whole event is long: the sentence in it, or of an OOM kill, which has none, what matters.
+/// The summary of an event; of an OOM kill, which has none, the keys that are judged.
 fn words(event: &Value) -> String {
     if let Some(summary) = event["cause"]["summary"].as_str() {
         return summary.to_owned();
@@ -76,8 +76,7 @@ fn bind(event: &Value) -> Option<Vec<What>> {
     let errno = event["error"]["errno"].as_i64().and_then(|errno| i32::try_from(errno).ok())?;
     let port = event["socket"]["port"].as_u64().and_then(|port| u16::try_from(port).ok());
     let listed = event["holders"].as_array()?.iter().map(|holder| &holder["process"]);
-    // One that was gone before anybody could look is told of beside them; so is who left connections behind, which holds
-    // nothing.
+    // `left_by` is a holder that was gone before the scan, or a process that left connections behind and holds nothing.
     let gone = (cause["type"] == "held").then_some(&cause["left_by"]);
     let holders = listed.chain(gone).filter_map(|process| number(&process["pid"])).collect();
     let time_wait = cause["type"] == "time_wait";

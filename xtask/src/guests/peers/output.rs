@@ -1,4 +1,4 @@
-//! What came out of the guest: what happened, by the word of the workload, and what each tool printed.
+//! The guest's output: what happened, as the workload prints it, and what each tool printed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result, bail};
 /// All that the guest's script printed, by kind.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    /// What was printed of each name.
+    /// Output of each tool.
     pub(super) files: BTreeMap<String, Vec<String>>,
     /// How each tool was called.
     pub(super) commands: BTreeMap<String, String>,
     pub(super) versions: BTreeMap<String, String>,
-    /// Tools that did not come to watch, and their last words.
+    /// Tools that did not load, and their last line.
     pub(super) unable: BTreeMap<String, String>,
     truths: BTreeMap<String, Truth>,
 }
@@ -62,10 +62,12 @@ impl Output {
 
     /// What happened in that case.
     pub(super) fn truth(&self, case: &str) -> Result<&Truth> {
-        self.truths.get(case).with_context(|| format!("nothing is known of the case {case}"))
+        self.truths
+            .get(case)
+            .with_context(|| format!("the workload did not print what happened in case {case}"))
     }
 
-    /// What was printed of that name; nothing, if there was no such tool.
+    /// Output of that tool; empty if there is none.
     pub(super) fn file(&self, name: &str) -> &[String] {
         self.files.get(name).map_or(&[], Vec::as_slice)
     }
@@ -95,7 +97,7 @@ impl Truth {
         self.text(key)?.parse().ok()
     }
 
-    /// Several values, with commas; none at all is a list as well.
+    /// Values separated by commas; may be empty.
     pub(super) fn list<T: FromStr, C: FromIterator<T>>(&self, key: &str) -> Option<C> {
         let words = self.text(key)?.split(',').filter(|word| !word.is_empty());
         words.map(|word| word.parse().ok()).collect()

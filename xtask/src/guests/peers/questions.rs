@@ -1,11 +1,11 @@
-//! What is asked about which case, and which tools are there to answer it.
+//! The questions about each case, and which tools are made to answer them.
 
 use super::judge::Ask::{self, Address, AskedBy, Death, InTheWay, Limit, Refused, Sender, Victim};
 use super::observer;
 use super::output::{Output, Truth};
 use super::said::{self, Said};
 
-/// A tool, with what it is for. It is asked nothing else.
+/// A tool, and the questions it is made to answer.
 pub(super) struct Tool {
     pub(super) name: &'static str,
     /// Its file in the guest's output.
@@ -69,7 +69,7 @@ pub(super) struct Question {
     pub(super) happened: &'static str,
     pub(super) ask: Ask,
     pub(super) asked: &'static str,
-    /// A tool that is there for such questions, but not for this one.
+    /// Tools that answer such questions, but not this one.
     not_for: &'static [&'static str],
 }
 
@@ -135,7 +135,7 @@ pub(super) const QUESTIONS: [Question; 29] = [
     row("both-families", FAMILIES, Refused, "error and port"),
     row("both-families", FAMILIES, InTheWay, "holder"),
     row("shared", SHARED, InTheWay, "both holders"),
-    // It shows what is, and shows that rightly: nobody holds the port any more.
+    // `ss` shows the present, and shows it correctly: nobody holds the port any more.
     but_not_for(&[SS], &row("gone", GONE, InTheWay, "holder")),
     row("time-wait", WAIT, InTheWay, "that nobody holds it"),
     row("no-right", "a bind to port 80 without the right to", Refused, "error and port"),
@@ -146,14 +146,14 @@ pub(super) const QUESTIONS: [Question; 29] = [
 ];
 
 impl Question {
-    /// Whether that tool is there to answer it.
+    /// Whether that tool is made to answer it.
     pub(super) fn is_for(&self, tool: &Tool) -> bool {
         tool.asks.contains(&self.ask) && !self.not_for.contains(&tool.name)
     }
 }
 
 impl Tool {
-    /// All that it said; of `ss`, which is run for each refusal, what it said in that case.
+    /// All reports of the tool; of `ss`, which runs once for each refusal, those of that case.
     pub(super) fn said(&self, output: &Output, case: &str, truth: &Truth) -> Vec<Said> {
         let text = output.file(self.file);
         match self.name {

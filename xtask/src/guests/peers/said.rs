@@ -1,8 +1,8 @@
-//! What the tools said, in one vocabulary, so that all are judged by the same rules.
+//! Reads the output of each tool into one vocabulary, so that the same rules judge all.
 
 use std::collections::BTreeSet;
 
-/// One thing that a tool said.
+/// One report of a tool.
 #[derive(Debug, PartialEq)]
 pub(super) struct Said {
     pub(super) what: What,
@@ -16,7 +16,7 @@ pub(super) enum What {
         pid: u32,
         status: Status,
     },
-    /// `from`: a process; none is the kernel itself.
+    /// `from`: a process; `None` is the kernel.
     Signal {
         to: u32,
         number: u32,
@@ -64,7 +64,7 @@ impl Said {
     }
 }
 
-/// The lines of `text` that `read` makes something of.
+/// The lines of `text` that `read` understands.
 fn lines(text: &[String], read: impl Fn(&[&str]) -> Option<What>) -> Vec<Said> {
     let read = |line: &String| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -76,7 +76,7 @@ fn lines(text: &[String], read: impl Fn(&[&str]) -> Option<What>) -> Vec<Said> {
 /// `PCOMM PID PPID TID AGE(s) EXIT_CODE`; the last is `0`, `code 3`, or `signal 9 (Killed)`.
 pub(super) fn exitsnoop(text: &[String]) -> Vec<Said> {
     lines(text, |words| {
-        // A name may have blanks: what comes after the age is looked for from behind.
+        // A name may contain blanks: fields are found from the end.
         let ends = words.iter().rposition(|word| matches!(*word, "code" | "signal"));
         let end = ends.unwrap_or(words.len().checked_sub(1)?);
         let status = match words[end..] {

@@ -1,4 +1,4 @@
-//! The peers, as Debian packages with their libraries: fetched, unpacked, and put into the guest beside what is ours.
+//! The other tools from Debian packages, with their libraries: downloaded, unpacked, added to the guest.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use crate::{process, talk};
 
 /// The stable suite, which keeps its versions.
 const SUITE: &str = "trixie";
-/// The tools, then what they are linked with.
+/// The tools, then their libraries.
 const PACKAGES: [&str; 18] = [
     "libbpf-tools=0.31.*",
     "iproute2=6.15.*",
@@ -40,11 +40,11 @@ const PROGRAMS: [&str; 5] = [
     "usr/sbin/oomkill-libbpf",
     "usr/sbin/sigsnoop-libbpf",
 ];
-/// Where they are linked to find their libraries, and the loader.
+/// Folders of the libraries and of the loader.
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "usr/lib64"];
 const CHANGES: &str = "usr/share/doc/libbpf-tools/changelog.Debian.gz";
 
-/// What is kept from one run to the next.
+/// The unpacked tools, kept from one run to the next.
 pub(super) struct Tools {
     root: PathBuf,
     /// Version of the package with the tools of bcc.
@@ -52,7 +52,7 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Takes them from the cache below `dir`, or from the mirror by way of the folder `scratch`.
+    /// Takes them from the cache below `dir`, or downloads them in the folder `scratch`.
     pub(super) fn get(dir: &Path, scratch: &Path) -> Result<Self> {
         let (root, version, made_of) = (dir.join("root"), dir.join("version"), dir.join("made-of"));
         let recipe = [&PACKAGES[..], &PROGRAMS, &LIBRARIES].concat().join("\n");
@@ -77,7 +77,7 @@ impl Tools {
                     }
                 }
             }
-            // Where programs say that their loader is.
+            // The path of the loader that the programs name.
             symlink("usr/lib64", root.join("lib64"))?;
             fs::write(&version, newest_change(&unpacked.join(CHANGES))?)?;
             fs::write(made_of, recipe)?;
@@ -86,7 +86,7 @@ impl Tools {
         Ok(Self { root, version: fs::read_to_string(version)? })
     }
 
-    /// Adds them to an initramfs: the kernel unpacks several archives in one file, one after the other.
+    /// Appends them to an initramfs: the kernel unpacks all archives in one file.
     pub(super) fn add_to(&self, initrd: &Path) -> Result<()> {
         talk::step("adding the peers to the initramfs");
         let list = "find . | cpio --create --format=newc --owner=0:0 --quiet";

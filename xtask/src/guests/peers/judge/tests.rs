@@ -1,4 +1,4 @@
-//! What counts as right.
+//! The rules.
 
 use super::{Ask, Cell, judge};
 use crate::guests::peers::output::Truth;
@@ -15,7 +15,7 @@ fn word(ask: Ask, truth: &str, said: &[What]) -> &'static str {
 }
 
 #[test]
-fn one_death_a_process() {
+fn second_report_of_a_death_is_wrong() {
     let death = |code| What::Death { pid: 5, status: Status::Code(code) };
     let word = |said: &[What]| word(Ask::Death, "pid=5 code=7", said);
     assert_eq!(word(&[]), "no");
@@ -26,7 +26,7 @@ fn one_death_a_process() {
 }
 
 #[test]
-fn a_signal_of_the_kernel_has_no_sender() {
+fn signal_of_the_kernel_has_no_sender() {
     let signal = |from| What::Signal { to: 5, number: 9, from };
     assert_eq!(word(Ask::Sender, "pid=5 signal=9 sender=4", &[signal(Some(4))]), "yes");
     assert_eq!(word(Ask::Sender, "pid=5 signal=9", &[signal(Some(4))]), "wrong");
@@ -35,7 +35,7 @@ fn a_signal_of_the_kernel_has_no_sender() {
 }
 
 #[test]
-fn a_refusal_without_its_port_is_half_told() {
+fn refusal_without_port_is_in_part() {
     let refused = |port| What::Refused { pid: 5, errno: 98, port };
     let word = |said: &[What]| word(Ask::Refused, "pid=5 errno=98 port=80", said);
     assert_eq!(word(&[refused(Some(80))]), "yes");
@@ -44,7 +44,7 @@ fn a_refusal_without_its_port_is_half_told() {
 }
 
 #[test]
-fn every_holder_and_nobody_else() {
+fn holders_must_match_exactly() {
     let held = |holders: &[u32], time_wait| What::InTheWay {
         pid: 5,
         holders: holders.iter().copied().collect(),

@@ -7,7 +7,7 @@ fn text(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn deaths() {
+fn exitsnoop_lines() {
     let said = exitsnoop(&text(
         "PCOMM            PID     PPID    TID     AGE(s)  EXIT_CODE\n\
          workload         21      1       21      0.00    0\n\
@@ -23,7 +23,7 @@ fn deaths() {
 }
 
 #[test]
-fn signals() {
+fn sigsnoop_lines() {
     let said = sigsnoop(&text(
         "TIME     PID     COMM             SIG       TPID    RESULT\n\
          02:39:48 30      a name           9         29      0\n\
@@ -34,7 +34,7 @@ fn signals() {
 }
 
 #[test]
-fn oom_kills() {
+fn oomkill_lines() {
     let line =
         "12:00:00 Triggered by PID 7 (\"a b\"), OOM kill of PID 6 (\"c\"), 9 pages, loadavg: 1 2";
     let said = oomkill(&text(line));
@@ -42,7 +42,7 @@ fn oom_kills() {
 }
 
 #[test]
-fn refusals() {
+fn bindsnoop_lines() {
     let said = bindsnoop(&text(
         "PID     COMM             RET PROTO OPTS IF   PORT  ADDR\n\
          21      workload         0   TCP   ..... 0   80    127.0.0.1\n\
@@ -53,7 +53,7 @@ fn refusals() {
 }
 
 #[test]
-fn kernel_messages() {
+fn kernel_log_lines() {
     let said = kernel_log(&text(
         "[ 9.1] workload[21]: segfault at dead0000 ip 0000000000401234 sp 1 error 6\n\
          [ 9.2] workload invoked oom-killer: gfp_mask=0xcc0, order=0, oom_score_adj=0\n\
@@ -73,7 +73,7 @@ fn kernel_messages() {
 }
 
 #[test]
-fn sockets() {
+fn ss_lines() {
     let head = "State  Recv-Q Send-Q Local Address:Port  Peer Address:PortProcess\n";
     let line = "LISTEN 0 16 127.0.0.1:80 0.0.0.0:* users:((\"w\",pid=15,fd=3),(\"w\",pid=12,fd=3))";
     let said = ss(&text(&format!("{head}{line}")), 9);
