@@ -1,8 +1,6 @@
 //! `cargo xtask lint`: checks that do not run the code.
 
-#[expect(dead_code, reason = "joins the checks once observer/src has its new modules")]
 mod arrows;
-#[expect(dead_code, reason = "joins the checks once observer/src has its new modules")]
 mod purity;
 mod size;
 mod source;
@@ -18,10 +16,12 @@ type Check = (&'static str, fn() -> Result<()>);
 
 /// Runs every check, also after one has failed.
 pub(crate) fn run() -> ExitCode {
-    let checks: [Check; 6] = [
+    let checks: [Check; 8] = [
         ("format", format),
         ("clippy", clippy),
         ("clippy of the eBPF side", ebpf::clippy),
+        ("module arrows", arrows::check),
+        ("modules without I/O", purity::check),
         ("file sizes", size::check),
         ("lock file of the fuzz targets", fuzz_lock),
         ("licences and sources of dependencies", dependencies),
