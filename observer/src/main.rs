@@ -29,7 +29,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     let settings = || Settings::of(cli);
     match &cli.command {
         Command::Tail(args) => commands::tail::run(args, programs, &settings()?),
-        Command::Serve(_) => commands::serve::run(programs, &settings),
+        Command::Serve(_) => commands::serve::run(programs, settings),
         Command::Status(args) => commands::status::run(args, &settings()?),
         Command::Replay(args) => commands::replay::run(args),
         Command::Ports(args) => commands::ports::run(args, &settings()?),

@@ -13,7 +13,7 @@ use tokio::io::{AsyncWriteExt, Stdout, stdout};
 use crate::sanitize::for_terminal;
 
 /// Writes lines.
-pub enum Output {
+pub enum StdoutWriter {
     /// A file takes what it gets at once: handing that to another thread would cost more than the write.
     File(File),
     /// A pipe or a terminal may be read slowly, or never.
@@ -29,7 +29,7 @@ pub enum Reader {
     Gone,
 }
 
-impl Output {
+impl StdoutWriter {
     /// This process's standard output.
     #[must_use]
     pub fn stdout() -> Self {

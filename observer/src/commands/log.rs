@@ -39,13 +39,12 @@ pub fn run(args: &LogArgs, settings: &Settings) -> Result<u8> {
     let each = |line: &[u8], event: Option<Event>| {
         shown += 1;
         encoded.clear();
-        match event.filter(|_| format != Format::Json) {
-            Some(event) => encoder.event(&event, &mut encoded)?,
+        if let Some(event) = event.filter(|_| format != Format::Json) {
+            encoder.event(&event, &mut encoded)?;
+        } else {
             // As it was written, byte for byte.
-            None => {
-                encoded.extend_from_slice(line);
-                encoded.push(b'\n');
-            }
+            encoded.extend_from_slice(line);
+            encoded.push(b'\n');
         }
         write(&mut out, &encoded)
     };

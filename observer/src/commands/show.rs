@@ -13,14 +13,14 @@ use crate::{
     filter::Filter,
     format::{Encoder, style::Palette, text::TextFormat},
     model::{Body, Event, Kind, human::count},
-    stdout::{Output, Reader},
+    stdout::{Reader, StdoutWriter},
 };
 
 /// Filters, formats, writes and counts.
 pub struct Show<'a> {
     filter: &'a Filter,
     encoder: Encoder,
-    output: Output,
+    output: StdoutWriter,
     shown: BTreeMap<Kind, u64>,
     lost: u64,
     /// Taken in, and not known to be shown.
@@ -55,14 +55,13 @@ const WRITE: &str = "can't write to standard output";
 
 impl<'a> Show<'a> {
     /// To standard output.
-    #[must_use]
     pub fn new(args: &'a ShowArgs, zone: TimeZone) -> Result<Self> {
         let encoder = encoder(args.format(), zone);
         Ok(Self {
             filter: &args.filter,
             lines: encoder.header()?,
             encoder,
-            output: Output::stdout(),
+            output: StdoutWriter::stdout(),
             shown: BTreeMap::new(),
             lost: 0,
             taken: BTreeMap::new(),

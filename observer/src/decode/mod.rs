@@ -15,7 +15,7 @@ use cursor::Cursor;
 pub use exit::{Exit, Note};
 pub use oom::Oom;
 pub use pattern::{Partial, Patterns};
-pub use socket::{Bind, Endpoint, Holder, Socket, decode_holders};
+pub use socket::{Bind, Descriptor, Endpoint, KernelSocket, decode_holders};
 pub(crate) use task::until_nul;
 pub use task::{Task, TaskId};
 

@@ -50,9 +50,9 @@ impl Endpoint {
 
 /// A socket.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Socket(#[serde(with = "raw")] pub SocketRecord);
+pub struct KernelSocket(#[serde(with = "raw")] pub SocketRecord);
 
-impl Socket {
+impl KernelSocket {
     /// Where it is bound.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
@@ -127,7 +127,7 @@ pub struct Bind {
     /// The fixed part.
     pub record: BindRecord,
     /// The socket after the call.
-    pub socket: Socket,
+    pub socket: KernelSocket,
     /// The address asked for; that of the socket for a listen.
     pub asked: Endpoint,
     /// Who called.
@@ -137,7 +137,7 @@ pub struct Bind {
 pub(super) fn decode_bind(cursor: &mut Cursor<'_>) -> Result<Bind, DecodeError> {
     let record: BindRecord = cursor.fixed()?;
     let task = Task::decode(cursor)?;
-    let socket = Socket(record.socket);
+    let socket = KernelSocket(record.socket);
     let len = usize::from(record.asked_len).min(record.asked.len());
     let asked = match sockaddr(&record.asked[..len]) {
         // What a failed bind asked for is not what its socket says.
@@ -178,13 +178,13 @@ fn unix_name(bytes: &[u8]) -> Endpoint {
 
 /// One descriptor of one process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Holder {
+pub struct Descriptor {
     /// The fixed part.
     #[serde(with = "raw")]
     pub record: HolderRecord,
 }
 
-impl Holder {
+impl Descriptor {
     /// The process.
     #[must_use]
     pub fn id(&self) -> TaskId {
@@ -193,12 +193,12 @@ impl Holder {
 }
 
 /// Decodes whole records of what the iterator yielded; gives back the bytes of one that is not whole yet.
-pub fn decode_holders(bytes: &[u8], mut each: impl FnMut(Socket, Holder)) -> &[u8] {
+pub fn decode_holders(bytes: &[u8], mut each: impl FnMut(KernelSocket, Descriptor)) -> &[u8] {
     let (records, rest) = bytes.as_chunks::<{ size_of::<HeldRecord>() }>();
     for record in records {
         // `zerocopy` takes a record from any bytes of its size, and these have it.
         if let Ok(HeldRecord { socket, holder }) = HeldRecord::read_from_bytes(record) {
-            each(Socket(socket), Holder { record: holder });
+            each(KernelSocket(socket), Descriptor { record: holder });
         }
     }
     rest

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conflict::Asker;
 use crate::{
-    decode::{Endpoint, Holder, Socket, TaskId},
+    decode::{Descriptor, Endpoint, KernelSocket, TaskId},
     enrich::{connections::Connection, path_file::PathFile, procfs::Living},
 };
 
@@ -110,7 +110,7 @@ impl Answer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeldSocket {
     /// The socket.
-    pub socket: Socket,
+    pub socket: KernelSocket,
     /// Who holds it; `None` for a process that was gone before it could be read.
-    pub holders: Vec<(Holder, Option<Living>)>,
+    pub holders: Vec<(Descriptor, Option<Living>)>,
 }

@@ -14,10 +14,10 @@ use super::{
     relation::{Candidate, inherited, of_past, relation},
 };
 use crate::{
-    decode::{self, Bind, Endpoint, Socket},
+    decode::{self, Bind, Endpoint, KernelSocket},
     enrich::{self, procfs::Living},
     kernel::clock::Clock,
-    model::{self, BindEvent, Call, Errno, Holder, Missing, Process, State, Time},
+    model::{self, BindEvent, Call, Errno, Holder, Missing, Process, SocketState, Time},
 };
 
 const EPERM: i32 = -1;
@@ -30,7 +30,7 @@ const EINVAL: i32 = -22;
 #[derive(Debug)]
 pub struct Obstacle<'a> {
     /// The socket.
-    pub socket: &'a Socket,
+    pub socket: &'a KernelSocket,
     /// Who holds it.
     pub holders: Vec<ObstacleHolder<'a>>,
 }
@@ -39,7 +39,7 @@ pub struct Obstacle<'a> {
 #[derive(Debug)]
 pub struct ObstacleHolder<'a> {
     /// Its descriptor.
-    pub holder: &'a decode::Holder,
+    pub holder: &'a decode::Descriptor,
     /// As `/proc` shows it; `None` for a process that was gone by then.
     pub living: Option<&'a Living>,
     /// As a reader sees it.
@@ -144,14 +144,14 @@ fn was_in_the_way(bind: &Bind, asker: &Asker, past: &FormerServer) -> bool {
 
 fn former_holder(
     asker: &Process,
-    socket: &Socket,
+    socket: &KernelSocket,
     since_ns: Option<u64>,
     process: &Process,
     answer: &Answer,
     clock: &Clock,
 ) -> Holder {
     let mut socket = enrich::socket::bound(socket);
-    socket.state = Some(State::Listen);
+    socket.state = Some(SocketState::Listen);
     let gone =
         if answer.is_none() { "nobody looked" } else { "the holder was gone before the look" };
     Holder {

@@ -8,20 +8,20 @@ use std::net::IpAddr;
 use observer_common::socket::{PROTOCOL_MPTCP, STATE_LISTEN, STATE_TIME_WAIT};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{Endpoint, Socket};
+use crate::decode::{Endpoint, KernelSocket};
 
 /// The socket that was refused, and what it asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asker {
     /// The socket after the call.
-    pub socket: Socket,
+    pub socket: KernelSocket,
     /// The address asked for.
     pub asked: Endpoint,
 }
 
 /// Whether `held` keeps the asker from what it asked for.
 #[must_use]
-pub fn conflicts(asker: &Asker, held: &Socket) -> bool {
+pub fn conflicts(asker: &Asker, held: &KernelSocket) -> bool {
     let (mine, other) = (&asker.socket.0, &held.0);
     if mine.netns != other.netns && mine.netns != 0 {
         // The file system is shared where network namespaces are not.
@@ -60,7 +60,7 @@ fn devices_meet(a: u32, b: u32) -> bool {
 }
 
 /// SO_REUSEADDR on both and the other not listening (TCP) or at all (UDP), or SO_REUSEPORT on both and the same user.
-fn may_share(asker: &Socket, held: &Socket) -> bool {
+fn may_share(asker: &KernelSocket, held: &KernelSocket) -> bool {
     let reuseaddr = asker.reuseaddr() && held.reuseaddr();
     let same_user = held.0.state == STATE_TIME_WAIT || asker.0.uid == held.0.uid;
     let reuseport = asker.reuseport() && held.reuseport() && same_user;
@@ -84,7 +84,7 @@ pub fn addresses_meet(a: IpAddr, a_v6only: bool, b: IpAddr, b_v6only: bool) -> b
 }
 
 /// Unix sockets: the same name.
-fn same_name(asker: &Asker, held: &Socket) -> bool {
+fn same_name(asker: &Asker, held: &KernelSocket) -> bool {
     match (&asker.asked, held.endpoint()) {
         (Endpoint::Abstract(a), Endpoint::Abstract(b)) | (Endpoint::Path(a), Endpoint::Path(b)) => {
             *a == b
@@ -95,7 +95,7 @@ fn same_name(asker: &Asker, held: &Socket) -> bool {
 
 /// Why two sockets with SO_REUSEADDR or SO_REUSEPORT in play still are in each other's way, in words.
 #[must_use]
-pub fn sharing(asker: &Socket, held: &Socket) -> Option<String> {
+pub fn sharing(asker: &KernelSocket, held: &KernelSocket) -> Option<String> {
     let held_or_asker = |held: bool, asker: bool| match (held, asker) {
         (true, false) => Some("the holder"),
         (false, true) => Some("the process that was refused"),

@@ -22,7 +22,7 @@ use std::{
 
 use case::{Case, Origin};
 use keys::after;
-use ports::{Outage, Ports};
+use ports::{Outage, ServedPorts};
 
 use crate::model::{Body, Event, IncidentEvent, Kind, Time};
 
@@ -40,13 +40,13 @@ const PAST: usize = 1024;
 const TOLD: u32 = 16;
 
 /// What tells one event from all others.
-type Key = (Time, u64, Kind);
+type EventKey = (Time, u64, Kind);
 
 /// All stories of a record, by the time of their first event. The events may come in any order, more than once, with gaps,
 /// and from several runs, boots and hosts. A story that is open at the end of the record says so.
 #[must_use]
 pub fn incidents(events: &[Event]) -> Vec<IncidentEvent> {
-    let mut boots: BTreeMap<(&str, &str), BTreeMap<Key, &Event>> = BTreeMap::new();
+    let mut boots: BTreeMap<(&str, &str), BTreeMap<EventKey, &Event>> = BTreeMap::new();
     for event in events {
         let boot = boots.entry((&*event.host, &*event.boot_id)).or_default();
         boot.entry((event.time, event.number(), event.body.kind())).or_insert(event);
@@ -68,11 +68,11 @@ pub fn incidents(events: &[Event]) -> Vec<IncidentEvent> {
 #[must_use]
 pub fn served(events: &[Event]) -> Vec<&Event> {
     let Some(newest) = events.iter().max_by_key(|event| event.time) else { return Vec::new() };
-    let mut boot: BTreeMap<Key, &Event> = BTreeMap::new();
+    let mut boot: BTreeMap<EventKey, &Event> = BTreeMap::new();
     for event in events.iter().filter(|event| event.boot_id == newest.boot_id) {
         boot.entry((event.time, event.number(), event.body.kind())).or_insert(event);
     }
-    let mut ports = Ports::default();
+    let mut ports = ServedPorts::default();
     for event in boot.values() {
         match &event.body {
             Body::Session(session) if session.begins_run(event.number()) => ports.clear(),
@@ -101,16 +101,16 @@ pub fn served(events: &[Event]) -> Vec<&Event> {
 #[derive(Debug, Default)]
 pub struct Incidents {
     boot: Option<Arc<str>>,
-    pending: BTreeMap<Key, Arc<Event>>,
+    pending: BTreeMap<EventKey, Arc<Event>>,
     /// What was taken in lately, so that nothing counts twice.
-    seen: BTreeSet<Key>,
+    seen: BTreeSet<EventKey>,
     /// Time of the newest event.
     newest: Option<Time>,
     /// Everything up to this moment has been taken in.
     now: Option<Time>,
     /// When this run of the observer began.
     run: Option<Time>,
-    ports: Ports,
+    ports: ServedPorts,
     /// Releases that another server may still make good.
     waiting: Vec<Outage>,
     cases: Vec<Case>,

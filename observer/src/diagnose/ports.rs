@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::{
-    decode::{Endpoint, Socket, TaskId},
+    decode::{Endpoint, KernelSocket, TaskId},
     diagnose::{
         conflict::{Asker, conflicts},
         exit::seconds_between,
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ServedSocket {
     /// The socket.
-    pub socket: Socket,
+    pub socket: KernelSocket,
     /// Since when, in nanoseconds of `CLOCK_BOOTTIME`; `None` when it was before the observer began.
     pub since_ns: Option<u64>,
     /// Who opened it, when that was seen, and its parent then.
@@ -37,7 +37,7 @@ pub struct ServedSocket {
 #[derive(Clone, Debug)]
 pub struct FormerServer {
     /// The socket.
-    pub socket: Socket,
+    pub socket: KernelSocket,
     /// Since when it was served, when that was seen.
     pub since_ns: Option<u64>,
     /// Its last holder.
@@ -66,7 +66,7 @@ impl PortTable {
     /// A process began to serve; `None` when that is known already.
     pub fn listen(
         &mut self,
-        socket: Socket,
+        socket: KernelSocket,
         id: TaskId,
         process: Process,
         time_ns: u64,
@@ -116,7 +116,7 @@ impl PortTable {
     }
 
     /// What a process closed as it ended.
-    pub fn closed_by(&self, id: TaskId, end_ns: u64) -> impl Iterator<Item = Socket> {
+    pub fn closed_by(&self, id: TaskId, end_ns: u64) -> impl Iterator<Item = KernelSocket> {
         let late = move |past: &&FormerServer| past.until_ns.saturating_add(ENDING_NS) >= end_ns;
         let own = self.past.iter().filter(move |past| past.closer == Some(id));
         own.filter(late).map(|past| past.socket)
@@ -137,20 +137,21 @@ impl PortTable {
         let mut seen = HashSet::new();
         // The kernel has told their end while the scan was under way: what it saw of them is old.
         let late = self.past.iter().filter(|past| past.until_ns >= scan.began_ns);
-        let released: Vec<Socket> = late.map(|past| past.socket).collect();
+        let released: Vec<KernelSocket> = late.map(|past| past.socket).collect();
         for held in scan.sockets.iter().filter(|held| held.socket.serves()) {
             let holders: HashSet<TaskId> = held
                 .holders
                 .iter()
-                .map(crate::decode::Holder::id)
+                .map(crate::decode::Descriptor::id)
                 .filter(|id| !dying.contains(id))
                 .collect();
             if holders.is_empty() {
                 continue;
             }
             let sk = held.socket.0.sk;
-            let same =
-                |socket: &Socket| socket.0.sk == sk && socket.endpoint() == held.socket.endpoint();
+            let same = |socket: &KernelSocket| {
+                socket.0.sk == sk && socket.endpoint() == held.socket.endpoint()
+            };
             if released.iter().any(same) {
                 continue;
             }
@@ -204,7 +205,7 @@ impl PortTable {
 
     /// Every known socket.
     #[must_use]
-    pub fn sockets(&self) -> HashMap<u64, Socket> {
+    pub fn sockets(&self) -> HashMap<u64, KernelSocket> {
         self.served.iter().map(|(sk, served)| (*sk, served.socket)).collect()
     }
 
@@ -285,7 +286,7 @@ impl PortTable {
     }
 }
 
-fn event(socket: &Socket, process: Process, initial: bool) -> ListenEvent {
+fn event(socket: &KernelSocket, process: Process, initial: bool) -> ListenEvent {
     let backlog = (!socket.datagram()).then_some(socket.0.backlog);
     ListenEvent { process, socket: enrich::socket::bound(socket), backlog, initial }
 }

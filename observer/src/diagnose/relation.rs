@@ -4,7 +4,7 @@ use observer_common::task::TASK_FORKED;
 
 use super::daemon::is_installed;
 use crate::{
-    decode::{Holder, TaskId},
+    decode::{Descriptor, TaskId},
     enrich::procfs::Living,
     model::{Process, Relation},
 };
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// Its descriptor.
-    pub holder: &'a Holder,
+    pub holder: &'a Descriptor,
     /// As `/proc` shows it.
     pub living: Option<&'a Living>,
     /// As a reader sees it.

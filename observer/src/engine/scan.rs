@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decode::{Holder, Socket},
+    decode::{Descriptor, KernelSocket},
     diagnose::answer::{Answer, Question},
     enrich::{
         procfs::Living,
@@ -23,7 +23,7 @@ pub struct ScanRequest {
     /// Refusals to explain.
     pub questions: Vec<Question>,
     /// Served sockets that are known, by address.
-    pub known: HashMap<u64, Socket>,
+    pub known: HashMap<u64, KernelSocket>,
 }
 
 /// What a scan has found; captures hold it as JSON.
@@ -42,7 +42,7 @@ pub struct ScanResult {
 
 /// The holder to name: one whose parent does not hold the socket as well.
 #[must_use]
-pub fn owner(held: &Held) -> Option<&Holder> {
+pub fn owner(held: &Held) -> Option<&Descriptor> {
     let pids: HashSet<u32> = held.holders.iter().map(|holder| holder.record.tgid).collect();
     held.holders.iter().find(|h| !pids.contains(&h.record.ppid)).or(held.holders.first())
 }

@@ -36,9 +36,9 @@ pub fn living(id: TaskId) -> Option<Living> {
 
 /// Processes that were read already: one holds many sockets.
 #[derive(Debug, Default)]
-pub struct Known(HashMap<TaskId, Option<Living>>);
+pub struct ProcessCache(HashMap<TaskId, Option<Living>>);
 
-impl Known {
+impl ProcessCache {
     /// As [`living`], reading each process once.
     pub fn living(&mut self, id: TaskId) -> Option<Living> {
         self.0.entry(id).or_insert_with(|| living(id)).clone()

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decode::{Holder, Socket, decode_holders},
+    decode::{Descriptor, KernelSocket, decode_holders},
     kernel::clock,
 };
 
@@ -14,9 +14,9 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Held {
     /// The socket.
-    pub socket: Socket,
+    pub socket: KernelSocket,
     /// Who holds it, one entry a process, with the lowest descriptor.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<Descriptor>,
 }
 
 /// Everything one scan has seen.
@@ -72,7 +72,7 @@ struct SocketGroups {
 }
 
 impl SocketGroups {
-    fn add(&mut self, socket: Socket, holder: Holder) {
+    fn add(&mut self, socket: KernelSocket, holder: Descriptor) {
         let at = *self.index.entry(socket.0.sk).or_insert_with(|| {
             self.sockets.push(Held { socket, holders: Vec::new() });
             self.sockets.len() - 1

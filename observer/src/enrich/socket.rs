@@ -9,18 +9,18 @@ use observer_common::socket::{
 
 use crate::{
     decode::{self, Endpoint},
-    model::{Protocol, Socket, State, hex_of_non_utf8, lossy},
+    model::{Protocol, Socket, SocketState, hex_of_non_utf8, lossy},
 };
 
 /// The socket where it is bound.
 #[must_use]
-pub fn bound(socket: &decode::Socket) -> Socket {
+pub fn bound(socket: &decode::KernelSocket) -> Socket {
     at(socket, &socket.endpoint())
 }
 
 /// The socket as if it were bound to `endpoint`.
 #[must_use]
-pub fn at(socket: &decode::Socket, endpoint: &Endpoint) -> Socket {
+pub fn at(socket: &decode::KernelSocket, endpoint: &Endpoint) -> Socket {
     let record = &socket.0;
     let mut this = Socket {
         protocol: protocol(socket),
@@ -53,7 +53,7 @@ pub fn at(socket: &decode::Socket, endpoint: &Endpoint) -> Socket {
     this
 }
 
-fn protocol(socket: &decode::Socket) -> Protocol {
+fn protocol(socket: &decode::KernelSocket) -> Protocol {
     match (socket.0.family, socket.0.protocol) {
         (1, _) => Protocol::Unix,
         (_, 6 | PROTOCOL_MPTCP) => Protocol::Tcp,
@@ -62,21 +62,21 @@ fn protocol(socket: &decode::Socket) -> Protocol {
     }
 }
 
-fn state(socket: &decode::Socket) -> State {
+fn state(socket: &decode::KernelSocket) -> SocketState {
     let bound = socket.0.port != 0 || socket.0.name_len != 0;
     match socket.0.state {
         // A datagram socket serves as soon as it is bound.
-        STATE_CLOSE if bound && socket.datagram() => State::Listen,
-        STATE_CLOSE if bound => State::Bound,
-        STATE_CLOSE => State::Unbound,
-        STATE_LISTEN => State::Listen,
-        STATE_ESTABLISHED => State::Established,
-        STATE_FIN_WAIT1 => State::FinWait1,
-        STATE_FIN_WAIT2 => State::FinWait2,
-        STATE_CLOSE_WAIT => State::CloseWait,
-        STATE_LAST_ACK => State::LastAck,
-        STATE_CLOSING => State::Closing,
-        STATE_TIME_WAIT => State::TimeWait,
-        _ => State::Other,
+        STATE_CLOSE if bound && socket.datagram() => SocketState::Listen,
+        STATE_CLOSE if bound => SocketState::Bound,
+        STATE_CLOSE => SocketState::Unbound,
+        STATE_LISTEN => SocketState::Listen,
+        STATE_ESTABLISHED => SocketState::Established,
+        STATE_FIN_WAIT1 => SocketState::FinWait1,
+        STATE_FIN_WAIT2 => SocketState::FinWait2,
+        STATE_CLOSE_WAIT => SocketState::CloseWait,
+        STATE_LAST_ACK => SocketState::LastAck,
+        STATE_CLOSING => SocketState::Closing,
+        STATE_TIME_WAIT => SocketState::TimeWait,
+        _ => SocketState::Other,
     }
 }

@@ -9,7 +9,7 @@ use super::{
     scan::Scan,
     sock_diag,
 };
-use crate::model::{Protocol, Socket, State};
+use crate::model::{Protocol, Socket, SocketState};
 
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
@@ -84,6 +84,6 @@ fn socket(row: &Connection, protocol: Protocol, netns: u32) -> Socket {
         path: None,
         path_hex: None,
         netns: Some(netns),
-        state: Some(State::Listen),
+        state: Some(SocketState::Listen),
     }
 }

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    diagnose::incident::ownership::{Dark, Kept, Served},
+    diagnose::incident::ownership::{Dark, Kept, ServedSpan},
     model::{Body, Event, IncidentEvent, SessionEvent, Time},
     store::verify,
 };
@@ -68,7 +68,7 @@ pub struct Report {
     /// Where deaths, OOM kills and refusals lie in time.
     pub marks: [Density; 3],
     /// Who served what.
-    pub served: Kept<Served>,
+    pub served: Kept<ServedSpan>,
     /// When nobody did.
     pub dark: Kept<Dark>,
     /// How many were lost, by kind.

@@ -13,7 +13,7 @@ pub struct ExitEvent {
     /// Who died.
     pub process: Process,
     /// How, as wait(2) tells it.
-    pub status: Status,
+    pub status: ExitStatus,
     /// How long it lived.
     pub lifetime_seconds: f64,
     /// Most memory it had resident, shared pages included; the kernel's counters lag by up to 128 KiB a CPU.
@@ -31,7 +31,7 @@ pub struct ExitEvent {
 
 /// A wait status: either `code`, or the signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Status {
+pub struct ExitStatus {
     /// Exit code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<u32>,
@@ -48,7 +48,7 @@ pub struct Status {
     pub shell_status: u32,
 }
 
-impl Status {
+impl ExitStatus {
     /// From wait(2)'s status word.
     #[must_use]
     pub fn from_wait(status: u32) -> Self {
@@ -75,14 +75,14 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
-    use super::Status;
+    use super::ExitStatus;
 
     #[test]
     fn killed_is_not_exit_137() {
-        let killed = Status::from_wait(9);
+        let killed = ExitStatus::from_wait(9);
         assert_eq!((killed.signal, killed.code, killed.shell_status), (Some(9), None, 137));
-        let exited = Status::from_wait(0x8900);
+        let exited = ExitStatus::from_wait(0x8900);
         assert_eq!((exited.signal, exited.code, exited.shell_status), (None, Some(137), 137));
-        assert_eq!(Status::from_wait(0x8b).core_dumped, Some(true));
+        assert_eq!(ExitStatus::from_wait(0x8b).core_dumped, Some(true));
     }
 }

@@ -33,7 +33,7 @@ pub struct Socket {
     pub netns: Option<u32>,
     /// Its state, when known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
+    pub state: Option<SocketState>,
 }
 
 /// Protocols that are watched.
@@ -65,7 +65,7 @@ pub enum Protocol {
 /// States of a socket, in TCP's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum SocketState {
     /// Serving: connections are accepted, or datagrams received.
     Listen,
     /// Bound, but not serving.

@@ -5,7 +5,7 @@ use observer_common::socket::STATE_CLOSE;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decode::{self, Endpoint, Holder as Descriptor},
+    decode::{self, Descriptor, Endpoint},
     diagnose::relation,
     enrich::{
         self, Enricher, Users, procfs,
@@ -49,7 +49,7 @@ pub fn own(ports: &[u16]) -> Result<Vec<PortLine>> {
 #[must_use]
 pub fn lines(scan: &Scan, ports: &[u16]) -> Vec<PortLine> {
     let mut enricher = Enricher::new(Users::of_this_host(), Clock::new());
-    let mut known = procfs::Known::default();
+    let mut known = procfs::ProcessCache::default();
     let held = scan.sockets.iter().filter(|held| wanted(ports, held));
     let mut lines: Vec<PortLine> = held.map(|held| line(held, &mut known, &mut enricher)).collect();
     let unheld = unheld(scan, ports).into_iter();
@@ -68,7 +68,7 @@ fn wanted(ports: &[u16], held: &Held) -> bool {
 }
 
 /// Whether it keeps others from its address without serving there.
-fn is_bound(socket: &decode::Socket) -> bool {
+fn is_bound(socket: &decode::KernelSocket) -> bool {
     socket.0.state == STATE_CLOSE
         && match socket.endpoint() {
             Endpoint::Inet(_, port) => port != 0,
@@ -77,7 +77,7 @@ fn is_bound(socket: &decode::Socket) -> bool {
         }
 }
 
-fn line(held: &Held, known: &mut procfs::Known, enricher: &mut Enricher) -> PortLine {
+fn line(held: &Held, known: &mut procfs::ProcessCache, enricher: &mut Enricher) -> PortLine {
     let pids: Vec<u32> = held.holders.iter().map(|h| h.record.tgid).collect();
     let mut holders: Vec<PortHolder> =
         held.holders.iter().map(|h| holder(h, &pids, known, enricher)).collect();
@@ -88,7 +88,7 @@ fn line(held: &Held, known: &mut procfs::Known, enricher: &mut Enricher) -> Port
 fn holder(
     descriptor: &Descriptor,
     pids: &[u32],
-    known: &mut procfs::Known,
+    known: &mut procfs::ProcessCache,
     enricher: &mut Enricher,
 ) -> PortHolder {
     let living = known.living(descriptor.id());

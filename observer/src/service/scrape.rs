@@ -9,7 +9,7 @@ use super::port_list::{self, PortLine};
 use crate::{
     cli::MetricsAddress,
     enrich::unheld::netns_of,
-    model::{Protocol, State},
+    model::{Protocol, SocketState},
 };
 
 /// Listens for scrapers, when there is an address to do that on.
@@ -35,7 +35,7 @@ fn holders(address: SocketAddr) -> Option<String> {
         let socket = &line.socket;
         let any = |ip: std::net::IpAddr| ip.is_unspecified();
         socket.protocol == Protocol::Tcp
-            && socket.state == Some(State::Listen)
+            && socket.state == Some(SocketState::Listen)
             && socket.netns == netns
             && socket.address.is_some_and(|ip| ip == address.ip() || any(ip) || any(address.ip()))
     };

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ]),
     ("service", &[
         "engine", "format", "store", "diagnose", "enrich", "kernel", "decode", "logging", "subject", "filter", "model",
-        "cli::config", // the resolved settings; arguments go no further than commands
+        "cli", // the resolved settings; arguments go no further than commands
     ]),
     ("engine", &["diagnose", "enrich", "kernel", "decode", "logging", "model"]),
     ("format", &["store", "diagnose", "subject", "filter", "sanitize", "model"]), // of diagnose, its public data
@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("enrich", &["kernel", "decode", "logging", "model"]),
     ("kernel", &["decode", "logging", "model"]),
     ("decode", &["model"]), // purity.rs: no I/O
-    ("logging", &["cli", "sanitize"]), // an argument says how much is logged
+    ("logging", &["sanitize"]),
     ("cli", &["subject", "filter", "model"]),
     ("subject", &["model"]),
     ("filter", &["model"]),

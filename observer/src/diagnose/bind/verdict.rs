@@ -19,7 +19,7 @@ use crate::{
     },
     enrich::{self, path_file::PathFile},
     model::{
-        Cause, CauseType, Confidence, Errno, Holder, Relation, State,
+        Cause, CauseType, Confidence, Errno, Holder, Relation, SocketState,
         human::{self, who},
     },
 };
@@ -133,17 +133,21 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
     let name = name.as_deref().unwrap_or("it");
     let who_holds = who(&first.process);
     let (cause_type, summary) = match state {
-        Some(State::Bound) => (
+        Some(SocketState::Bound) => (
             CauseType::BoundNotListening,
             format!("{who_holds} has bound {name} but does not listen"),
         ),
         Some(
-            State::FinWait1 | State::FinWait2 | State::CloseWait | State::LastAck | State::Closing,
+            SocketState::FinWait1
+            | SocketState::FinWait2
+            | SocketState::CloseWait
+            | SocketState::LastAck
+            | SocketState::Closing,
         ) => (
             CauseType::Closing,
             format!("{who_holds} has a connection on {name} that is not fully closed"),
         ),
-        Some(State::Established) => {
+        Some(SocketState::Established) => {
             (CauseType::Held, format!("{who_holds} has an open connection on {name}"))
         }
         _ => (CauseType::Held, format!("{who_holds} serves {name}")),

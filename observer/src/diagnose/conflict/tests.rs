@@ -7,12 +7,12 @@ use observer_common::socket::{
 use zerocopy::FromZeros;
 
 use super::{Asker, conflicts};
-use crate::decode::{Endpoint, Socket};
+use crate::decode::{Endpoint, KernelSocket};
 
 const TCP: u16 = 6;
 const UDP: u16 = 17;
 
-fn socket(protocol: u16, address: &str, state: u8, flags: u8) -> Socket {
+fn socket(protocol: u16, address: &str, state: u8, flags: u8) -> KernelSocket {
     let mut record = SocketRecord::new_zeroed();
     let address: std::net::IpAddr = address.parse().expect("an address");
     match address {
@@ -32,7 +32,7 @@ fn socket(protocol: u16, address: &str, state: u8, flags: u8) -> Socket {
     record.port = 80;
     record.state = state;
     record.flags = flags;
-    Socket(record)
+    KernelSocket(record)
 }
 
 fn asker(protocol: u16, address: &str, flags: u8) -> Asker {
@@ -121,7 +121,7 @@ fn unix_names() {
     record.netns = 1;
     record.name[..4].copy_from_slice(b"\0abc");
     record.name_len = 4;
-    let held = Socket(record);
+    let held = KernelSocket(record);
     let mut asker = Asker { socket: held, asked: Endpoint::Abstract(b"abc".to_vec()) };
     assert!(conflicts(&asker, &held));
     asker.socket.0.netns = 2;

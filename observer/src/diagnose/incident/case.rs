@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     keys::{Ident, Kin, LoopKey, after, meets, same_port},
-    ports::{Outage, Served},
+    ports::{Outage, Server},
     weigh::Weight,
 };
 pub(super) use parts::{Death, Half, Keys, Origin, Refusal, Remains, Tally};
@@ -36,7 +36,7 @@ pub(super) struct Case {
     pub(super) refusals: Vec<Refusal>,
     pub(super) ooms: Vec<Arc<Event>>,
     pub(super) outages: Vec<Outage>,
-    pub(super) listens: Vec<Served>,
+    pub(super) listens: Vec<Server>,
     pub(super) halves: Vec<Half>,
     pub(super) remains: Vec<Remains>,
     pub(super) losses: Vec<Arc<Event>>,
@@ -211,7 +211,7 @@ impl Case {
         }
     }
 
-    pub(super) fn listen(&mut self, served: &Served) {
+    pub(super) fn listen(&mut self, served: &Server) {
         keep(&mut self.listens, served.clone());
     }
 

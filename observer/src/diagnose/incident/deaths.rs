@@ -32,7 +32,7 @@ impl Incidents {
                     ended: None,
                 }),
                 Released::Again => self.pair(event, socket),
-                Released::Served(by) => {
+                Released::Server(by) => {
                     let (time, seq) = (event.time, event.number());
                     remains.push(Remains { socket: socket.clone(), time, seq, by: *by });
                 }

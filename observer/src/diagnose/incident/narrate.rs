@@ -12,14 +12,14 @@ use super::{case::Case, keys::seconds, ports::Outage};
 use crate::model::{IncidentEvent, Sentence, Socket, Time};
 
 /// A sentence, and what makes it another one: a reader is told again when that changes, not when a span grows.
-struct Line {
+struct NarratedLine {
     gist: String,
     /// Which of those at one moment comes first: the newest event that says it.
     order: u64,
     sentence: Sentence,
 }
 
-impl Line {
+impl NarratedLine {
     /// A sentence with its evidence; the newest of it says when.
     fn new(gist: String, text: String, time: Time, events: impl IntoIterator<Item = u64>) -> Self {
         // One without a number is in no store: nobody could look it up.
@@ -32,7 +32,7 @@ impl Line {
 }
 
 /// All sentences, by time.
-fn lines(case: &Case, now: Time) -> Vec<Line> {
+fn lines(case: &Case, now: Time) -> Vec<NarratedLine> {
     let mut lines = deaths::lines(case);
     lines.extend(ports::lines(case, now));
     lines.extend(refusals::lines(case));

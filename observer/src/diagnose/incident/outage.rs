@@ -18,7 +18,7 @@ impl Incidents {
         }
         match self.ports.release(&release.socket, &[], release.process.as_ref(), event.time) {
             Released::Again => self.pair(event, &release.socket),
-            Released::Served(_) => {}
+            Released::Server(_) => {}
             Released::Dark => {
                 let outage = Outage {
                     socket: release.socket.clone(),

@@ -7,7 +7,7 @@ mod spans;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use kept::Kept;
-pub use spans::{Dark, End, Served};
+pub use spans::{Dark, End, ServedSpan};
 
 use super::{
     PENDING, SETTLE,
@@ -28,10 +28,10 @@ pub struct Ownership<W> {
     boot: Option<Arc<str>>,
     pending: BTreeMap<(Time, u64), Event>,
     newest: Option<Time>,
-    open: Vec<Served>,
+    open: Vec<ServedSpan>,
     gone: Vec<(Socket, Option<Ident>, Time)>,
     nobody: Vec<Dark>,
-    served: Kept<Served>,
+    served: Kept<ServedSpan>,
     dark: Kept<Dark>,
 }
 
@@ -72,12 +72,12 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
     }
 
     /// What came of it. `now`: the record is written at this moment, so that what is open lasts until now.
-    pub fn finish(mut self, now: Option<Time>) -> (Kept<Served>, Kept<Dark>) {
+    pub fn finish(mut self, now: Option<Time>) -> (Kept<ServedSpan>, Kept<Dark>) {
         self.settle(None);
         self.confirm();
         if let Some(to) = now.max(self.newest) {
             for served in std::mem::take(&mut self.open) {
-                self.keep(Served { to, end: End::Open, ..served });
+                self.keep(ServedSpan { to, end: End::Open, ..served });
             }
             for dark in std::mem::take(&mut self.nobody) {
                 self.keep_dark(Dark { to, end: End::Open, ..dark });
@@ -134,7 +134,7 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
     fn confirm(&mut self) {
         for served in std::mem::take(&mut self.open) {
             match served.unwatched {
-                Some(to) => self.keep(Served { to, end: End::Unwatched, ..served }),
+                Some(to) => self.keep(ServedSpan { to, end: End::Unwatched, ..served }),
                 None => self.open.push(served),
             }
         }
@@ -162,7 +162,7 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             self.open.remove(0);
             self.served.left_out += 1;
         }
-        self.open.push(Served {
+        self.open.push(ServedSpan {
             socket: listen.socket.clone(),
             process: named(&listen.process),
             from: time,
@@ -197,12 +197,12 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         if self.gone.len() < OPEN {
             self.gone.push((socket.clone(), who, time));
         }
-        let here = |served: &Served| {
+        let here = |served: &ServedSpan| {
             served.unwatched.is_none()
                 && same_address(&served.socket, socket)
                 && served.from <= time
         };
-        let own = |served: &Served| who.is_some_and(|who| Ident::of(&served.process).is(who));
+        let own = |served: &ServedSpan| who.is_some_and(|who| Ident::of(&served.process).is(who));
         let found = self.open.iter().position(|served| here(served) && own(served));
         // The beginning may have been lost, or be older than the record: the end counts all the same.
         let mut server = process.map(named);
@@ -210,11 +210,11 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             let served = self.open.remove(found);
             let last = process.filter(|_| !own(&served)).map(named);
             server = server.or_else(|| Some(served.process.clone()));
-            self.keep(Served { to: time, end: End::Seen, last, ..served });
+            self.keep(ServedSpan { to: time, end: End::Seen, last, ..served });
         }
         let goes_too =
-            |other: &Served| along.iter().any(|socket| same_address(&other.socket, socket));
-        let still = |other: &&Served| other.unwatched.is_none() && !goes_too(other);
+            |other: &ServedSpan| along.iter().any(|socket| same_address(&other.socket, socket));
+        let still = |other: &&ServedSpan| other.unwatched.is_none() && !goes_too(other);
         let dark = self.nobody.iter().any(|dark| same_address(&dark.socket, socket));
         let is_served = self.open.iter().filter(still).any(|other| meets(&other.socket, socket));
         if dark || is_served || !was_chosen(socket, server.as_ref()) {
@@ -228,7 +228,7 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         self.nobody.push(Dark { socket, last: server, from: time, late, to: time, end: End::Open });
     }
 
-    fn keep(&mut self, served: Served) {
+    fn keep(&mut self, served: ServedSpan) {
         if (self.wanted)(&served.socket, Some(&served.process), served.from, served.to) {
             let chosen = was_chosen(&served.socket, Some(&served.process));
             self.served.push(served, chosen);

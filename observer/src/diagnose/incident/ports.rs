@@ -5,7 +5,7 @@ use crate::model::{ListenEvent, Process, Socket, Time};
 
 /// A socket that is served.
 #[derive(Clone, Debug)]
-pub(super) struct Served {
+pub(super) struct Server {
     pub(super) socket: Socket,
     pub(super) process: Process,
     pub(super) time: Time,
@@ -24,13 +24,13 @@ pub(super) struct Outage {
     pub(super) last: Option<Process>,
     /// It may have begun earlier.
     pub(super) late: bool,
-    pub(super) ended: Option<Served>,
+    pub(super) ended: Option<Server>,
 }
 
 /// The table: what is served, and what ceased to be a moment ago.
 #[derive(Debug, Default)]
-pub(super) struct Ports {
-    served: Vec<Served>,
+pub(super) struct ServedPorts {
+    served: Vec<Server>,
     gone: Vec<(Socket, Option<Ident>, Time)>,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Released {
     /// The other half of a pair: a death tells what it released, and the release is an event too.
     Again,
     /// Somebody else still serves there.
-    Served(Box<Served>),
+    Server(Box<Server>),
     /// Nobody serves any more.
     Dark,
 }
@@ -51,15 +51,15 @@ const GONE: usize = 64;
 /// How far a death and the release it made may lie apart, in seconds.
 const PAIR: i64 = 2;
 
-impl Ports {
+impl ServedPorts {
     /// A new run of the observer tells anew what is served.
     pub(super) fn clear(&mut self) {
         self.served.clear();
         self.gone.clear();
     }
 
-    pub(super) fn listen(&mut self, listen: &ListenEvent, time: Time, seq: u64) -> Served {
-        let served = Served {
+    pub(super) fn listen(&mut self, listen: &ListenEvent, time: Time, seq: u64) -> Server {
+        let served = Server {
             socket: listen.socket.clone(),
             process: listen.process.clone(),
             time,
@@ -94,36 +94,36 @@ impl Ports {
             self.gone.remove(0);
         }
         self.gone.push((socket.clone(), who, time));
-        let here = |served: &Served| same_address(&served.socket, socket) && served.time <= time;
-        let own = |served: &Served| is_same(Some(Ident::of(&served.process)), who);
+        let here = |served: &Server| same_address(&served.socket, socket) && served.time <= time;
+        let own = |served: &Server| is_same(Some(Ident::of(&served.process)), who);
         let found = self.served.iter().position(|served| here(served) && own(served));
         let found = found.or_else(|| self.served.iter().position(here));
         if let Some(found) = found {
             self.served.remove(found);
         }
-        let goes_too = |served: &Served| {
+        let goes_too = |served: &Server| {
             !same_address(&served.socket, socket)
                 && along.iter().any(|other| same_address(&served.socket, other))
         };
         let mut left = self.served.iter().filter(|served| !goes_too(served));
         match left.find(|served| meets(&served.socket, socket)) {
-            Some(served) => Released::Served(Box::new(served.clone())),
+            Some(served) => Released::Server(Box::new(served.clone())),
             None => Released::Dark,
         }
     }
 
     /// Everything that is served.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Served> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Server> {
         self.served.iter()
     }
 
     /// What that process opened and is still held.
-    pub(super) fn opened_by(&self, who: Ident) -> impl Iterator<Item = &Served> {
+    pub(super) fn opened_by(&self, who: Ident) -> impl Iterator<Item = &Server> {
         self.served.iter().filter(move |served| Ident::of(&served.process).is(who))
     }
 
     /// Who opened the socket of that address, as of `since` where that is known.
-    pub(super) fn opener(&self, socket: &Socket, since: Option<Time>) -> Option<&Served> {
+    pub(super) fn opener(&self, socket: &Socket, since: Option<Time>) -> Option<&Server> {
         let here = || self.served.iter().rev().filter(|s| same_address(&s.socket, socket));
         here().find(|served| Some(served.time) == since).or_else(|| {
             let mut all = here();

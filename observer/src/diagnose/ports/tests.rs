@@ -7,14 +7,14 @@ use zerocopy::FromZeros;
 
 use super::{PortTable, SERVED};
 use crate::{
-    decode::{Holder, Socket, TaskId},
+    decode::{Descriptor, KernelSocket, TaskId},
     enrich::scan::{Held, Scan},
     model::{ListenEvent, Process},
 };
 
 const SERVER: TaskId = TaskId { tgid: 20, start_ns: 5 };
 
-fn listener() -> Socket {
+fn listener() -> KernelSocket {
     let mut record = SocketRecord::new_zeroed();
     record.sk = 1;
     record.netns = 1;
@@ -23,14 +23,14 @@ fn listener() -> Socket {
     record.protocol = 6;
     record.port = 8080;
     record.state = STATE_LISTEN;
-    Socket(record)
+    KernelSocket(record)
 }
 
 /// A scan that began then and found the listener.
 fn found_at(began_ns: u64) -> Scan {
     let mut record = HolderRecord::new_zeroed();
     (record.tgid, record.start_time_ns) = (SERVER.tgid, SERVER.start_ns);
-    let held = Held { socket: listener(), holders: vec![Holder { record }] };
+    let held = Held { socket: listener(), holders: vec![Descriptor { record }] };
     Scan { began_ns, ended_ns: began_ns + 50, sockets: vec![held] }
 }
 

@@ -12,6 +12,7 @@ use crate::{
             DEATH, SECOND, exit, exit_bytes, note, oom, oom_bytes, oom_exit, refused_bytes, task,
         },
     },
+    diagnose::answer::Answer,
     engine::{Input, scan::ScanResult},
     enrich::{Users, scan::Scan},
     kernel::{clock::Clock, host::Host, loss::Loss},
@@ -216,7 +217,7 @@ fn what_is_not_stored_has_no_seq() {
 /// A scan that found nobody.
 fn scanned(engine: &mut Engine, now_ns: u64) -> Vec<Event> {
     let request = engine.wants_scan(now_ns).expect("a refusal waits");
-    let answers = request.questions.into_iter().map(|question| (question, Default::default()));
+    let answers = request.questions.into_iter().map(|question| (question, Answer::default()));
     let result = ScanResult {
         scan: Scan { began_ns: now_ns, ended_ns: now_ns, sockets: Vec::new() },
         answers: answers.collect(),

@@ -13,7 +13,7 @@ use crate::{
     enrich::{
         connections::{self, Connection, Tables},
         path_file::{AtPath, PathFile, look_at},
-        procfs::{self, Known},
+        procfs::{self, ProcessCache},
         scan::{Held, Scan},
         unheld::netns_of,
     },
@@ -26,7 +26,7 @@ const EADDRINUSE: u32 = 98;
 pub(super) fn answer(
     scan: &Scan,
     question: &Question,
-    known: &mut Known,
+    known: &mut ProcessCache,
     tables: &mut Tables,
 ) -> Answer {
     let mut answer = Answer { began_ns: scan.began_ns, ..Answer::default() };
@@ -69,7 +69,7 @@ pub(super) fn answer(
     answer
 }
 
-fn found(held: &Held, known: &mut Known) -> HeldSocket {
+fn found(held: &Held, known: &mut ProcessCache) -> HeldSocket {
     let holders = held.holders.iter().map(|holder| (*holder, known.living(holder.id())));
     HeldSocket { socket: held.socket, holders: holders.collect() }
 }

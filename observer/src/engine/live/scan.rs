@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::lookup::answer;
 use crate::{
-    decode::Socket,
+    decode::KernelSocket,
     engine::scan::{ScanRequest, ScanResult, owner},
     enrich::{
         connections::{self, Tables},
@@ -16,7 +16,7 @@ use crate::{
 /// Reads `iterator`, and answers what `request` asks.
 pub(super) fn run(request: ScanRequest, iterator: impl std::io::Read) -> Result<ScanResult> {
     let scan = Scan::read(iterator)?;
-    let mut known = procfs::Known::default();
+    let mut known = procfs::ProcessCache::default();
     let mut tables = Tables::of(request.ports);
     let answers = request
         .questions
@@ -51,6 +51,6 @@ pub(super) fn run(request: ScanRequest, iterator: impl std::io::Read) -> Result<
 
 /// The port of a TCP listener. One that no descriptor leads to may be on its way between two processes, or be known to
 /// io_uring alone: the kernel's own list has it still.
-fn listening(socket: &Socket) -> Option<u16> {
+fn listening(socket: &KernelSocket) -> Option<u16> {
     socket.endpoint().port().filter(|_| !socket.datagram())
 }

@@ -11,7 +11,7 @@ use crate::{
         recent::Recent,
     },
     engine::engine::CodeZero,
-    model::{Body, Event, ExitEvent, Missing, Process, Socket, Status},
+    model::{Body, Event, ExitEvent, ExitStatus, Missing, Process, Socket},
 };
 
 impl Pipeline {
@@ -52,7 +52,7 @@ impl Pipeline {
             .iter()
             .map(|note| Noted { note: note.clone(), sender: self.sender(exit, note, &process) })
             .collect();
-        let status = Status::from_wait(exit.record.status);
+        let status = ExitStatus::from_wait(exit.record.status);
         let child = match status.code {
             Some(code @ 129..=192) => self.recent.child(id, code),
             _ => None,

@@ -363,7 +363,7 @@ impl PortTracker {
 }
 
 /// A socket that was served, as events show it.
-fn without_state(socket: &decode::Socket) -> Socket {
+fn without_state(socket: &decode::KernelSocket) -> Socket {
     Socket { state: None, ..enrich::socket::bound(socket) }
 }
 

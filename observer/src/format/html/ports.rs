@@ -10,13 +10,13 @@ use super::{
     words::{place, socket, who, who_and_where},
 };
 use crate::{
-    diagnose::incident::ownership::{Dark, End, Served},
+    diagnose::incident::ownership::{Dark, End, ServedSpan},
     model::{Protocol, Socket, Time, human},
 };
 
 /// What is told of one socket, by time.
 enum Span<'a> {
-    Served(&'a Served),
+    ServedSpan(&'a ServedSpan),
     Dark(&'a Dark),
 }
 
@@ -24,7 +24,7 @@ pub(super) fn section(report: &Report) -> Markup {
     let mut sockets: BTreeMap<_, Vec<(Time, Span<'_>)>> = BTreeMap::new();
     for served in report.served.iter() {
         let spans = sockets.entry(order(&served.socket)).or_default();
-        spans.push((served.from, Span::Served(served)));
+        spans.push((served.from, Span::ServedSpan(served)));
     }
     for dark in report.dark.iter() {
         sockets.entry(order(&dark.socket)).or_default().push((dark.from, Span::Dark(dark)));
@@ -70,7 +70,7 @@ fn cells(report: &Report, span: &Span<'_>) -> Markup {
     let mark = |time| report.clock.mark(time);
     let span_of = |from: Time, to: Time| human::span(to.0.duration_since(from.0).as_secs_f64());
     match span {
-        Span::Served(served) => html! {
+        Span::ServedSpan(served) => html! {
             td {
                 b { (who(&served.process)) }
                 @if let Some(last) = &served.last { ", held to the end by " (who_and_where(last)) }

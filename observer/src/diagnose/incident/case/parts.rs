@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::{
     keys::{Ident, Kin, LoopKey},
-    ports::Served,
+    ports::Server,
     weigh::Weight,
 };
 use crate::model::{Event, Socket, Time};
@@ -29,7 +29,7 @@ pub(in super::super) struct Refusal {
 #[derive(Clone, Debug)]
 pub(in super::super) struct Origin {
     /// Who opened the socket.
-    pub(in super::super) opener: Option<Served>,
+    pub(in super::super) opener: Option<Server>,
     /// The death of whoever left it behind.
     pub(in super::super) left_by: Option<Arc<Event>>,
 }
@@ -37,7 +37,7 @@ pub(in super::super) struct Origin {
 /// A port that is still held although its server is dead.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Half {
-    pub(in super::super) served: Served,
+    pub(in super::super) served: Server,
     pub(in super::super) exit: Arc<Event>,
 }
 
@@ -47,7 +47,7 @@ pub(in super::super) struct Remains {
     pub(in super::super) socket: Socket,
     pub(in super::super) time: Time,
     pub(in super::super) seq: u64,
-    pub(in super::super) by: Served,
+    pub(in super::super) by: Server,
 }
 
 /// Deaths of what is started again and again.

@@ -7,7 +7,7 @@ use super::{
         keys::{Ident, LoopKey, seconds},
         weigh::Weight,
     },
-    Line, words,
+    NarratedLine, words,
 };
 use crate::model::{Body, ExitEvent, OomEvent, Time, human};
 
@@ -18,7 +18,7 @@ const PAUSES: f64 = 3.0;
 /// No pause is so short that less than this tells anything, in seconds.
 const PATIENCE: f64 = 10.0;
 
-pub(super) fn lines(case: &Case) -> Vec<Line> {
+pub(super) fn lines(case: &Case) -> Vec<NarratedLine> {
     let mut lines = Vec::new();
     let mut untold = Vec::new();
     let mut looped: Vec<LoopKey> = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn lines(case: &Case) -> Vec<Line> {
     if let Some((time, _)) = untold.iter().max() {
         let more = human::count(untold.len() as u64, "more death");
         let events: Vec<u64> = untold.iter().map(|(_, seq)| *seq).collect();
-        lines.push(Line::new("more".to_owned(), more, *time, events));
+        lines.push(NarratedLine::new("more".to_owned(), more, *time, events));
     }
     lines.extend(case.tallies.iter().filter(|(_, tally)| is_loop(tally)).map(loop_line));
     lines.extend(unseen(case));
@@ -59,7 +59,7 @@ pub(super) fn deaths(case: &Case) -> Vec<(&Death, &ExitEvent)> {
     deaths
 }
 
-fn line(case: &Case, death: &Death, exit: &ExitEvent) -> Line {
+fn line(case: &Case, death: &Death, exit: &ExitEvent) -> NarratedLine {
     let event = &death.event;
     let oom = case.ooms.iter().filter(|oom| match &oom.body {
         Body::Oom(oom) => Ident::of(&oom.victim).is(Ident::of(&exit.process)),
@@ -68,15 +68,15 @@ fn line(case: &Case, death: &Death, exit: &ExitEvent) -> Line {
     let oom: Vec<u64> = oom.map(|oom| oom.number()).collect();
     let events = oom.into_iter().chain([event.number()]);
     let gist = format!("death {} {:?}", exit.process.pid, exit.process.start_time);
-    Line::new(gist, words::death(exit), event.time, events)
+    NarratedLine::new(gist, words::death(exit), event.time, events)
 }
 
 /// OOM kills whose deaths are not here.
-fn unseen(case: &Case) -> Vec<Line> {
+fn unseen(case: &Case) -> Vec<NarratedLine> {
     let mut lines = Vec::new();
     for (event, oom) in unseen_ooms(case) {
         let text = oom.summary.clone();
-        lines.push(Line::new(
+        lines.push(NarratedLine::new(
             format!("oom {}", oom.victim.pid),
             text,
             event.time,
@@ -117,11 +117,11 @@ pub(super) fn worst(case: &Case) -> Option<(&LoopKey, &Tally)> {
     loops.max_by_key(|(_, tally)| tally.count)
 }
 
-fn loop_line((key, tally): (&LoopKey, &Tally)) -> Line {
+fn loop_line((key, tally): (&LoopKey, &Tally)) -> NarratedLine {
     // Told again each time the number has doubled.
     let gist = format!("loop {key:?} {}", tally.count.ilog2());
     let events = [tally.first.1, tally.last.1];
-    Line::new(gist, in_a_loop(key, tally), tally.last.0, events)
+    NarratedLine::new(gist, in_a_loop(key, tally), tally.last.0, events)
 }
 
 /// `node of shop.service died 5 times in 12 s`.
@@ -132,7 +132,7 @@ pub(super) fn in_a_loop(key: &LoopKey, tally: &Tally) -> String {
 }
 
 /// Whether what died again and again has been given up; only where a new one would have been seen.
-pub(super) fn gave_up(case: &Case, now: Time) -> Option<Line> {
+pub(super) fn gave_up(case: &Case, now: Time) -> Option<NarratedLine> {
     let (key, tally) = worst(case)?;
     #[expect(clippy::cast_precision_loss, reason = "a count of deaths is small")]
     let pause = seconds(tally.first.0, tally.last.0) / (tally.count - 1) as f64;
@@ -148,7 +148,7 @@ pub(super) fn gave_up(case: &Case, now: Time) -> Option<Line> {
         human::span(pause),
     );
     let events = [tally.last.1];
-    Some(Line::new(format!("given up {}", tally.last.1), text, tally.last.0, events))
+    Some(NarratedLine::new(format!("given up {}", tally.last.1), text, tally.last.0, events))
 }
 
 /// A start is seen by what it binds.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{case::Case, keys::meets, ports::Outage},
-    Line, length, words,
+    NarratedLine, length, words,
 };
 use crate::model::{
     Socket, Time,
@@ -12,7 +12,7 @@ use crate::model::{
 /// More outages of one socket than this are told as one sentence.
 const SHOWN: usize = 3;
 
-pub(super) fn lines(case: &Case, now: Time) -> Vec<Line> {
+pub(super) fn lines(case: &Case, now: Time) -> Vec<NarratedLine> {
     let mut lines = Vec::new();
     for socket in dark_sockets(case) {
         let mut own: Vec<&Outage> = case.outages.iter().filter(|o| o.socket == *socket).collect();
@@ -34,7 +34,7 @@ pub(super) fn lines(case: &Case, now: Time) -> Vec<Line> {
             words::short(&served.process),
         );
         let gist = format!("half {}", served.socket.name());
-        lines.push(Line::new(gist, text, exit.time, [served.seq, exit.number()]));
+        lines.push(NarratedLine::new(gist, text, exit.time, [served.seq, exit.number()]));
     }
     for remains in &case.remains {
         let text = format!(
@@ -44,20 +44,20 @@ pub(super) fn lines(case: &Case, now: Time) -> Vec<Line> {
             remains.by.socket.name(),
         );
         let gist = format!("remains {}", remains.socket.name());
-        lines.push(Line::new(gist, text, remains.time, [remains.seq, remains.by.seq]));
+        lines.push(NarratedLine::new(gist, text, remains.time, [remains.seq, remains.by.seq]));
     }
     for served in new_servers(case) {
         let text = format!("{} serves {}", who(&served.process), served.socket.name());
         let gist = format!("serves {}", served.socket.name());
-        lines.push(Line::new(gist, text, served.time, [served.seq]));
+        lines.push(NarratedLine::new(gist, text, served.time, [served.seq]));
     }
     lines
 }
 
 /// Whoever began to serve what others had been refused, without an outage before: the newest for each socket.
-fn new_servers(case: &Case) -> impl Iterator<Item = &super::super::ports::Served> {
+fn new_servers(case: &Case) -> impl Iterator<Item = &super::super::ports::Server> {
     case.listens.iter().filter(|served| {
-        let newer = |other: &&super::super::ports::Served| {
+        let newer = |other: &&super::super::ports::Server| {
             other.socket == served.socket && (other.time, other.seq) > (served.time, served.seq)
         };
         let dark = case.outages.iter().any(|o| meets(&o.socket, &served.socket));
@@ -78,15 +78,15 @@ fn dark_sockets(case: &Case) -> Vec<&Socket> {
     sockets
 }
 
-fn went(outage: &Outage) -> Line {
+fn went(outage: &Outage) -> NarratedLine {
     let last = outage.last.as_ref().map(|last| format!(": {} was the last to serve it", who(last)));
     let late = if outage.late { ", or a little earlier" } else { "" };
     let text = format!("{} went dark{late}{}", outage.socket.name(), last.unwrap_or_default());
     let gist = format!("dark {} {}", outage.socket.name(), outage.began);
-    Line::new(gist, text, outage.began, outage.events.iter().map(|(_, seq)| *seq))
+    NarratedLine::new(gist, text, outage.began, outage.events.iter().map(|(_, seq)| *seq))
 }
 
-fn back(outage: &Outage) -> Option<Line> {
+fn back(outage: &Outage) -> Option<NarratedLine> {
     let back = outage.ended.as_ref()?;
     let name = back.socket.name();
     let text = match length(outage, back.time) {
@@ -98,10 +98,10 @@ fn back(outage: &Outage) -> Option<Line> {
             who(&back.process),
         ),
     };
-    Some(Line::new(format!("back {name} {}", back.seq), text, back.time, [back.seq]))
+    Some(NarratedLine::new(format!("back {name} {}", back.seq), text, back.time, [back.seq]))
 }
 
-fn many(socket: &Socket, own: &[&Outage], now: Time) -> Option<Line> {
+fn many(socket: &Socket, own: &[&Outage], now: Time) -> Option<NarratedLine> {
     let (first, last) = (own.first()?, own.last()?);
     let sum: f64 = own.iter().filter_map(|outage| length(outage, now)).sum();
     let text = format!(
@@ -114,18 +114,18 @@ fn many(socket: &Socket, own: &[&Outage], now: Time) -> Option<Line> {
     let events = [first, last].into_iter().flat_map(|o| o.events.iter().map(|(_, seq)| *seq));
     let back = last.ended.as_ref().map(|back| back.seq);
     let time = last.ended.as_ref().map_or(last.began, |back| back.time);
-    Some(Line::new(gist, text, time, events.chain(back)))
+    Some(NarratedLine::new(gist, text, time, events.chain(back)))
 }
 
 /// What nobody serves yet.
-pub(super) fn still_dark(case: &Case, now: Time) -> Vec<Line> {
+pub(super) fn still_dark(case: &Case, now: Time) -> Vec<NarratedLine> {
     let dark = case.outages.iter().filter(|outage| outage.ended.is_none());
     dark.map(|outage| {
         let name = outage.socket.name();
         let so_far = length(outage, now).map(|span| format!(", {} so far", human::span(span)));
         let text = format!("nobody has begun to serve {name} since{}", so_far.unwrap_or_default());
         let gist = format!("still {name}");
-        Line::new(gist, text, outage.began, outage.events.iter().map(|(_, seq)| *seq))
+        NarratedLine::new(gist, text, outage.began, outage.events.iter().map(|(_, seq)| *seq))
     })
     .collect()
 }

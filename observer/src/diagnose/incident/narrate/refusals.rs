@@ -5,20 +5,20 @@ use super::{
         case::{Case, Origin, Refusal},
         keys::{Ident, LoopKey, seconds, unit},
     },
-    Line, deaths, words,
+    NarratedLine, deaths, words,
 };
 use crate::model::{
     BindEvent, Body, Call, CauseType, Confidence, Holder, Process, Relation, Time,
     human::{self, who},
 };
 
-pub(super) fn lines(case: &Case) -> Vec<Line> {
+pub(super) fn lines(case: &Case) -> Vec<NarratedLine> {
     let mut lines = Vec::new();
     for (refusal, bind) in all(case) {
         let event = &refusal.event;
         let gist = format!("refused {} {}", bind.process.pid, bind.socket.name());
         let text = refused(case, bind, &refusal.origins, event.time);
-        lines.push(Line::new(gist, text, event.time, [event.number()]));
+        lines.push(NarratedLine::new(gist, text, event.time, [event.number()]));
         for (holder, origin) in bind.holders.iter().zip(&refusal.origins) {
             lines.extend(comes_from(holder, origin, (event.time, event.number())));
         }
@@ -29,7 +29,12 @@ pub(super) fn lines(case: &Case) -> Vec<Line> {
                 words::times(refusal.count - 1),
             );
             let gist = format!("refused often {} {}", event.number(), refusal.count.ilog2());
-            lines.push(Line::new(gist, text, refusal.last.0, [event.number(), refusal.last.1]));
+            lines.push(NarratedLine::new(
+                gist,
+                text,
+                refusal.last.0,
+                [event.number(), refusal.last.1],
+            ));
         }
     }
     lines
@@ -95,7 +100,11 @@ pub(super) fn in_the_way(bind: &BindEvent, origins: &[Origin], time: Time) -> St
 }
 
 /// Who opened the holder's socket, and how it ended; told where the holder is met.
-fn comes_from(holder: &Holder, origin: &Origin, (time, order): (Time, u64)) -> Option<Line> {
+fn comes_from(
+    holder: &Holder,
+    origin: &Origin,
+    (time, order): (Time, u64),
+) -> Option<NarratedLine> {
     let gist = format!("origin {}", holder.process.pid);
     let opener = origin.opener.as_ref();
     let own = opener.is_some_and(|o| Ident::of(&o.process).is(Ident::of(&holder.process)));
@@ -107,8 +116,8 @@ fn comes_from(holder: &Holder, origin: &Origin, (time, order): (Time, u64)) -> O
             words::short(&holder.process),
             words::short(&opener.process)
         );
-        let line = Line::new(gist, text, time, [opener.seq]);
-        return Some(Line { order, ..line });
+        let line = NarratedLine::new(gist, text, time, [opener.seq]);
+        return Some(NarratedLine { order, ..line });
     };
     let Body::Exit(exit) = &death.body else { return None };
     let what = if own { "was started by" } else { "has its socket from" };
@@ -120,9 +129,9 @@ fn comes_from(holder: &Holder, origin: &Origin, (time, order): (Time, u64)) -> O
         human::span(seconds(death.time, time)),
     );
     let events = [death.number()].into_iter().chain(opener.map(|served| served.seq));
-    let line = Line::new(gist, text, time, events);
+    let line = NarratedLine::new(gist, text, time, events);
     // It follows the refusal that it explains.
-    Some(Line { order, ..line })
+    Some(NarratedLine { order, ..line })
 }
 
 /// Whether a process takes the place of one that died before: the same program of the same unit or of the same parent.

@@ -6,11 +6,11 @@ use super::{
     super::{
         case::Case,
         keys::{Ident, meets},
-        ports::Served,
+        ports::Server,
     },
     deaths, refusals, words,
 };
-use crate::model::{Body, CauseType, Relation, State, human};
+use crate::model::{Body, CauseType, Relation, SocketState, human};
 
 pub(super) fn unknown(case: &Case) -> Vec<String> {
     let mut all = Vec::new();
@@ -64,7 +64,7 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
             let name = words::short(&holder.process);
             let orphan = holder.relation == Relation::Orphan;
             let who = Ident::of(&holder.process);
-            let own = |opener: &Served| Ident::of(&opener.process).is(who);
+            let own = |opener: &Server| Ident::of(&opener.process).is(who);
             match origin.opener.as_ref().filter(|opener| !own(opener)) {
                 _ if !orphan || origin.left_by.is_some() => {}
                 Some(opener) => {
@@ -82,7 +82,7 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
                 .outages
                 .iter()
                 .any(|outage| outage.ended.is_none() && meets(&outage.socket, &holder.socket));
-            if (orphan || dark) && !died && holder.socket.state == Some(State::Listen) {
+            if (orphan || dark) && !died && holder.socket.state == Some(SocketState::Listen) {
                 let socket = holder.socket.name();
                 say(format!("whether {name}, which still has {socket}, answers there"));
             }

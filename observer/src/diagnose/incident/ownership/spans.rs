@@ -15,7 +15,7 @@ pub enum End {
 
 /// A time in which a process served, or its heirs did.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub struct ServedSpan {
     /// What.
     pub socket: Socket,
     /// Who opened it; no more of it than names it.

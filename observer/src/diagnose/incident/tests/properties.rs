@@ -72,7 +72,7 @@ fn one_by_one(history: &[Event], ticks: bool) -> Vec<IncidentEvent> {
 }
 
 fn hold(history: &[Event], told: &[IncidentEvent]) {
-    let seqs: Vec<u64> = history.iter().map(|event| event.number()).collect();
+    let seqs: Vec<u64> = history.iter().map(Event::number).collect();
     for incident in told {
         assert!(incident.outage_seconds.is_none_or(|seconds| seconds >= 0.0), "{incident:?}");
         assert!(incident.from <= incident.to);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Output;
 use crate::{
-    decode::{Bind, Holder, until_nul},
+    decode::{Bind, Descriptor, until_nul},
     diagnose::{
         answer::{Answer, HeldSocket},
         bind::{self, Obstacle, ObstacleHolder},
@@ -39,7 +39,7 @@ fn obstacle<'a>(held: &'a HeldSocket, table: &PortTable, enricher: &mut Enricher
 }
 
 fn process(
-    holder: &Holder,
+    holder: &Descriptor,
     living: Option<&Living>,
     served: Option<&ServedSocket>,
     enricher: &mut Enricher,

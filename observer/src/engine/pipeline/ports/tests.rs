@@ -8,7 +8,7 @@ use zerocopy::FromZeros as _;
 use super::{CLOSING_NS, Output, PortTracker, RECONCILE_NS};
 use crate::{
     decode::{
-        Socket,
+        KernelSocket,
         samples::{DEATH, exit},
     },
     engine::scan::ScanResult,
@@ -25,7 +25,7 @@ fn after_a_servers_death() -> (PortTracker, Enricher) {
     (record.port, record.state) = (8080, STATE_LISTEN);
     let mut ports = PortTracker::new(false);
     let death = exit(20, 9);
-    ports.table.listen(Socket(record), death.task.id(), Process::default(), DEATH - 100);
+    ports.table.listen(KernelSocket(record), death.task.id(), Process::default(), DEATH - 100);
     assert!(ports.exit(Box::new(death)).is_none());
     let enricher = Enricher::new(Users::fixed([].into()), Clock::fixed(0));
     (ports, enricher)
