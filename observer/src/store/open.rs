@@ -64,12 +64,12 @@ pub fn open(folder: &Folder) -> Result<OpenFolder> {
     };
     let state = SegmentState::read(&newest.seals);
     found.gone = head.filter(|head| !is_there(&segments, &state, head)).map(|h| h.segment);
-    found.clean = state.end == End::Stopped;
+    found.clean = state.end == TornEnd::Stopped;
     if state.begun {
         found.previous = Some(Previous { segment: newest.stem.clone(), chain: state.chain });
     }
     match &newest.events {
-        Some(path) if !newest.compressed && state.end != End::Closed => {
+        Some(path) if !newest.compressed && state.end != TornEnd::Closed => {
             let resumed = resume(folder, newest, path, &state, &mut found);
             match resumed.with_context(|| format!("can't go on with {}", path.display()))? {
                 Ok(mut current) => {
@@ -121,13 +121,13 @@ struct SegmentState {
     links: Vec<Hash>,
     len: u64,
     sealed: u64,
-    end: End,
+    end: TornEnd,
     whole: bool,
 }
 
 /// How a segment ends, by its last seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum TornEnd {
     Open,
     Closed,
     Stopped,
@@ -142,7 +142,7 @@ impl SegmentState {
             links: Vec::new(),
             len: 0,
             sealed: 0,
-            end: End::Open,
+            end: TornEnd::Open,
             whole: true,
         };
         for line in lines(&text) {
@@ -168,12 +168,12 @@ impl SegmentState {
                 What::Seal(seal) => {
                     state.sealed = seal.to;
                     state.end = match (seal.closed, seal.stopped) {
-                        (true, _) => End::Closed,
-                        (_, true) => End::Stopped,
-                        _ => End::Open,
+                        (true, _) => TornEnd::Closed,
+                        (_, true) => TornEnd::Stopped,
+                        _ => TornEnd::Open,
                     };
                 }
-                What::Resumed => state.end = End::Open,
+                What::Resumed => state.end = TornEnd::Open,
                 What::Begin { .. }
                 | What::Retired { .. }
                 | What::Torn { .. }
@@ -228,7 +228,7 @@ fn resume(
             done => done?,
         }
     }
-    if state.end == End::Stopped
+    if state.end == TornEnd::Stopped
         && let Err(error) = current.say(What::Resumed)
     {
         // A full disk: a new segment follows when there is room.
