@@ -17,7 +17,7 @@ pub(crate) const RECORD: &str = "observer-ebpf/object/PROVENANCE";
 /// The command that builds both again.
 pub(crate) const MEND: &str = "cargo xtask ebpf";
 /// What else somebody has to know who sees that the object is stale.
-const NEEDS: &str = "(a minute with LLVM 22 and bpf-linker, which it installs where they are missing), then commit the object";
+const NEEDS: &str = "(about a minute; needs LLVM 22 and bpf-linker, and installs them where they are missing) and commit the object";
 
 /// Everything of this workspace that can change the object. Of `Cargo.toml` only its profiles count, and
 /// of `Cargo.lock` only the crates that end in the object: else every new dependency would ask for a rebuild.
