@@ -91,7 +91,7 @@ fn beside(
 fn pass_ms(command: &mut Command) -> Result<f64> {
     let said = command.output()?.stderr;
     let said = String::from_utf8_lossy(&said);
-    let us = said.split_once("pass_us=").and_then(|(_, rest)| rest.split(' ').next());
+    let us = said.split_once("scan_us=").and_then(|(_, rest)| rest.split(' ').next());
     let us: f64 = us.context("observer timed no scan")?.parse()?;
     Ok(us / 1e3)
 }
