@@ -192,7 +192,9 @@ impl PortTable {
     /// Releases what the last scan did not find, except what a death is still `closing`.
     pub fn drop_gone(&mut self, closing: &HashSet<u64>, time_ns: u64) -> Vec<ReleaseEvent> {
         let gone = self.served.iter().filter(|(sk, served)| served.gone && !closing.contains(sk));
-        let gone: Vec<u64> = gone.map(|(sk, _)| *sk).collect();
+        let mut gone: Vec<u64> = gone.map(|(sk, _)| *sk).collect();
+        // The order of a hash table is chance; a capture must give the same events as the live run.
+        gone.sort_unstable();
         gone.into_iter()
             .filter_map(|sk| {
                 let seen_ns = self.served.get(&sk)?.seen_ns;
@@ -252,7 +254,8 @@ impl PortTable {
     /// A socket that serves, as far as the table knows, and is in the way.
     #[must_use]
     pub fn in_the_way(&self, asker: &Asker) -> Option<&ServedSocket> {
-        self.served.values().find(|served| conflicts(asker, &served.socket))
+        let in_the_way = self.served.values().filter(|served| conflicts(asker, &served.socket));
+        in_the_way.min_by_key(|served| served.socket.0.sk)
     }
 
     /// Who served an address last and does no longer.

@@ -165,7 +165,8 @@ impl PortTracker {
             let closed = self.closed_by(&exit);
             return Some((exit, closed));
         }
-        let held: Vec<u64> = self.table.held_by(id).collect();
+        let mut held: Vec<u64> = self.table.held_by(id).collect();
+        held.sort_unstable();
         let sockets = held
             .into_iter()
             .filter_map(|sk| Some((sk, without_state(&self.table.get(sk)?.socket))))
