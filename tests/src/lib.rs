@@ -27,6 +27,7 @@ pub mod patience;
 pub mod process;
 pub mod schema;
 pub mod service;
+pub mod skim;
 pub mod status;
 pub mod sys;
 pub mod tiers;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::expect::Story;
 use crate::process::Process;
+use crate::skim::{self, Skimmed};
 use crate::{binaries, ours, patience, schema};
 
 /// `observer tail --json`, past its `session` event. Killed by its pid on drop.
@@ -18,6 +19,9 @@ pub struct Observer {
     faults: Vec<String>,
     seqs: Vec<u64>,
 }
+
+/// So many of the first events are held to the schema, and later ones when they are ours.
+const CHECKED: usize = 200;
 
 /// What is left of an observer that was asked to stop.
 pub struct Finished {
@@ -102,28 +106,37 @@ impl Observer {
 
     /// Takes in the lines that came. Nothing is kept of an event that is not ours.
     fn read(&mut self) {
-        for line in self.process.out.from(self.read) {
+        for line in self.process.out.take_from(self.read) {
             self.read += 1;
-            match serde_json::from_slice::<Value>(&line) {
+            // A few of others' are held to the schema too, and so parsed.
+            let parsed = self.read <= CHECKED;
+            let skimmed = if parsed { skim::whole(&line) } else { skim::skim(&line) };
+            match skimmed {
                 Err(why) => self.faults.push(format!("line {} is no JSON: {why}", self.read)),
-                Ok(event) => self.take(event),
+                Ok(Skimmed::Whole(event)) => self.take(event, parsed),
+                Ok(Skimmed::Other { seq, initial, .. }) => self.number(seq, initial),
             }
         }
     }
 
-    fn take(&mut self, event: Value) {
+    fn take(&mut self, event: Value, check: bool) {
         let ours = ours::concerns(&event);
-        self.faults.extend(schema::faults(&event, ours));
-        let seq = event["seq"].as_u64();
-        // How things were when it joined has the number of its session.
-        if event["initial"] != true || self.seqs.last().copied() != seq {
-            self.seqs.extend(seq);
+        if ours || check {
+            self.faults.extend(schema::faults(&event, ours));
         }
+        self.number(event["seq"].as_u64(), event["initial"] == true);
         if self.read == 1 && event["kind"] != "session" {
             self.faults.push(format!("the first event is no session but {}", event["kind"]));
         }
         if ours {
             self.story.events.push(event);
+        }
+    }
+
+    fn number(&mut self, seq: Option<u64>, initial: bool) {
+        // How things were when it joined has the number of its session.
+        if !initial || self.seqs.last().copied() != seq {
+            self.seqs.extend(seq);
         }
     }
 

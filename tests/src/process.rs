@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::{ours, patience, sys};
 
@@ -14,6 +14,8 @@ pub struct Process {
     name: String,
     /// Its pid, which stays its own until it is reaped.
     pub pid: u32,
+    /// A moment before it was started.
+    pub before: SystemTime,
     handle: OwnedFd,
     ended: Option<ExitStatus>,
     /// Standard output.
@@ -38,13 +40,14 @@ impl Process {
     fn start_reading(mut command: Command, at_once: bool) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let before = SystemTime::now();
         let mut child = command.spawn().unwrap_or_else(|why| panic!("{name}: {why}"));
         let pid = child.id();
-        ours::add(pid);
+        ours::add(pid, before);
         let handle = sys::pidfd(pid).expect("a child that nobody reaped has a handle");
         let out = Lines::read_from(child.stdout.take().expect("piped"), at_once);
         let err = Lines::read_from(child.stderr.take().expect("piped"), true);
-        Self { name, pid, handle, ended: None, out, err }
+        Self { name, pid, before, handle, ended: None, out, err }
     }
 
     /// Sends it a signal.
@@ -60,7 +63,9 @@ impl Process {
         }
         let in_time = sys::ended_within(&self.handle, patience::limit());
         assert!(in_time, "{} (pid {}) does not end{}", self.name, self.pid, self.said());
-        *self.ended.insert(sys::reap(self.pid))
+        let ended = *self.ended.insert(sys::reap(self.pid));
+        ours::reaped(self.pid);
+        ended
     }
 
     /// The end of its standard error, for messages.
@@ -77,6 +82,7 @@ impl Drop for Process {
         if self.ended.is_none() {
             sys::kill_by(&self.handle);
             sys::reap(self.pid);
+            ours::reaped(self.pid);
         }
     }
 }
@@ -140,6 +146,12 @@ impl Lines {
     pub fn from(&self, first: usize) -> Vec<Vec<u8>> {
         let state = self.state.lock().expect("no panic while it is held");
         state.lines.get(first..).unwrap_or_default().to_vec()
+    }
+
+    /// The same, and they are not kept: who watches a busy machine would keep gigabytes.
+    pub fn take_from(&self, first: usize) -> Vec<Vec<u8>> {
+        let mut state = self.state.lock().expect("no panic while it is held");
+        state.lines.get_mut(first..).into_iter().flatten().map(std::mem::take).collect()
     }
 
     /// Waits until there are more than `known` lines; false when there will be none, because the

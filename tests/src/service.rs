@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::expect::Story;
 use crate::process::Process;
+use crate::skim::{self, Skimmed};
 use crate::{Observer, observer, ours, patience, schema, sys};
 
 /// Where a service has everything. It outlives the service, so that another one can go on there.
@@ -287,31 +288,38 @@ impl Record {
         let mut record = Self::default();
         assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
         for (n, line) in text.lines().enumerate() {
-            let event = serde_json::from_str::<Value>(line);
-            let event = event.unwrap_or_else(|why| panic!("line {n} is no JSON: {why}"));
-            record.add(event);
+            match skim::skim(line.as_bytes()) {
+                Err(why) => panic!("line {n} is no JSON: {why}"),
+                Ok(Skimmed::Whole(event)) => record.add(event),
+                Ok(Skimmed::Other { seq, kind, initial }) => record.number(seq, kind, initial),
+            }
         }
         record
     }
 
     fn add(&mut self, event: Value) {
         let ours = ours::concerns(&event);
-        let seq = event["seq"].as_u64().expect("each event has a number");
+        let seq = event["seq"].as_u64();
         let kind = event["kind"].as_str().expect("each event has a kind").to_owned();
-        // How things were when a client joined has the number of its session.
-        let joined = event["initial"] == true && self.all.last().is_some_and(|last| last.0 == seq);
-        if kind == "loss" {
+        if let Some(seq) = seq.filter(|_| kind == "loss") {
             self.losses.push((seq, Story { events: vec![event.clone()] }.lost()));
         }
-        if !joined {
-            self.all.push((seq, kind));
-        }
+        self.number(seq, kind, event["initial"] == true);
         if ours {
             // Of a hundred thousand alike, a few are enough to be held to the schema.
             if self.story.events.len() < 1000 {
                 assert_eq!(schema::faults(&event, true), [""; 0]);
             }
             self.story.events.push(event);
+        }
+    }
+
+    fn number(&mut self, seq: Option<u64>, kind: String, initial: bool) {
+        let seq = seq.expect("each event has a number");
+        // How things were when a client joined has the number of its session.
+        let joined = initial && self.all.last().is_some_and(|last| last.0 == seq);
+        if !joined {
+            self.all.push((seq, kind));
         }
     }
 

@@ -60,6 +60,15 @@ pub fn reap(pid: u32) -> ExitStatus {
     ExitStatus::from_raw(status)
 }
 
+/// Where `what` begins in `bytes`. The standard library's ways are a hundred times slower in a build for tests.
+pub fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    // SAFETY: both are as long as said.
+    let found = unsafe {
+        libc::memmem(bytes.as_ptr().cast(), bytes.len(), what.as_ptr().cast(), what.len())
+    };
+    (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
+}
+
 /// Whether this is root, by effective user.
 pub fn is_root() -> bool {
     // SAFETY: no arguments.

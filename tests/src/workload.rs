@@ -139,7 +139,7 @@ impl Workload {
             let (key, value) = line.split_once('=').expect("a workload prints key=value");
             if key.ends_with("pid") {
                 let pid = value.parse().expect("a pid");
-                ours::add(pid);
+                ours::add(pid, self.process.before);
                 self.others.extend(sys::pidfd(pid));
             }
             self.told.push((key.to_owned(), value.to_owned()));

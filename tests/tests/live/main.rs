@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod again;
+mod beside;
 mod bind;
 mod cause;
 mod clients;
@@ -108,7 +109,9 @@ const SHORT: [&str; 16] = [
 
 fn main() -> ExitCode {
     let short = env::var_os("OBSERVER_TEST_SHORT").is_some();
-    let mut arguments = Arguments::from_args();
+    let (beside_load, words): (Vec<_>, Vec<_>) =
+        env::args_os().partition(|word| word == beside::ARGUMENT);
+    let mut arguments = Arguments::from_iter(words);
     let alone = *arguments.test_threads.get_or_insert(1) == 1;
     let nothing_runs = needs::why_nothing_runs();
     let mut skipped = Vec::new();
@@ -129,7 +132,10 @@ fn main() -> ExitCode {
     if !arguments.list {
         say_aloud(&skipped, trials.len(), nothing_runs.as_deref());
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let load = (!beside_load.is_empty() && !arguments.list).then(beside::Load::start);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let load_ran = load.is_none_or(beside::Load::stop);
+    if load_ran { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
 fn trial(name: String, run: fn(), why_not: Option<String>, alone: bool) -> Trial {

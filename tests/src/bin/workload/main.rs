@@ -12,6 +12,7 @@ mod children;
 mod end;
 mod fault;
 mod limit;
+mod load;
 mod memory;
 mod ports;
 mod seccomp;
@@ -36,11 +37,12 @@ const WRONG_USAGE: u8 = 99;
 type Command = (&'static str, fn(Args) -> Outcome);
 
 /// Each module lists its own, so that a new way to die is one function and one line beside it.
-const COMMANDS: [&[Command]; 13] = [
+const COMMANDS: [&[Command]; 14] = [
     bench::COMMANDS,
     end::COMMANDS,
     fault::COMMANDS,
     limit::COMMANDS,
+    load::COMMANDS,
     seccomp::COMMANDS,
     signals::COMMANDS,
     terminal::COMMANDS,

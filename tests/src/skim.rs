@@ -1,0 +1,93 @@
+//! Lines of JSON about others, read no further than a test needs: on a busy machine there are thousands a second, and to parse
+//! one takes longer than the observer takes to make it.
+
+use serde_json::Value;
+
+use crate::{ours, sys};
+
+/// What a test wants to know of an event.
+pub enum Skimmed {
+    /// It may be about a process of this test, or is about none.
+    Whole(Value),
+    /// It is about others.
+    Other {
+        /// Its number.
+        seq: Option<u64>,
+        /// Its kind.
+        kind: String,
+        /// It tells how things were when a client joined.
+        initial: bool,
+    },
+}
+
+/// Reads one line; an error when it is no event.
+pub fn skim(line: &[u8]) -> Result<Skimmed, String> {
+    let kind = after(line, b"\"kind\":\"").map(|rest| &rest[..sys::find(rest, b"\"").unwrap_or(0)]);
+    let always = [&b"session"[..], b"loss", b"incident"];
+    let of_others = kind.filter(|kind| !always.contains(kind) && !names_one_of_ours(line));
+    match of_others {
+        Some(kind) => Ok(Skimmed::Other {
+            seq: after(line, b"\"seq\":").and_then(number),
+            kind: String::from_utf8_lossy(kind).into_owned(),
+            initial: sys::find(line, b"\"initial\":true").is_some(),
+        }),
+        None => whole(line),
+    }
+}
+
+/// Parses one line, whomever it is about.
+pub fn whole(line: &[u8]) -> Result<Skimmed, String> {
+    serde_json::from_slice(line).map(Skimmed::Whole).map_err(|why| why.to_string())
+}
+
+/// Whether a pid of any sense in it is one that was added.
+fn names_one_of_ours(line: &[u8]) -> bool {
+    let mut rest = line;
+    while let Some(value) = after(rest, b"pid\":") {
+        if number(value).is_some_and(ours::may_be) {
+            return true;
+        }
+        rest = value;
+    }
+    false
+}
+
+fn after<'line>(line: &'line [u8], what: &[u8]) -> Option<&'line [u8]> {
+    sys::find(line, what).map(|at| &line[at + what.len()..])
+}
+
+/// The number that it begins with.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn event_of_others_is_not_parsed() {
+        let line = br#"{"seq":7,"kind":"exit","process":{"pid":4300001,"ppid":1}}"#;
+        let Ok(Skimmed::Other { seq, kind, initial }) = skim(line) else { panic!("parsed") };
+        assert_eq!((seq, kind.as_str(), initial), (Some(7), "exit", false));
+        let line = br#"{"seq":7,"kind":"listen","initial":true}"#;
+        assert!(matches!(skim(line), Ok(Skimmed::Other { initial: true, .. })));
+    }
+
+    #[test]
+    fn event_of_ours_and_one_of_nobody_are_whole() {
+        ours::add(4_300_002, SystemTime::now());
+        for line in [
+            &br#"{"kind":"exit","process":{"pid":1,"ppid":4300002}}"#[..],
+            br#"{"kind":"bind","holders":[{"process":{"pid":4300002}}]}"#,
+            br#"{"kind":"loss","lost":{"exit":1}}"#,
+            br#"{"no":"kind"}"#,
+        ] {
+            assert!(matches!(skim(line), Ok(Skimmed::Whole(_))), "{}", line.escape_ascii());
+        }
+        assert!(skim(b"{\"torn").is_err());
+    }
+}
