@@ -43,6 +43,12 @@ impl Story {
         self.losses(false)
     }
 
+    /// How many of one kind were lost, likewise.
+    pub fn lost_of(&self, kind: &str) -> u64 {
+        let told = self.of_kind("loss").filter(|event| event["at_most"] != true);
+        told.filter_map(|event| event["lost"][kind].as_u64()).sum()
+    }
+
     /// At most so many deaths were skipped by the kernel, as it told: a thread was preempted inside the exit programs, so
     /// that others on its processor did not run them. An ordinary machine does that hardly ever; an emulated one, where a
     /// program takes a good part of a time slice, in every storm.
@@ -55,19 +61,33 @@ impl Story {
         told.map(|event| total(&event["lost"])).sum()
     }
 
-    /// Whether the deaths of all these children were told; on a slow machine, or as many were said to be skipped.
+    /// Whether the deaths of all these children were told, or as many exits were said to be lost or skipped.
     pub fn has_all(&self, parents: &[u32], sent: usize) -> bool {
+        let lost = usize::try_from(self.lost_of("exit") + self.skipped()).expect("a count");
         let told = self.told_of(parents);
-        let skipped = usize::try_from(self.skipped()).expect("a count");
-        told == sent || patience::slow_machine() && told < sent && told + skipped >= sent
+        told <= sent && told + lost >= sent
     }
 
     /// Holds when [`Self::has_all`] does.
     #[track_caller]
     pub fn assert_all_told(&self, parents: &[u32], sent: usize) {
-        let (told, skipped) = (self.told_of(parents), self.skipped());
-        let all = self.has_all(parents, sent);
-        assert!(all, "{sent} ended, {told} were told, at most {skipped} skipped; {self}");
+        self.assert_told(parents, sent, self.has_all(parents, sent));
+    }
+
+    /// Holds when the deaths of all these children were told, whatever else was lost; on a slow machine, or as many were said to
+    /// be skipped.
+    #[track_caller]
+    pub fn assert_none_lost(&self, parents: &[u32], sent: usize) {
+        let told = self.told_of(parents);
+        let skipped = usize::try_from(self.skipped()).expect("a count");
+        let all = told == sent || patience::slow_machine() && told < sent && told + skipped >= sent;
+        self.assert_told(parents, sent, all);
+    }
+
+    #[track_caller]
+    fn assert_told(&self, parents: &[u32], sent: usize, all: bool) {
+        let (told, lost, skipped) = (self.told_of(parents), self.lost_of("exit"), self.skipped());
+        assert!(all, "{sent} ended, {told} were told, {lost} lost, at most {skipped} skipped; {self}");
     }
 
     fn told_of(&self, parents: &[u32]) -> usize {

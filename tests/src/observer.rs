@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::expect::Story;
+use crate::numbers::Numbers;
 use crate::process::Process;
 use crate::skim::{self, Skimmed};
 use crate::{binaries, ours, patience, schema};
@@ -17,7 +18,7 @@ pub struct Observer {
     read: usize,
     story: Story,
     faults: Vec<String>,
-    seqs: Vec<u64>,
+    numbers: Numbers,
 }
 
 /// So many of the first events are held to the schema, and later ones when they are ours.
@@ -28,7 +29,7 @@ pub struct Finished {
     /// All events about processes of this test, in the order in which they were printed.
     pub story: Story,
     /// The `seq` of every event, of whomever.
-    pub seqs: Vec<u64>,
+    pub numbers: Numbers,
     /// Standard error, line by line.
     pub stderr: Vec<String>,
     /// How it ended.
@@ -61,8 +62,8 @@ impl Observer {
     }
 
     fn of(process: Process) -> Self {
-        let (story, faults, seqs) = (Story::default(), Vec::new(), Vec::new());
-        Self { process, read: 0, story, faults, seqs }
+        let (story, faults, numbers) = (Story::default(), Vec::new(), Numbers::default());
+        Self { process, read: 0, story, faults, numbers }
     }
 
     /// Reads on, after [`Self::tail_hanging`].
@@ -88,9 +89,12 @@ impl Observer {
     /// What `find` finds in all that was told until now, now or soon.
     pub fn wait_until<T>(&mut self, what: &str, find: impl Fn(&Story) -> Option<T>) -> T {
         let deadline = Instant::now() + patience::limit();
+        let mut known = None;
         loop {
             self.read();
-            if let Some(found) = find(&self.story) {
+            // Most of what comes on a busy machine is about others.
+            let grown = known.replace(self.story.events.len()) != Some(self.story.events.len());
+            if let Some(found) = grown.then(|| find(&self.story)).flatten() {
                 return found;
             }
             let grown = self.process.out.grow_beyond(self.read, deadline);
@@ -114,7 +118,11 @@ impl Observer {
             match skimmed {
                 Err(why) => self.faults.push(format!("line {} is no JSON: {why}", self.read)),
                 Ok(Skimmed::Whole(event)) => self.take(event, parsed),
-                Ok(Skimmed::Other { seq, initial, .. }) => self.number(seq, initial),
+                Ok(Skimmed::Other { seq, initial, .. }) => {
+                    if let Some(seq) = seq {
+                        self.numbers.add(seq, initial);
+                    }
+                }
             }
         }
     }
@@ -124,19 +132,15 @@ impl Observer {
         if ours || check {
             self.faults.extend(schema::faults(&event, ours));
         }
-        self.number(event["seq"].as_u64(), event["initial"] == true);
+        if let Some(seq) = event["seq"].as_u64() {
+            self.numbers.add(seq, event["initial"] == true);
+            self.numbers.note(&event);
+        }
         if self.read == 1 && event["kind"] != "session" {
             self.faults.push(format!("the first event is no session but {}", event["kind"]));
         }
         if ours {
             self.story.events.push(event);
-        }
-    }
-
-    fn number(&mut self, seq: Option<u64>, initial: bool) {
-        // How things were when it joined has the number of its session.
-        if !initial || self.seqs.last().copied() != seq {
-            self.seqs.extend(seq);
         }
     }
 
@@ -170,9 +174,9 @@ impl Observer {
         let lines = self.process.err.to_the_end();
         let stderr = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
         assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
-        assert!(self.seqs.is_sorted(), "`seq` goes back");
+        assert!(self.numbers.all.is_sorted(), "`seq` goes back");
         let story = std::mem::take(&mut self.story);
-        Finished { story, seqs: std::mem::take(&mut self.seqs), stderr, status }
+        Finished { story, numbers: std::mem::take(&mut self.numbers), stderr, status }
     }
 }
 

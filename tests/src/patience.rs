@@ -1,7 +1,18 @@
 //! How long a test waits for something that has to happen. Nothing is ever proven by a time: a
 //! limit only keeps a failing test from hanging, so it may be generous.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// What the load of `--beside-load` multiplies every limit by: two cores have five processes to run then.
+const BESIDE_LOAD: f64 = 4.0;
+
+static LOADED: AtomicBool = AtomicBool::new(false);
+
+/// From now on there is other load, and limits are longer. What is asserted stays the same.
+pub fn expect_load() {
+    LOADED.store(true, Ordering::Relaxed);
+}
 
 /// The limit for one step.
 pub fn limit() -> Duration {
@@ -15,7 +26,8 @@ pub fn scaled(seconds: u64) -> Duration {
 
 /// So much of an ordinary machine's time.
 pub fn slowed(time: Duration) -> Duration {
-    time.mul_f64(factor())
+    let load = if LOADED.load(Ordering::Relaxed) { BESIDE_LOAD } else { 1.0 };
+    time.mul_f64(factor() * load)
 }
 
 /// Whether this machine is said to be many times slower than its clock: an eBPF program takes a good part of a time slice.

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::expect::Story;
+use crate::numbers::Numbers;
 use crate::process::Process;
 use crate::skim::{self, Skimmed};
 use crate::{Observer, observer, ours, patience, schema, sys};
@@ -279,7 +280,7 @@ pub struct Record {
     pub story: Story,
     /// Number and kind of all events, of whomever.
     pub all: Vec<(u64, String)>,
-    losses: Vec<(u64, u64)>,
+    numbers: Numbers,
 }
 
 impl Record {
@@ -301,9 +302,7 @@ impl Record {
         let ours = ours::concerns(&event);
         let seq = event["seq"].as_u64();
         let kind = event["kind"].as_str().expect("each event has a kind").to_owned();
-        if let Some(seq) = seq.filter(|_| kind == "loss") {
-            self.losses.push((seq, Story { events: vec![event.clone()] }.lost()));
-        }
+        self.numbers.note(&event);
         self.number(seq, kind, event["initial"] == true);
         if ours {
             // Of a hundred thousand alike, a few are enough to be held to the schema.
@@ -316,9 +315,9 @@ impl Record {
 
     fn number(&mut self, seq: Option<u64>, kind: String, initial: bool) {
         let seq = seq.expect("each event has a number");
-        // How things were when a client joined has the number of its session.
-        let joined = initial && self.all.last().is_some_and(|last| last.0 == seq);
-        if !joined {
+        let known = self.numbers.all.len();
+        self.numbers.add(seq, initial);
+        if self.numbers.all.len() > known {
             self.all.push((seq, kind));
         }
     }
@@ -326,33 +325,18 @@ impl Record {
     /// Holds when no number is missing, nor comes twice.
     #[track_caller]
     pub fn assert_unbroken(&self) {
-        let seqs: Vec<u64> = self.all.iter().map(|(seq, _)| *seq).collect();
-        let gaps: Vec<_> = seqs.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
-        assert!(gaps.is_empty(), "{} gaps, such as {:?}", gaps.len(), gaps.first());
+        self.numbers.assert_unbroken();
     }
 
     /// Numbers that are missing between the first and the last.
     #[track_caller]
     pub fn missing(&self) -> u64 {
-        let seqs: Vec<u64> = self.all.iter().map(|(seq, _)| *seq).collect();
-        let backwards = seqs.windows(2).find(|pair| pair[0] >= pair[1]);
-        assert!(backwards.is_none(), "seq goes back: {backwards:?}");
-        match seqs[..] {
-            [first, .., last] => last + 1 - first - seqs.len() as u64,
-            _ => 0,
-        }
+        self.numbers.missing()
     }
 
     /// Holds when each gap is told, right behind it, with its exact size.
     #[track_caller]
     pub fn assert_each_gap_is_told(&self) {
-        let mut before = None;
-        for (seq, kind) in &self.all {
-            if let Some(before) = before.filter(|before| before + 1 != *seq) {
-                let told = self.losses.iter().find(|(at, _)| at == seq).map(|(_, lost)| *lost);
-                assert_eq!(told, Some(seq - before), "from {before} to {seq}, a {kind}");
-            }
-            before = Some(*seq);
-        }
+        self.numbers.assert_each_gap_is_told();
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use crate::process::Process;
-use crate::{Observer, binaries, ours, patience, sys};
+use crate::{Observer, Story, binaries, ours, patience, sys};
 
 /// A running workload. When it is dropped, it and every process that it named are killed.
 pub struct Workload {
@@ -28,25 +28,45 @@ pub fn run<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> (Workload, Ex
 /// So many abnormal deaths, until who follows has been told of all.
 #[track_caller]
 pub fn deaths(tail: &mut Observer, number: usize) -> Workload {
-    let known = tail.so_far().skipped();
+    let known = unsaid(tail.so_far());
     let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
     wait_for_children(tail, &storm, number, known);
     storm
 }
 
-/// Waits until the deaths of so many children are told, or as many are said to be skipped since `known` were: whether that
-/// is good enough, [`Story::assert_all_told`](crate::Story::assert_all_told) says.
+/// How many deaths are said to be lost or skipped.
+pub fn unsaid(story: &Story) -> u64 {
+    story.lost_of("exit") + story.skipped()
+}
+
+/// Waits until the deaths of so many children are told, or as many are said to be lost or skipped since [`unsaid`] was `known`:
+/// whether that is good enough, [`Story::assert_all_told`] says.
 #[track_caller]
 pub fn wait_for_children(tail: &mut Observer, parent: &Workload, number: usize, known: u64) {
     // Nobody is woken to say what was skipped: that comes with the next death.
-    let (marker, _) = run(["exit", "1"]);
-    tail.exit_of(marker.pid());
+    wait_for_marker(tail);
     let pid = parent.pid();
     tail.wait_until("all of them", |story| {
         let told = story.exits_of_children(pid).count();
-        let skipped = usize::try_from(story.skipped() - known).unwrap_or(0);
-        (told + skipped >= number).then_some(())
+        let unsaid = usize::try_from(unsaid(story) - known).unwrap_or(0);
+        (told + unsaid >= number).then_some(())
     });
+}
+
+/// Lets a process die and waits until it is told. When others die so fast that deaths are lost meanwhile, another one dies.
+#[track_caller]
+pub fn wait_for_marker(tail: &mut Observer) {
+    loop {
+        let known = tail.so_far().lost_of("exit");
+        let (marker, _) = run(["exit", "1"]);
+        let told = tail.wait_until("the exit of a marker, or a loss", |story| {
+            let told = story.exits_of(marker.pid()).next().is_some();
+            (told || story.lost_of("exit") > known).then_some(told)
+        });
+        if told {
+            return;
+        }
+    }
 }
 
 impl Workload {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use observer_tests::{Workload, ours, sys};
+use observer_tests::{Workload, ours, patience, sys};
 
 /// The load ends by itself after so many seconds, whatever becomes of the tests.
 const AT_MOST_SECONDS: u64 = 3600;
@@ -17,6 +17,7 @@ impl Load {
     pub(crate) fn start() -> Self {
         let load = Workload::start_ready(["load".to_owned(), AT_MOST_SECONDS.to_string()]);
         ours::is_a_stranger(load.pid());
+        patience::expect_load();
         Self(load)
     }
 

@@ -21,7 +21,7 @@ crate::tests![
     read_only_while_it_runs needs LoopDisk,
 ];
 
-const OPTIONS: &str = "size=2m,mode=755";
+const OPTIONS: &str = "size=64m,mode=755";
 
 /// A small file system in memory, of this test alone.
 struct Disk {
@@ -142,7 +142,7 @@ fn end(place: &Place, service: Service, tail: Observer, all: &[Workload], after:
     let storms: Vec<_> = all.iter().collect();
     let record = assert_nothing_unsaid(place, &storms, 500);
     assert_eq!(record.story.lost(), told.lost(), "the record, and the live tail");
-    record.story.assert_all_told(&[after.pid()], 100);
+    record.story.assert_none_lost(&[after.pid()], 100);
     // The next run goes on.
     place.serve(&[]).stop();
     place.verified();
@@ -224,7 +224,7 @@ fn still_full(end: fn(Service)) {
     let after = deaths(&mut place.tail(&[]), 30);
     service.stop();
     let record = assert_nothing_unsaid(&place, &[&before, &lost, &more, &after], 300);
-    record.story.assert_all_told(&[after.pid()], 30);
+    record.story.assert_none_lost(&[after.pid()], 30);
     // It is told once.
     place.serve(&[]).stop();
     assert_eq!(place.record().story.lost(), record.story.lost());
@@ -267,7 +267,7 @@ fn torn_and_full_at_the_start() {
     let record = place.record();
     assert_missing_is_told(&record);
     assert_eq!(record.story.exits_of_children(lost.pid()).count(), 0);
-    record.story.assert_all_told(&[after.pid()], 30);
+    record.story.assert_none_lost(&[after.pid()], 30);
 }
 
 /// As ext4 does after an error of its disk: whoever has files open can't write to them any more. The live side goes on,
@@ -299,7 +299,7 @@ fn read_only_while_it_runs() {
     place.verified();
     let record = place.record();
     record.assert_unbroken();
-    record.story.assert_all_told(&[before.pid()], 20);
+    record.story.assert_none_lost(&[before.pid()], 20);
     let sessions: Vec<_> = record.story.of_kind("session").collect();
     assert_eq!(sessions.last().expect("some")["after"]["stopped"], false);
 }

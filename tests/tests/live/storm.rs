@@ -36,7 +36,7 @@ fn kill_2000_report_2000() {
     let story = observer.stop().story;
     story.assert_all_told(&[pid], 2000);
     assert_eq!(different_children(&story, &parent), story.exits_of_children(pid).count());
-    assert_eq!(story.lost(), 0, "{story}");
+    assert_eq!(story.lost_of("exit"), 0, "{story}");
     for exit in story.exits_of_children(pid) {
         assert_eq!(exit["status"]["signal"], libc::SIGKILL, "{exit}");
         assert_eq!(exit["cause"]["type"], "killed", "{exit}");
