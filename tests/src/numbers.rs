@@ -28,6 +28,15 @@ impl Numbers {
         }
     }
 
+    /// How many are missing here and said to be lost right behind the gap.
+    pub fn lost_in_gaps(&self) -> u64 {
+        let behind_gap = |seq: &u64| match self.all.binary_search(seq) {
+            Ok(at @ 1..) => self.all[at - 1] + 1 != *seq,
+            _ => false,
+        };
+        self.losses.iter().filter(|(seq, _)| behind_gap(seq)).map(|(_, lost)| lost).sum()
+    }
+
     /// Holds when no number is missing, nor comes twice.
     #[track_caller]
     pub fn assert_unbroken(&self) {
@@ -78,7 +87,8 @@ mod tests {
     fn gap_with_a_loss_of_its_size_is_told() {
         let told = numbers(&[1, 2, 5, 6], (5, 3));
         told.assert_each_gap_is_told();
-        assert_eq!(told.missing(), 2);
+        assert_eq!((told.missing(), told.lost_in_gaps()), (2, 3));
+        assert_eq!(numbers(&[1, 2, 3], (3, 7)).lost_in_gaps(), 0);
     }
 
     #[test]

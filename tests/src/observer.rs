@@ -43,6 +43,13 @@ pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
     command
 }
 
+impl Finished {
+    /// How many were lost, and not because this client of a service did not read.
+    pub fn lost_by_the_service(&self) -> u64 {
+        self.story.lost() - self.numbers.lost_in_gaps()
+    }
+}
+
 impl Observer {
     /// Starts `observer tail --json` with more arguments, and returns when it watches.
     pub fn tail(more: &[&str]) -> Self {
@@ -108,6 +115,12 @@ impl Observer {
         &self.story
     }
 
+    /// How many were lost until now, and not because this client of a service did not read.
+    pub fn lost_by_the_service(&mut self) -> u64 {
+        self.read();
+        self.story.lost() - self.numbers.lost_in_gaps()
+    }
+
     /// Takes in the lines that came. Nothing is kept of an event that is not ours.
     fn read(&mut self) {
         for line in self.process.out.take_from(self.read) {
@@ -159,12 +172,12 @@ impl Observer {
     }
 
     /// Waits until it ends because the service that it had joined is gone, and says so.
-    pub fn finish_left(self) -> Story {
+    pub fn finish_left(self) -> Finished {
         let ended = self.judge();
         assert_eq!(ended.status.code(), Some(4), "{:?}", ended.stderr);
         let last = ended.stderr.last().map(String::as_str).unwrap_or_default();
         assert!(last.contains("the service has ended"), "{:?}", ended.stderr);
-        ended.story
+        ended
     }
 
     fn judge(mut self) -> Finished {

@@ -77,7 +77,7 @@ fn one_that_hangs_holds_up_nobody() {
     let record = Record::read(&reader.join().expect("it reads to the end"));
     record.assert_each_gap_is_told();
     let pids: Vec<u32> = storms.iter().map(Workload::pid).collect();
-    let stories = tails.map(Observer::finish_left);
+    let stories = tails.map(|tail| tail.finish_left().story);
     let count = |count: u64| usize::try_from(count).expect("a count");
     let lost = count(record.story.lost());
     let told: usize = pids.iter().map(|pid| record.story.exits_of_children(*pid).count()).sum();
@@ -213,8 +213,8 @@ fn one_that_comes_late_has_the_same_numbers() {
     };
     let recorded = numbers(&record.story);
     assert_eq!(recorded.len(), 30);
-    assert_eq!(numbers(&first.finish_left()), recorded);
-    assert_eq!(numbers(&second.finish_left()), recorded);
+    assert_eq!(numbers(&first.finish_left().story), recorded);
+    assert_eq!(numbers(&second.finish_left().story), recorded);
 }
 
 /// As who watches alone does: what was served when they came, whether that began before the service or after.

@@ -75,7 +75,7 @@ fn place(disk: &Disk, segment_bytes: u64) -> Place {
 /// Something dies now and then, until the live tail tells of the gap.
 fn until_the_gap_is_told(tail: &mut Observer) {
     let deadline = Instant::now() + patience::limit();
-    while tail.so_far().lost() == 0 {
+    while tail.lost_by_the_service() == 0 {
         assert!(Instant::now() < deadline, "no gap is told");
         deaths(tail, 1);
     }
@@ -94,7 +94,7 @@ fn assert_missing_is_told(record: &Record) {
 #[track_caller]
 fn assert_not_recording(place: &Place, tail: &mut Observer, known: u64) {
     let status = place.text(&["status"]);
-    let over = patience::slow_machine() && tail.so_far().lost() > known;
+    let over = patience::slow_machine() && tail.lost_by_the_service() > known;
     assert!(over || status.contains("NOT RECORDING"), "{status}");
 }
 
@@ -121,12 +121,12 @@ fn through_a_full_disk(segment_bytes: u64) {
     let mut all = vec![before];
     for _ in 0..2 {
         disk.fill();
-        let known = tail.so_far().lost();
+        let known = tail.lost_by_the_service();
         all.push(deaths(&mut tail, 200));
         assert_not_recording(&place, &mut tail, known);
         disk.empty();
         let deadline = Instant::now() + patience::limit();
-        while tail.so_far().lost() == known {
+        while tail.lost_by_the_service() == known {
             assert!(Instant::now() < deadline, "no gap is told");
             deaths(&mut tail, 1);
         }
@@ -141,7 +141,7 @@ fn end(place: &Place, service: Service, tail: Observer, all: &[Workload], after:
     let told = tail.finish_left();
     let storms: Vec<_> = all.iter().collect();
     let record = assert_nothing_unsaid(place, &storms, 500);
-    assert_eq!(record.story.lost(), told.lost(), "the record, and the live tail");
+    assert_eq!(record.story.lost(), told.lost_by_the_service(), "the record, and the live tail");
     record.story.assert_none_lost(&[after.pid()], 100);
     // The next run goes on.
     place.serve(&[]).stop();
@@ -175,7 +175,7 @@ fn full_at_the_start() {
         disk.empty();
         until_the_gap_is_told(&mut tail);
         service.stop();
-        let lost = tail.finish_left().lost();
+        let lost = tail.finish_left().lost_by_the_service();
         place.verified();
         let record = place.record();
         assert_missing_is_told(&record);
@@ -198,7 +198,7 @@ fn full_until_the_stop() {
     disk.empty();
     service.stop();
     let record = assert_nothing_unsaid(&place, &[&before, &lost], 250);
-    assert_eq!(record.story.lost(), tail.finish_left().lost(), "the record, and the live tail");
+    assert_eq!(record.story.lost(), tail.finish_left().lost_by_the_service(), "the record, and the live tail");
 }
 
 /// Nothing can be written at the end: the next run knows what is missing all the same, and gives no number twice.

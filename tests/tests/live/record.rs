@@ -121,7 +121,7 @@ fn a_stop_takes_in_what_came_before() {
     let record = place.record();
     record.story.assert_all_told(&[storm.pid()], 300);
     record.story.only_exit_of(last.pid());
-    let told = tail.finish_left();
+    let told = tail.finish_left().story;
     told.assert_all_told(&[storm.pid()], 300);
     told.only_exit_of(last.pid());
     let seals = newest(&place, "seals");
