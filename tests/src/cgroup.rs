@@ -1,4 +1,4 @@
-//! Temporary cgroups, on version 1 and version 2 alike. An OOM kill happens nowhere else.
+//! Temporary cgroups, version 1 and version 2. OOM kills happen only inside them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::patience;
 
-/// Where version 1 has its memory controller.
+/// Where the memory controller of version 1 is mounted.
 const V1_MEMORY: &str = "/sys/fs/cgroup/memory";
 
 /// Which hierarchy limits memory.
@@ -17,11 +17,11 @@ const V1_MEMORY: &str = "/sys/fs/cgroup/memory";
 pub enum Version {
     /// One hierarchy for each controller.
     V1,
-    /// One for all.
+    /// One hierarchy for all controllers.
     V2,
 }
 
-/// Which version of the memory controller this machine has.
+/// The version of this machine's memory controller.
 pub fn memory_root() -> Option<Version> {
     if Path::new(V1_MEMORY).join("memory.limit_in_bytes").exists() {
         return Some(Version::V1);
@@ -30,14 +30,13 @@ pub fn memory_root() -> Option<Version> {
     controllers.split_whitespace().any(|name| name == "memory").then_some(Version::V2)
 }
 
-/// The mount of version 2: everything, or the nameless half of a hybrid.
+/// The mount of version 2: unified, or the version 2 part of a hybrid setup.
 pub fn v2_root() -> Option<&'static Path> {
     let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
     mounts.into_iter().find(|mount| mount.join("cgroup.controllers").exists())
 }
 
-/// Why a group cannot be killed by one write here. The root group has no such file, so that only
-/// a group made for it can tell.
+/// Why `cgroup.kill` is not available here. The root cgroup never has the file, so a new cgroup is made to find out.
 pub fn why_no_kill() -> Option<String> {
     if v2_root().is_none() {
         return Some("no cgroup v2 is mounted".to_owned());
@@ -46,17 +45,17 @@ pub fn why_no_kill() -> Option<String> {
     missing.then(|| "this kernel has no cgroup.kill".to_owned())
 }
 
-/// A cgroup of this test. Removed on drop, so declare it before the processes that live in it.
+/// A cgroup of this test. It is removed on drop, so declare it before the processes that live in it.
 pub struct Cgroup {
     /// Its folder.
     pub dir: PathBuf,
-    /// Its path in its hierarchy: what an event calls it.
+    /// Its path in the hierarchy, as events print it.
     pub path: String,
     version: Version,
 }
 
 impl Cgroup {
-    /// A group whose memory ends at `limit_bytes`.
+    /// A cgroup with this memory limit.
     pub fn with_memory(limit_bytes: u64) -> Self {
         let group = Self::with_memory_controller();
         group.limit(limit_bytes);
@@ -75,13 +74,13 @@ impl Cgroup {
         Self::make(root, "", &unique_name("memory"), version)
     }
 
-    /// A group in the version 2 hierarchy, for things other than memory.
+    /// A cgroup in the version 2 hierarchy, without a memory limit.
     pub fn v2(name: &str) -> Self {
         let root = v2_root().expect("asked for by `Need::CgroupV2`");
         Self::make(root, "", &unique_name(name), Version::V2)
     }
 
-    /// A group inside this one, with no limit of its own.
+    /// A cgroup inside this one, without a limit of its own.
     pub fn child(&self, name: &str) -> Self {
         if self.version == Version::V2 && memory_root() == Some(Version::V2) {
             hand_down_memory(&self.dir);
@@ -91,7 +90,7 @@ impl Cgroup {
 
     fn make(parent: &Path, parent_path: &str, name: &str, version: Version) -> Self {
         if version == Version::V1 {
-            // Kernels before 5.11 count a child's memory for its parent only when told to.
+            // Before Linux 5.11 a child's memory counts for its parent only with this setting.
             let _ = fs::write(parent.join("memory.use_hierarchy"), "1");
         }
         let dir = parent.join(name);
@@ -114,14 +113,14 @@ impl Cgroup {
         fs::write(&path, value).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
     }
 
-    /// Its folder as an argument of the workload `in-cgroup`.
+    /// Its folder, as an argument of the workload `in-cgroup`.
     pub fn arg(&self) -> &str {
         self.dir.to_str().expect("made of ASCII")
     }
 }
 
 impl Cgroup {
-    /// Removes an empty group. The last process is reaped before its group knows that it is.
+    /// Removes an empty cgroup. It may stay busy for a moment after its last process was reaped.
     pub fn remove(dir: &Path) {
         let deadline = Instant::now() + patience::limit();
         while let Err(why) = fs::remove_dir(dir) {

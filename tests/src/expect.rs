@@ -1,4 +1,4 @@
-//! What was told, and whether it is what a test expects.
+//! The events of a test's processes, and whether they are the expected ones.
 
 use std::fmt::{self, Display};
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use crate::patience;
 
-/// Events about the processes of a test.
+/// Events about the processes of a test, `session` and `loss` events.
 #[derive(Clone, Debug, Default)]
-pub struct Story {
-    /// In the order in which they were told.
-    pub events: Vec<Value>,
+pub struct Events {
+    /// In the order in which they were printed.
+    pub all: Vec<Value>,
 }
 
-impl Story {
+impl Events {
     /// The events of one kind.
     pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
-        self.events.iter().filter(move |event| event["kind"] == kind)
+        self.all.iter().filter(move |event| event["kind"] == kind)
     }
 
     /// The `exit` events of one process.
@@ -24,7 +24,7 @@ impl Story {
         self.of_kind("exit").filter(move |event| event["process"]["pid"] == pid)
     }
 
-    /// The one `exit` of that process: not none, and not two.
+    /// The only `exit` of that process. Fails when there are none or two.
     pub fn only_exit_of(&self, pid: u32) -> &Value {
         let exits: Vec<_> = self.exits_of(pid).collect();
         match exits[..] {
@@ -38,64 +38,70 @@ impl Story {
         self.of_kind("exit").filter(move |event| event["process"]["ppid"] == ppid)
     }
 
-    /// How many records of any kind were lost, as far as it was told, and without those of [`Self::skipped`].
+    /// How many events of any kind were lost, without those of [`Self::skipped`].
     pub fn lost(&self) -> u64 {
         self.losses(false)
     }
 
-    /// How many of one kind were lost, likewise.
+    /// How many events of one kind were lost, without those of [`Self::skipped`].
     pub fn lost_of(&self, kind: &str) -> u64 {
-        let told = self.of_kind("loss").filter(|event| event["at_most"] != true);
-        told.filter_map(|event| event["lost"][kind].as_u64()).sum()
+        let reported = self.of_kind("loss").filter(|event| event["at_most"] != true);
+        reported.filter_map(|event| event["lost"][kind].as_u64()).sum()
     }
 
-    /// At most so many deaths were skipped by the kernel, as it told: a thread was preempted inside the exit programs, so
-    /// that others on its processor did not run them. An ordinary machine does that hardly ever; an emulated one, where a
-    /// program takes a good part of a time slice, in every storm.
+    /// How many exits the kernel skipped at most: it does not run the exit programs while another thread on the same
+    /// processor was preempted inside them. Rare on an ordinary machine; happens in every storm on an emulated one,
+    /// where a program takes a good part of a time slice.
     pub fn skipped(&self) -> u64 {
         self.losses(true)
     }
 
     fn losses(&self, at_most: bool) -> u64 {
-        let told = self.of_kind("loss").filter(|event| (event["at_most"] == true) == at_most);
-        told.map(|event| total(&event["lost"])).sum()
+        let reported = self.of_kind("loss").filter(|event| (event["at_most"] == true) == at_most);
+        reported.map(|event| total(&event["lost"])).sum()
     }
 
-    /// Whether the deaths of all these children were told, or as many exits were said to be lost or skipped.
+    /// Whether an `exit` was reported for each of `sent` children of these parents, or a `loss` accounts for the
+    /// missing ones.
     pub fn has_all(&self, parents: &[u32], sent: usize) -> bool {
         let lost = usize::try_from(self.lost_of("exit") + self.skipped()).expect("a count");
-        let told = self.told_of(parents);
-        told <= sent && told + lost >= sent
+        let reported = self.reported_of(parents);
+        reported <= sent && reported + lost >= sent
     }
 
-    /// Holds when [`Self::has_all`] does.
+    /// Asserts [`Self::has_all`].
     #[track_caller]
-    pub fn assert_all_told(&self, parents: &[u32], sent: usize) {
-        self.assert_told(parents, sent, self.has_all(parents, sent));
+    pub fn assert_all_reported(&self, parents: &[u32], sent: usize) {
+        self.assert_reported(parents, sent, self.has_all(parents, sent));
     }
 
-    /// Holds when the deaths of all these children were told, whatever else was lost; on a slow machine, or as many were said to
-    /// be skipped.
+    /// Asserts that an `exit` was reported for each of `sent` children of these parents, whatever else was lost. On a
+    /// slow machine, skipped exits may account for missing ones.
     #[track_caller]
     pub fn assert_none_lost(&self, parents: &[u32], sent: usize) {
-        let told = self.told_of(parents);
+        let reported = self.reported_of(parents);
         let skipped = usize::try_from(self.skipped()).expect("a count");
-        let all = told == sent || patience::slow_machine() && told < sent && told + skipped >= sent;
-        self.assert_told(parents, sent, all);
+        let all = reported == sent
+            || patience::slow_machine() && reported < sent && reported + skipped >= sent;
+        self.assert_reported(parents, sent, all);
     }
 
     #[track_caller]
-    fn assert_told(&self, parents: &[u32], sent: usize, all: bool) {
-        let (told, lost, skipped) = (self.told_of(parents), self.lost_of("exit"), self.skipped());
-        assert!(all, "{sent} ended, {told} were told, {lost} lost, at most {skipped} skipped; {self}");
+    fn assert_reported(&self, parents: &[u32], sent: usize, all: bool) {
+        let (reported, lost, skipped) =
+            (self.reported_of(parents), self.lost_of("exit"), self.skipped());
+        assert!(
+            all,
+            "{sent} ended, {reported} reported, {lost} lost, at most {skipped} skipped; {self}"
+        );
     }
 
-    fn told_of(&self, parents: &[u32]) -> usize {
+    fn reported_of(&self, parents: &[u32]) -> usize {
         parents.iter().map(|pid| self.exits_of_children(*pid).count()).sum()
     }
 }
 
-/// All numbers in an object of counts, however deep.
+/// The sum of all numbers in nested objects.
 fn total(counts: &Value) -> u64 {
     match counts {
         Value::Object(map) => map.values().map(total).sum(),
@@ -104,23 +110,23 @@ fn total(counts: &Value) -> u64 {
     }
 }
 
-impl Display for Story {
+impl Display for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = 8;
-        write!(f, "{} events were told about processes of this test", self.events.len())?;
-        // What was lost explains what is missing, wherever it stands.
+        write!(f, "{} events about processes of this test", self.all.len())?;
+        // Losses explain missing events, so all of them are printed.
         for loss in self.of_kind("loss") {
             write!(f, "\n  {loss}")?;
         }
-        for event in self.events.iter().rev().take(shown) {
+        for event in self.all.iter().rev().take(shown) {
             write!(f, "\n  {event}")?;
         }
-        if self.events.len() > shown { write!(f, "\n  …") } else { Ok(()) }
+        if self.all.len() > shown { write!(f, "\n  …") } else { Ok(()) }
     }
 }
 
-/// Holds when everything in `expected` is in `actual`: objects may have more keys, all else is
-/// equal. `null` stands for a key that must be absent.
+/// Asserts that `actual` has everything that `expected` has. Objects may have more keys; `null` stands for a key that
+/// must be absent.
 #[track_caller]
 pub fn assert_has(actual: &Value, expected: &Value) {
     let mut differences = Vec::new();

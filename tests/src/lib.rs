@@ -1,9 +1,8 @@
-//! What the end-to-end tests share: the real binary, processes with a known end, and a judgement
-//! of what the one said about the other.
+//! Shared by the end-to-end tests: the real binary, processes whose end is known, and checks of what the binary
+//! reports about them.
 //!
-//! A test fails by panicking, with a message that says what was awaited and what came instead.
-//! `observer` sees every process of the machine; only what it says about processes that a test
-//! started is kept, and nothing else is ever printed.
+//! A test fails by panicking, with a message that says what was expected and what came. `observer` sees every process
+//! of the machine; a test keeps and prints only events about processes that it started.
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -35,11 +34,11 @@ pub mod tiers;
 pub mod workload;
 
 pub use cgroup::Cgroup;
-pub use expect::{Story, assert_has};
+pub use expect::{Events, assert_has};
 pub use mount::Mounted;
 pub use needs::Need;
 pub use numbers::Numbers;
 pub use observer::{Finished, Observer};
-pub use service::{Place, Record, Service};
+pub use service::{Place, Service, Stored};
 pub use status::expected_status;
 pub use workload::{Workload, deaths, run, wait_for_children, wait_for_marker};

@@ -1,31 +1,31 @@
-//! File systems of a test's own.
+//! Temporary mounts.
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A file system that is unmounted on drop.
+/// A mount, unmounted on drop.
 pub struct Mounted(PathBuf);
 
 impl Mounted {
-    /// One in memory, with these options of tmpfs(5).
+    /// A tmpfs, with these options of tmpfs(5).
     pub fn tmpfs(at: &Path, options: &str) -> Self {
         mount(c"tmpfs", at, 0, options);
         Self(at.to_owned())
     }
 
-    /// A folder, seen at another place as well.
+    /// A bind mount.
     pub fn bind(source: &Path, at: &Path) -> Self {
         mount(&c_string(source), at, libc::MS_BIND, "");
         Self(at.to_owned())
     }
 
-    /// A mount that somebody else has made.
+    /// An existing mount.
     pub fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Mounts a [`Self::tmpfs`] again, with other flags.
+    /// Remounts a [`Self::tmpfs`] with other flags.
     pub fn again(&self, flags: libc::c_ulong, options: &str) {
         mount(c"tmpfs", &self.0, libc::MS_REMOUNT | flags, options);
     }

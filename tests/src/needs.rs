@@ -1,5 +1,5 @@
-//! What a test needs of the machine, and why this machine has not got it. A test whose need is
-//! not met is reported as skipped, by name and reason: never left out in silence.
+//! What a test needs of the machine, and why this machine lacks it. A test whose need is not met is reported as
+//! skipped, with its name and the reason.
 
 use std::env;
 use std::fs;
@@ -8,12 +8,12 @@ use std::process::Command;
 
 use crate::{binaries, cgroup, sys, tiers};
 
-/// Something that not every kernel, or not every user, has.
+/// A feature that some kernels, machines or users do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// A cgroup controller that limits memory, v1 or v2.
     MemoryCgroup,
-    /// The same, v2: it alone kills a whole group.
+    /// The same, v2: only v2 can kill a whole cgroup.
     MemoryCgroupV2,
     /// A cgroup v2 hierarchy, with or without controllers.
     CgroupV2,
@@ -23,25 +23,25 @@ pub enum Need {
     CoreFile,
     /// Multipath TCP.
     Mptcp,
-    /// The web server, as distributions package it.
+    /// nginx, as distributions package it.
     Nginx,
     /// Node.js.
     Node,
-    /// A file system in a file, and the tool that makes it.
+    /// A loop device, and mkfs.ext4.
     LoopDisk,
-    /// Function tracing works: there is a tier to compare the other one with.
+    /// Function tracing works, so that both tiers can be compared.
     Trampolines,
     /// A bind through io_uring, since Linux 6.11.
     UringBind,
     /// System calls of 32-bit programs.
     Ia32,
-    /// Binds are seen where function tracing is left out.
+    /// Binds are seen without function tracing.
     BindCalls,
-    /// A machine that runs nothing but the tests: what they do to it hurts nobody.
+    /// A machine that runs only the tests, which may run it out of memory.
     OwnMachine,
 }
 
-/// Says that nobody else uses this machine.
+/// Says that this machine runs only the tests.
 const OWN_MACHINE: &str = "OBSERVER_TEST_OWN_MACHINE";
 
 /// Why no live test can run here at all.
@@ -91,7 +91,7 @@ fn not_installed(program: &str, package: &str) -> Option<String> {
     sys::installed(program).is_none().then_some(why)
 }
 
-/// Asked of the program that would go that way.
+/// Asks the workload, which tries.
 fn knows_no_way(way: &str, why: &str) -> Option<String> {
     let mut command = Command::new(binaries::workload());
     let ended = command.args(["knows-way", way]).output().expect("it runs");

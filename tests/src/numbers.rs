@@ -1,34 +1,34 @@
-//! The `seq` of all events of a stream, of whomever, and what is said of those that are missing.
+//! The `seq` of every event of a stream, and the losses that account for gaps.
 
 use serde_json::Value;
 
-use crate::Story;
+use crate::Events;
 
-/// The numbers of a stream, in its order.
+/// The numbers of a stream, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    /// Each event's.
+    /// The `seq` of every event, also of other processes' events.
     pub all: Vec<u64>,
-    /// The number of each `loss` event, and how many it says were lost.
+    /// The `seq` of each `loss` event, and how many events it says were lost.
     losses: Vec<(u64, u64)>,
 }
 
 impl Numbers {
-    /// Takes the next event. `initial`: it tells how things were when a client joined, under the number of the session.
+    /// Takes the next event. `initial`: a client gets it when it joins, with the `seq` of its `session`.
     pub fn add(&mut self, seq: u64, initial: bool) {
         if !initial || self.all.last() != Some(&seq) {
             self.all.push(seq);
         }
     }
 
-    /// Notes what it says, if it is a `loss`.
+    /// Notes the count of a `loss` event.
     pub fn note(&mut self, event: &Value) {
         if let Some(seq) = event["seq"].as_u64().filter(|_| event["kind"] == "loss") {
-            self.losses.push((seq, Story { events: vec![event.clone()] }.lost()));
+            self.losses.push((seq, Events { all: vec![event.clone()] }.lost()));
         }
     }
 
-    /// How many are missing here and said to be lost right behind the gap.
+    /// How many events are lost according to the losses that follow a gap.
     pub fn lost_in_gaps(&self) -> u64 {
         let behind_gap = |seq: &u64| match self.all.binary_search(seq) {
             Ok(at @ 1..) => self.all[at - 1] + 1 != *seq,
@@ -37,32 +37,32 @@ impl Numbers {
         self.losses.iter().filter(|(seq, _)| behind_gap(seq)).map(|(_, lost)| lost).sum()
     }
 
-    /// Holds when no number is missing, nor comes twice.
+    /// Asserts that no number is missing or repeated.
     #[track_caller]
     pub fn assert_unbroken(&self) {
         let gaps: Vec<_> = self.all.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
         assert!(gaps.is_empty(), "{} gaps, such as {:?}", gaps.len(), gaps.first());
     }
 
-    /// Numbers that are missing between the first and the last.
+    /// How many numbers are missing between the first and the last.
     #[track_caller]
     pub fn missing(&self) -> u64 {
         let backwards = self.all.windows(2).find(|pair| pair[0] >= pair[1]);
-        assert!(backwards.is_none(), "seq goes back: {backwards:?}");
+        assert!(backwards.is_none(), "seq decreases: {backwards:?}");
         match self.all[..] {
             [first, .., last] => last + 1 - first - self.all.len() as u64,
             _ => 0,
         }
     }
 
-    /// Holds when each gap is told, right behind it, with its exact size.
+    /// Asserts that each gap is followed by a `loss` of exactly its size.
     #[track_caller]
-    pub fn assert_each_gap_is_told(&self) {
+    pub fn assert_each_gap_is_reported(&self) {
         for pair in self.all.windows(2).filter(|pair| pair[0] + 1 != pair[1]) {
             let (before, seq) = (pair[0], pair[1]);
-            let told = self.losses.iter().find(|(at, _)| *at == seq).map(|(_, lost)| *lost);
-            assert!(before < seq, "seq goes back from {before} to {seq}");
-            assert_eq!(told, Some(seq - before), "from {before} to {seq}");
+            let reported = self.losses.iter().find(|(at, _)| *at == seq).map(|(_, lost)| *lost);
+            assert!(before < seq, "seq decreases from {before} to {seq}");
+            assert_eq!(reported, Some(seq - before), "from {before} to {seq}");
         }
     }
 }
@@ -85,16 +85,16 @@ mod tests {
 
     #[test]
     fn gap_with_a_loss_of_its_size_is_told() {
-        let told = numbers(&[1, 2, 5, 6], (5, 3));
-        told.assert_each_gap_is_told();
-        assert_eq!((told.missing(), told.lost_in_gaps()), (2, 3));
+        let reported = numbers(&[1, 2, 5, 6], (5, 3));
+        reported.assert_each_gap_is_reported();
+        assert_eq!((reported.missing(), reported.lost_in_gaps()), (2, 3));
         assert_eq!(numbers(&[1, 2, 3], (3, 7)).lost_in_gaps(), 0);
     }
 
     #[test]
     #[should_panic(expected = "from 2 to 5")]
     fn gap_with_a_loss_of_another_size_is_not() {
-        numbers(&[1, 2, 5, 6], (5, 2)).assert_each_gap_is_told();
+        numbers(&[1, 2, 5, 6], (5, 2)).assert_each_gap_is_reported();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The binary under test, running.
+//! The running binary under test.
 
 use std::ffi::OsStr;
 use std::process::{Command, ExitStatus};
@@ -6,29 +6,29 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::expect::Story;
+use crate::expect::Events;
 use crate::numbers::Numbers;
 use crate::process::Process;
 use crate::skim::{self, Skimmed};
 use crate::{binaries, ours, patience, schema};
 
-/// `observer tail --json`, past its `session` event. Killed by its pid on drop.
+/// `observer tail --json` that has printed its `session` event. Killed by pid on drop.
 pub struct Observer {
     process: Process,
     read: usize,
-    story: Story,
+    events: Events,
     faults: Vec<String>,
     numbers: Numbers,
 }
 
-/// So many of the first events are held to the schema, and later ones when they are ours.
+/// So many of the first lines are checked against the schema; after those, only events of the test's processes.
 const CHECKED: usize = 200;
 
-/// What is left of an observer that was asked to stop.
+/// The output of an observer that has ended.
 pub struct Finished {
     /// All events about processes of this test, in the order in which they were printed.
-    pub story: Story,
-    /// The `seq` of every event, of whomever.
+    pub events: Events,
+    /// The `seq` of every event, also of other processes' events.
     pub numbers: Numbers,
     /// Standard error, line by line.
     pub stderr: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Finished {
     pub status: ExitStatus,
 }
 
-/// `observer` with these arguments, uncoloured and with no configuration of this machine.
+/// `observer` with these arguments, without colours and without this machine's configuration.
 pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
     let mut command = Command::new(binaries::observer());
     command.args(words).env("NO_COLOR", "1").env_remove("RUST_LOG");
@@ -44,20 +44,19 @@ pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
 }
 
 impl Finished {
-    /// How many were lost, and not because this client of a service did not read.
+    /// How many events were lost, except those that this client of the service did not read in time.
     pub fn lost_by_the_service(&self) -> u64 {
-        self.story.lost() - self.numbers.lost_in_gaps()
+        self.events.lost() - self.numbers.lost_in_gaps()
     }
 }
 
 impl Observer {
-    /// Starts `observer tail --json` with more arguments, and returns when it watches.
+    /// Starts `observer tail --json` with more arguments and waits for its `session`.
     pub fn tail(more: &[&str]) -> Self {
         Self::watching(Process::start(tail_command(more)))
     }
 
-    /// The same, but nothing is read of it after its `session`, until [`Self::read_on`]: a
-    /// terminal that hangs.
+    /// The same, but its output is not read beyond the `session` before [`Self::read_on`], like a blocked terminal.
     pub fn tail_hanging(more: &[&str]) -> Self {
         Self::watching(Process::start_hanging(tail_command(more)))
     }
@@ -69,11 +68,11 @@ impl Observer {
     }
 
     fn of(process: Process) -> Self {
-        let (story, faults, numbers) = (Story::default(), Vec::new(), Numbers::default());
-        Self { process, read: 0, story, faults, numbers }
+        let (events, faults, numbers) = (Events::default(), Vec::new(), Numbers::default());
+        Self { process, read: 0, events, faults, numbers }
     }
 
-    /// Reads on, after [`Self::tail_hanging`].
+    /// Reads on after [`Self::tail_hanging`].
     pub fn read_on(&self) {
         self.process.out.open();
     }
@@ -83,49 +82,51 @@ impl Observer {
         self.process.pid
     }
 
-    /// The first event about our processes that `is_it`, now or soon.
+    /// Waits for the first event of this test's processes that `is_it`.
     pub fn wait_for(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        self.wait_until(what, |story| story.events.iter().find(|event| is_it(event)).cloned())
+        self.wait_until(what, |events| events.all.iter().find(|event| is_it(event)).cloned())
     }
 
-    /// The `exit` of that process, now or soon.
+    /// Waits for the `exit` of that process.
     pub fn exit_of(&mut self, pid: u32) -> Value {
-        self.wait_until(&format!("the exit of {pid}"), |story| story.exits_of(pid).next().cloned())
+        self.wait_until(&format!("the exit of {pid}"), |events| {
+            events.exits_of(pid).next().cloned()
+        })
     }
 
-    /// What `find` finds in all that was told until now, now or soon.
-    pub fn wait_until<T>(&mut self, what: &str, find: impl Fn(&Story) -> Option<T>) -> T {
+    /// Waits until `find` finds something in all events so far.
+    pub fn wait_until<T>(&mut self, what: &str, find: impl Fn(&Events) -> Option<T>) -> T {
         let deadline = Instant::now() + patience::limit();
         let mut known = None;
         loop {
             self.read();
-            // Most of what comes on a busy machine is about others.
-            let grown = known.replace(self.story.events.len()) != Some(self.story.events.len());
-            if let Some(found) = grown.then(|| find(&self.story)).flatten() {
+            // On a busy machine most lines are about other processes.
+            let grown = known.replace(self.events.all.len()) != Some(self.events.all.len());
+            if let Some(found) = grown.then(|| find(&self.events)).flatten() {
                 return found;
             }
             let grown = self.process.out.grow_beyond(self.read, deadline);
-            assert!(grown, "{what} does not come; {}{}", self.story, self.process.said());
+            assert!(grown, "missing: {what}; {}{}", self.events, self.process.said());
         }
     }
 
-    /// What it told until now.
-    pub fn so_far(&mut self) -> &Story {
+    /// All events so far.
+    pub fn so_far(&mut self) -> &Events {
         self.read();
-        &self.story
+        &self.events
     }
 
-    /// How many were lost until now, and not because this client of a service did not read.
+    /// How many events were lost so far, except those that this client of the service did not read in time.
     pub fn lost_by_the_service(&mut self) -> u64 {
         self.read();
-        self.story.lost() - self.numbers.lost_in_gaps()
+        self.events.lost() - self.numbers.lost_in_gaps()
     }
 
-    /// Takes in the lines that came. Nothing is kept of an event that is not ours.
+    /// Reads the new lines. Events of other processes are not kept.
     fn read(&mut self) {
         for line in self.process.out.take_from(self.read) {
             self.read += 1;
-            // A few of others' are held to the schema too, and so parsed.
+            // The first lines are parsed to check them against the schema.
             let parsed = self.read <= CHECKED;
             let skimmed = if parsed { skim::whole(&line) } else { skim::skim(&line) };
             match skimmed {
@@ -153,26 +154,26 @@ impl Observer {
             self.faults.push(format!("the first event is no session but {}", event["kind"]));
         }
         if ours {
-            self.story.events.push(event);
+            self.events.all.push(event);
         }
     }
 
-    /// Ctrl-C, then everything that is left. Holds the whole output to the contract.
+    /// Sends SIGINT, reads the rest, and checks the whole output against the contract.
     pub fn stop(self) -> Finished {
         self.read_on();
         self.process.signal(libc::SIGINT);
         self.finish()
     }
 
-    /// Waits until it ends by itself, and judges as [`Self::stop`] does.
+    /// Waits until it ends by itself, and checks the output as [`Self::stop`] does.
     pub fn finish(self) -> Finished {
         let ended = self.judge();
         assert!(ended.status.success(), "it ended with {}: {:?}", ended.status, ended.stderr);
         ended
     }
 
-    /// Waits until it ends because the service that it had joined is gone, and says so.
-    pub fn finish_left(self) -> Finished {
+    /// Waits until it ends with "the service has ended".
+    pub fn finish_after_the_service(self) -> Finished {
         let ended = self.judge();
         assert_eq!(ended.status.code(), Some(4), "{:?}", ended.stderr);
         let last = ended.stderr.last().map(String::as_str).unwrap_or_default();
@@ -187,9 +188,9 @@ impl Observer {
         let lines = self.process.err.to_the_end();
         let stderr = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
         assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
-        assert!(self.numbers.all.is_sorted(), "`seq` goes back");
-        let story = std::mem::take(&mut self.story);
-        Finished { story, numbers: std::mem::take(&mut self.numbers), stderr, status }
+        assert!(self.numbers.all.is_sorted(), "`seq` decreases");
+        let events = std::mem::take(&mut self.events);
+        Finished { events, numbers: std::mem::take(&mut self.numbers), stderr, status }
     }
 }
 

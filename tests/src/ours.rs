@@ -1,7 +1,7 @@
-//! Which processes a test started: the only ones whose events it looks at.
+//! The processes that a test started. It looks at no other process's events.
 //!
-//! Pids are used again: within seconds on a machine where others fork without pause. So a pid counts only for a process that
-//! started while this test started it, and a parent only for children that started before it was reaped.
+//! Pids are reused, within seconds on a machine where others fork without pause. So a pid counts only for a process
+//! that was started when the test started it, and a parent only for children that were started before it was reaped.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// The observer converts the kernel's clock to the time of day; the test reads the time of day itself.
+/// The observer converts the kernel's clock to the time of day, the test reads the time of day.
 const SLACK: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
@@ -23,9 +23,9 @@ struct Ours {
 struct Life {
     /// A moment before it was started.
     before: SystemTime,
-    /// A moment when it had been started.
+    /// A moment after it was started.
     after: SystemTime,
-    /// A moment when it had been reaped.
+    /// A moment after it was reaped.
     reaped: Option<SystemTime>,
 }
 
@@ -35,13 +35,13 @@ fn ours() -> MutexGuard<'static, Ours> {
     OURS.lock().expect("no panic while it is held")
 }
 
-/// From now on, events about `pid`, which was started after `before`, and about its children are ours.
+/// Events about `pid`, which was started after `before`, and about its children belong to the test from now on.
 pub fn add(pid: u32, before: SystemTime) {
     let life = Life { before, after: SystemTime::now(), reaped: None };
     ours().pids.entry(u64::from(pid)).or_default().push(life);
 }
 
-/// `pid` was reaped: who has it from now on is somebody else.
+/// `pid` was reaped: a later process with this pid is a stranger.
 pub fn reaped(pid: u32) {
     let now = SystemTime::now();
     if let Some(life) = ours().pids.get_mut(&u64::from(pid)).and_then(|lives| lives.last_mut()) {
@@ -49,22 +49,22 @@ pub fn reaped(pid: u32) {
     }
 }
 
-/// Events about this child of the test process are no test's, until it ends.
+/// Events about this child of the test process and its children belong to no test.
 pub fn is_a_stranger(pid: u32) {
     ours().strangers.insert(u64::from(pid));
 }
 
-/// Forgets all pids that were added. Between two tests only.
+/// Forgets all added pids. Only between two tests.
 pub fn forget_all() {
     ours().pids.clear();
 }
 
-/// Whether `pid` was added, whoever has it now, or is the test itself.
+/// Whether `pid` was added at any time, or is the test process.
 pub fn may_be(pid: u64) -> bool {
     pid == u64::from(std::process::id()) || ours().pids.contains_key(&pid)
 }
 
-/// Whether an event is about a process that this test started, or about none at all.
+/// Whether an event is about a process that this test started, or about no process.
 pub fn concerns(event: &Value) -> bool {
     let about_none = ["session", "loss"];
     let kind = event["kind"].as_str().unwrap_or_default();
@@ -75,7 +75,7 @@ pub fn concerns(event: &Value) -> bool {
         || subjects(event).any(|process| ours.has(process))
 }
 
-/// The processes that an event is about. A killer's victim may be ours while the killer is not.
+/// The processes that an event is about. The victim may belong to the test when the sender does not.
 fn subjects(event: &Value) -> impl Iterator<Item = &Value> {
     let one = ["process", "victim", "trigger"].into_iter().map(|key| &event[key]);
     let holders = event["holders"].as_array().into_iter().flatten();
@@ -84,7 +84,7 @@ fn subjects(event: &Value) -> impl Iterator<Item = &Value> {
 }
 
 impl Ours {
-    /// Whether it is a process of this test, or a child of one.
+    /// Whether the test started this process or its parent.
     fn has(&self, process: &Value) -> bool {
         let this = u64::from(std::process::id());
         let (pid, parent) = (process["pid"].as_u64(), process["ppid"].as_u64());
@@ -95,12 +95,13 @@ impl Ours {
         if [pid, parent].contains(&Some(this)) {
             return true;
         }
-        let lives = |pid: Option<u64>| pid.and_then(|pid| self.pids.get(&pid)).into_iter().flatten();
+        let lives =
+            |pid: Option<u64>| pid.and_then(|pid| self.pids.get(&pid)).into_iter().flatten();
         let (mut own, mut parents) = (lives(pid).peekable(), lives(parent).peekable());
         if own.peek().is_none() && parents.peek().is_none() {
             return false;
         }
-        // One whose start is not known is taken for ours.
+        // Without a start time it counts.
         let Some(start) = start_of(process) else { return true };
         own.any(|life| life.began_at(start)) || parents.any(|life| life.could_fork_at(start))
     }

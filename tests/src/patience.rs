@@ -1,15 +1,15 @@
-//! How long a test waits for something that has to happen. Nothing is ever proven by a time: a
-//! limit only keeps a failing test from hanging, so it may be generous.
+//! How long a test waits for an event. A limit proves nothing, it only ends a test that would hang, so it may be
+//! generous.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What the load of `--beside-load` multiplies every limit by: two cores have five processes to run then.
+/// `--beside-load` multiplies every limit by this: five busy processes share the processors then.
 const BESIDE_LOAD: f64 = 4.0;
 
 static LOADED: AtomicBool = AtomicBool::new(false);
 
-/// From now on there is other load, and limits are longer. What is asserted stays the same.
+/// There is other load from now on: limits are longer, assertions stay the same.
 pub fn expect_load() {
     LOADED.store(true, Ordering::Relaxed);
 }
@@ -19,18 +19,19 @@ pub fn limit() -> Duration {
     scaled(10)
 }
 
-/// So many seconds of an ordinary machine; `OBSERVER_TEST_SLOW` multiplies them (an emulated guest needs that).
+/// So many seconds of an ordinary machine; `OBSERVER_TEST_SLOW` multiplies them.
 pub fn scaled(seconds: u64) -> Duration {
     slowed(Duration::from_secs(seconds))
 }
 
-/// So much of an ordinary machine's time.
+/// So much time of an ordinary machine.
 pub fn slowed(time: Duration) -> Duration {
     let load = if LOADED.load(Ordering::Relaxed) { BESIDE_LOAD } else { 1.0 };
     time.mul_f64(factor() * load)
 }
 
-/// Whether this machine is said to be many times slower than its clock: an eBPF program takes a good part of a time slice.
+/// Whether `OBSERVER_TEST_SLOW` says that this machine is emulated: an eBPF program takes a good part of a time slice
+/// there.
 pub fn slow_machine() -> bool {
     factor() > 1.0
 }

@@ -1,4 +1,4 @@
-//! A process that a test started, what it prints, and how it ended.
+//! A child process, its output, and how it ended.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
@@ -9,10 +9,10 @@ use std::time::{Instant, SystemTime};
 
 use crate::{ours, patience, sys};
 
-/// A child with both of its outputs read line by line as they come. Killed by its pid on drop.
+/// A child whose standard output and standard error are read line by line. Killed by pid on drop.
 pub struct Process {
     name: String,
-    /// Its pid, which stays its own until it is reaped.
+    /// Its pid, valid until it is reaped.
     pub pid: u32,
     /// A moment before it was started.
     pub before: SystemTime,
@@ -25,13 +25,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, reading at once.
+    /// Starts `command` and reads its output at once.
     pub fn start(command: Command) -> Self {
         Self::start_reading(command, true)
     }
 
-    /// Starts `command` with a reader that hangs: nothing of its standard output is read beyond the
-    /// first line (and what came with it) before [`Lines::open`].
+    /// Starts `command`, but reads its standard output only up to the first line (and what came with it) until
+    /// [`Lines::open`].
     pub fn start_hanging(command: Command) -> Self {
         Self::start_reading(command, false)
     }
@@ -44,7 +44,7 @@ impl Process {
         let mut child = command.spawn().unwrap_or_else(|why| panic!("{name}: {why}"));
         let pid = child.id();
         ours::add(pid, before);
-        let handle = sys::pidfd(pid).expect("a child that nobody reaped has a handle");
+        let handle = sys::pidfd(pid).expect("a child that was not reaped has a pidfd");
         let out = Lines::read_from(child.stdout.take().expect("piped"), at_once);
         let err = Lines::read_from(child.stderr.take().expect("piped"), true);
         Self { name, pid, before, handle, ended: None, out, err }
@@ -68,7 +68,7 @@ impl Process {
         ended
     }
 
-    /// The end of its standard error, for messages.
+    /// The last lines of its standard error, for messages.
     pub fn said(&self) -> String {
         let lines = self.err.so_far();
         let text = |line: &Vec<u8>| format!("\n  stderr: {}", String::from_utf8_lossy(line));
@@ -87,7 +87,7 @@ impl Drop for Process {
     }
 }
 
-/// What came out of one pipe.
+/// The lines read from one pipe.
 #[derive(Default)]
 pub struct Lines {
     state: Mutex<State>,
@@ -131,31 +131,30 @@ impl Lines {
         lines
     }
 
-    /// Lets a hanging reader go on.
+    /// Lets a blocked reader go on.
     pub fn open(&self) {
         self.state.lock().expect("no panic while it is held").open = true;
         self.grown.notify_all();
     }
 
-    /// All lines that came until now.
+    /// All lines so far.
     pub fn so_far(&self) -> Vec<Vec<u8>> {
         self.from(0)
     }
 
-    /// The lines from the one with that number on, that came until now.
+    /// The lines so far, from this index on.
     pub fn from(&self, first: usize) -> Vec<Vec<u8>> {
         let state = self.state.lock().expect("no panic while it is held");
         state.lines.get(first..).unwrap_or_default().to_vec()
     }
 
-    /// The same, and they are not kept: who watches a busy machine would keep gigabytes.
+    /// The same, but drops them: the output on a busy machine would take gigabytes.
     pub fn take_from(&self, first: usize) -> Vec<Vec<u8>> {
         let mut state = self.state.lock().expect("no panic while it is held");
         state.lines.get_mut(first..).into_iter().flatten().map(std::mem::take).collect()
     }
 
-    /// Waits until there are more than `known` lines; false when there will be none, because the
-    /// pipe was closed or the deadline has passed.
+    /// Waits for more than `known` lines. False when the pipe was closed or the deadline has passed.
     pub fn grow_beyond(&self, known: usize, deadline: Instant) -> bool {
         let mut state = self.state.lock().expect("no panic while it is held");
         while state.lines.len() <= known && !state.ended {
@@ -169,7 +168,7 @@ impl Lines {
         state.lines.len() > known
     }
 
-    /// Waits until the pipe is closed at the other end, and gives everything that came.
+    /// Waits until the other end closes the pipe, and returns all lines.
     pub fn to_the_end(&self) -> Vec<Vec<u8>> {
         let state = self.state.lock().expect("no panic while it is held");
         let limit = patience::limit();

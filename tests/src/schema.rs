@@ -1,4 +1,4 @@
-//! Holds every event that any test sees to the schema that `observer schema` prints.
+//! Checks events against the schema that `observer schema` prints.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
 /// Keys that every event has.
 const ALWAYS: [&str; 6] = ["schema", "seq", "time", "kind", "boot_id", "host"];
 
-/// What is wrong with an event. Its content is told only when `ours`.
+/// What is wrong with an event. Values are printed only when it is `ours`.
 pub fn faults(event: &Value, ours: bool) -> Vec<String> {
     let kind = &event["kind"];
     let missing = ALWAYS.iter().filter(|key| event.get(key).is_none());

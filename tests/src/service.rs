@@ -1,4 +1,4 @@
-//! The service under test, in a folder of its own: record, socket and settings.
+//! The service under test, with a store, a socket and settings of its own.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::expect::Story;
+use crate::expect::Events;
 use crate::numbers::Numbers;
 use crate::process::Process;
 use crate::skim::{self, Skimmed};
 use crate::{Observer, observer, ours, patience, schema, sys};
 
-/// Where a service has everything. It outlives the service, so that another one can go on there.
+/// The folder of a service. It outlives the service, so that another one can continue there.
 pub struct Place {
     folder: TempDir,
     dir: PathBuf,
@@ -27,7 +27,7 @@ impl Place {
     /// A new folder, with these settings.
     pub fn new(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        // Others may come as far as the socket: what keeps them out has to be its own mode.
+        // Other users may reach the socket: its own mode has to keep them out.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let dir = folder.path().join("records");
         let place = Self { folder, dir };
@@ -35,18 +35,18 @@ impl Place {
         place
     }
 
-    /// The same, with the records somewhere else.
-    pub fn with_records_in(mut self, dir: &Path) -> Self {
+    /// The same, with the store in another folder.
+    pub fn with_store_in(mut self, dir: &Path) -> Self {
         dir.clone_into(&mut self.dir);
         self
     }
 
-    /// The folder of everything.
+    /// The folder of all its files.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The folder of the records.
+    /// The folder of the store.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -56,12 +56,12 @@ impl Place {
         self.path().join("observer.sock")
     }
 
-    /// Other settings.
+    /// Writes other settings.
     pub fn set(&self, settings: &str) {
         fs::write(self.path().join("observer.toml"), settings).expect("room for it");
     }
 
-    /// The paths, as flags.
+    /// The paths, as options.
     pub fn flags(&self) -> [String; 6] {
         let text = |path: PathBuf| path.into_os_string().into_string().expect("made of ASCII");
         let config = text(self.path().join("observer.toml"));
@@ -75,7 +75,7 @@ impl Place {
             .expect("three flags with a value each")
     }
 
-    /// A command with these words that looks here.
+    /// A command that uses these paths.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = observer::command(words);
         command.args(self.flags()).stdin(Stdio::null());
@@ -87,7 +87,7 @@ impl Place {
         self.command(words).output().expect("observer runs")
     }
 
-    /// Runs such a command, which has to be done, and gives what it printed.
+    /// Runs such a command, which must succeed, and returns its standard output.
     pub fn text(&self, words: &[&str]) -> String {
         let output = self.output(words);
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -95,12 +95,12 @@ impl Place {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// The whole record.
-    pub fn record(&self) -> Record {
-        Record::read(&self.text(&["log", "--json"]))
+    /// All stored events.
+    pub fn stored(&self) -> Stored {
+        Stored::read(&self.text(&["log", "--json"]))
     }
 
-    /// Holds when the seals do. Gives what `verify --json` says.
+    /// Asserts that `verify` succeeds. Returns what `verify --json` prints.
     pub fn verified(&self) -> Value {
         let output = self.output(&["verify", "--json"]);
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -110,9 +110,9 @@ impl Place {
         report
     }
 
-    /// Names of the files of the record, in order.
+    /// Sorted names of the store's files.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.dir).expect("there are records");
+        let entries = fs::read_dir(&self.dir).expect("the store is there");
         let name = |entry: std::io::Result<fs::DirEntry>| {
             entry.expect("readable").file_name().into_string().expect("made of ASCII")
         };
@@ -121,12 +121,12 @@ impl Place {
         names
     }
 
-    /// How many closed segments are compressed, and no more beside that.
+    /// How many segments are compressed.
     pub fn compressed(&self) -> usize {
         self.names().iter().filter(|name| name.ends_with(".jsonl.zst")).count()
     }
 
-    /// Waits until so many segments are compressed, and all but the newest.
+    /// Waits until at least so many segments are compressed, and all but the newest.
     pub fn wait_compressed(&self, least: usize) {
         let deadline = Instant::now() + patience::limit();
         loop {
@@ -140,14 +140,14 @@ impl Place {
         }
     }
 
-    /// A live tail of the service here.
+    /// `observer tail` joined to the service.
     pub fn tail(&self, more: &[&str]) -> Observer {
         let socket = self.socket();
         let socket = socket.to_str().expect("made of ASCII");
         Observer::tail(&[&["--socket", socket], more].concat())
     }
 
-    /// Starts a service, and returns when it is ready.
+    /// Starts a service and waits until it is ready.
     pub fn serve(&self, more: &[&str]) -> Service {
         let mut service = self.start(more);
         service.wait_ready();
@@ -159,7 +159,7 @@ impl Place {
         self.start_with(more, &[])
     }
 
-    /// Starts a service with more in its environment.
+    /// Starts a service with additional environment variables.
     pub fn start_with(&self, more: &[&str], environment: &[(&str, &str)]) -> Service {
         let path = self.path().join("notify");
         let _ = fs::remove_file(&path);
@@ -184,17 +184,17 @@ impl Service {
         self.process.pid
     }
 
-    /// Waits until it tells systemd that it is ready.
+    /// Waits until it notifies systemd that it is ready.
     pub fn wait_ready(&mut self) {
         self.wait_notified("READY=1");
     }
 
-    /// Waits until it tells systemd that.
+    /// Waits for this line on the notify socket.
     pub fn wait_notified(&mut self, what: &str) {
         self.wait_told(what, |line| line == what);
     }
 
-    /// Waits until a line of what it tells systemd begins so.
+    /// Waits for a line with this beginning on the notify socket.
     pub fn wait_notified_of(&mut self, beginning: &str) {
         self.wait_told(beginning, |line| line.starts_with(beginning));
     }
@@ -214,7 +214,7 @@ impl Service {
                 Err(why) => panic!("the notify socket: {why}"),
             }
             let late = Instant::now() > deadline;
-            assert!(!late, "the service does not say {what}{}", self.process.said());
+            assert!(!late, "no notification {what}{}", self.process.said());
         }
     }
 
@@ -223,7 +223,7 @@ impl Service {
         self.process.signal(signal);
     }
 
-    /// Waits until a line of its standard error has `word` in it, and gives that line.
+    /// Waits for a line of its standard error that contains `word`, and returns the line.
     pub fn wait_said(&self, word: &str) -> String {
         let deadline = Instant::now() + patience::limit();
         let mut known = 0;
@@ -236,11 +236,11 @@ impl Service {
                 }
             }
             let grown = self.process.err.grow_beyond(known, deadline);
-            assert!(grown, "it does not say {word:?}{}", self.process.said());
+            assert!(grown, "no line with {word:?}{}", self.process.said());
         }
     }
 
-    /// SIGTERM, and an end in order, of which systemd is told. Gives its standard error.
+    /// Sends SIGTERM, expects an orderly stop with a notification, and returns its standard error.
     pub fn stop(mut self) -> Vec<String> {
         self.signal(libc::SIGTERM);
         let status = self.process.wait();
@@ -250,13 +250,13 @@ impl Service {
         lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.signal(libc::SIGKILL);
         self.process.wait();
     }
 
-    /// Its resident memory and the peak of that, as the kernel has them.
+    /// Its resident memory and the peak, as the kernel reports them.
     pub fn memory(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
         let field = |name: &str| {
@@ -267,35 +267,35 @@ impl Service {
         (field("VmRSS:"), field("VmHWM:"))
     }
 
-    /// Whether it is still there.
+    /// Whether it still runs.
     pub fn lives(&self) -> bool {
         sys::pidfd(self.pid()).is_some_and(|fd| !sys::ended_within(&fd, Duration::ZERO))
     }
 }
 
-/// What a record or a stream holds. Of others' events only the numbers are kept.
+/// The events of a store or a stream. Of other processes' events, only `seq` and kind are kept.
 #[derive(Debug, Default)]
-pub struct Record {
-    /// Ours, sessions and losses, in their order.
-    pub story: Story,
-    /// Number and kind of all events, of whomever.
+pub struct Stored {
+    /// Events of the test's processes, sessions and losses, in order.
+    pub events: Events,
+    /// `seq` and kind of all events, also of other processes' events.
     pub all: Vec<(u64, String)>,
     numbers: Numbers,
 }
 
-impl Record {
-    /// From lines of JSON, each of which has to be a whole event.
+impl Stored {
+    /// From lines of JSON. Every line must be a whole event.
     pub fn read(text: &str) -> Self {
-        let mut record = Self::default();
+        let mut stored = Self::default();
         assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
         for (n, line) in text.lines().enumerate() {
             match skim::skim(line.as_bytes()) {
                 Err(why) => panic!("line {n} is no JSON: {why}"),
-                Ok(Skimmed::Whole(event)) => record.add(event),
-                Ok(Skimmed::Other { seq, kind, initial }) => record.number(seq, kind, initial),
+                Ok(Skimmed::Whole(event)) => stored.add(event),
+                Ok(Skimmed::Other { seq, kind, initial }) => stored.number(seq, kind, initial),
             }
         }
-        record
+        stored
     }
 
     fn add(&mut self, event: Value) {
@@ -305,11 +305,11 @@ impl Record {
         self.numbers.note(&event);
         self.number(seq, kind, event["initial"] == true);
         if ours {
-            // Of a hundred thousand alike, a few are enough to be held to the schema.
-            if self.story.events.len() < 1000 {
+            // A thousand of a hundred thousand similar events are enough to check against the schema.
+            if self.events.all.len() < 1000 {
                 assert_eq!(schema::faults(&event, true), [""; 0]);
             }
-            self.story.events.push(event);
+            self.events.all.push(event);
         }
     }
 
@@ -322,21 +322,21 @@ impl Record {
         }
     }
 
-    /// Holds when no number is missing, nor comes twice.
+    /// Asserts that no number is missing or repeated.
     #[track_caller]
     pub fn assert_unbroken(&self) {
         self.numbers.assert_unbroken();
     }
 
-    /// Numbers that are missing between the first and the last.
+    /// How many numbers are missing between the first and the last.
     #[track_caller]
     pub fn missing(&self) -> u64 {
         self.numbers.missing()
     }
 
-    /// Holds when each gap is told, right behind it, with its exact size.
+    /// Asserts that each gap is followed by a `loss` of exactly its size.
     #[track_caller]
-    pub fn assert_each_gap_is_told(&self) {
-        self.numbers.assert_each_gap_is_told();
+    pub fn assert_each_gap_is_reported(&self) {
+        self.numbers.assert_each_gap_is_reported();
     }
 }

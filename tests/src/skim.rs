@@ -1,26 +1,26 @@
-//! Lines of JSON about others, read no further than a test needs: on a busy machine there are thousands a second, and to parse
-//! one takes longer than the observer takes to make it.
+//! Reads lines about other processes without parsing them: on a busy machine there are thousands a second, and
+//! parsing one takes a debug build longer than the observer needs to make it.
 
 use serde_json::Value;
 
 use crate::{ours, sys};
 
-/// What a test wants to know of an event.
+/// What a test reads of a line.
 pub enum Skimmed {
-    /// It may be about a process of this test, or is about none.
+    /// A parsed event: it may be about a process of this test, or is about no process.
     Whole(Value),
-    /// It is about others.
+    /// An event about other processes.
     Other {
-        /// Its number.
+        /// Its `seq`.
         seq: Option<u64>,
         /// Its kind.
         kind: String,
-        /// It tells how things were when a client joined.
+        /// A client gets it when it joins.
         initial: bool,
     },
 }
 
-/// Reads one line; an error when it is no event.
+/// Reads one line. An error when it is not JSON.
 pub fn skim(line: &[u8]) -> Result<Skimmed, String> {
     let kind = after(line, b"\"kind\":\"").map(|rest| &rest[..sys::find(rest, b"\"").unwrap_or(0)]);
     let always = [&b"session"[..], b"loss", b"incident"];
@@ -35,12 +35,12 @@ pub fn skim(line: &[u8]) -> Result<Skimmed, String> {
     }
 }
 
-/// Parses one line, whomever it is about.
+/// Parses one line, whichever process it is about.
 pub fn whole(line: &[u8]) -> Result<Skimmed, String> {
     serde_json::from_slice(line).map(Skimmed::Whole).map_err(|why| why.to_string())
 }
 
-/// Whether a pid of any sense in it is one that was added.
+/// Whether any pid in it was added by the test.
 fn names_one_of_ours(line: &[u8]) -> bool {
     let mut rest = line;
     while let Some(value) = after(rest, b"pid\":") {
@@ -56,7 +56,7 @@ fn after<'line>(line: &'line [u8], what: &[u8]) -> Option<&'line [u8]> {
     sys::find(line, what).map(|at| &line[at + what.len()..])
 }
 
-/// The number that it begins with.
+/// The number at its beginning.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&text[..digits]).ok()?.parse().ok()

@@ -1,11 +1,11 @@
-//! A wait status in the words of the contract.
+//! The status of an `exit`, from a wait status.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use serde_json::{Value, json};
 
-/// What `status` of an `exit` has to be for a process that ended so by wait(2).
+/// The `status` that the `exit` of a process with this wait status must have.
 pub fn expected_status(status: ExitStatus) -> Value {
     match (status.code(), status.signal()) {
         (Some(code), _) => {

@@ -1,4 +1,4 @@
-//! The few calls that the standard library has no safe form of.
+//! System calls that the standard library has no safe function for.
 
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Sends a signal to a child that has not been reaped: its pid cannot have come round again.
+/// Sends a signal to a child that was not reaped, so that its pid cannot have been reused.
 pub fn kill(pid: u32, signal: i32) {
     let pid = libc::pid_t::try_from(pid).expect("a pid fits");
     // SAFETY: takes two integers.
@@ -15,8 +15,8 @@ pub fn kill(pid: u32, signal: i32) {
     assert!(done == 0, "kill({pid}, {signal}): {}", std::io::Error::last_os_error());
 }
 
-/// Waits until a child is stopped (or has ended), and leaves it as it is: whoever takes the stop note away changes what the
-/// kernel keeps of it.
+/// Waits until a child is stopped or has ended. The state is left in place (WNOWAIT), since a wait that takes it
+/// changes what the kernel keeps.
 pub fn wait_for_stop(pid: u32) {
     let how = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT;
     // SAFETY: zeros are a valid value; the kernel fills it in.
@@ -24,8 +24,7 @@ pub fn wait_for_stop(pid: u32) {
     assert!(done == 0, "waitid({pid}): {}", std::io::Error::last_os_error());
 }
 
-/// A handle that goes on meaning the same process when its pid comes round again; none when it
-/// is gone already.
+/// A pidfd, which stays valid when the pid is reused. None when the process is gone.
 pub fn pidfd(pid: u32) -> Option<OwnedFd> {
     // SAFETY: takes two integers; the descriptor is new and nobody else's.
     unsafe {
@@ -34,7 +33,7 @@ pub fn pidfd(pid: u32) -> Option<OwnedFd> {
     }
 }
 
-/// Kills what `handle` stands for, if it still lives.
+/// Sends SIGKILL to the process of a pidfd, if it lives.
 pub fn kill_by(handle: &OwnedFd) {
     // SAFETY: takes integers and no siginfo.
     unsafe {
@@ -60,7 +59,7 @@ pub fn reap(pid: u32) -> ExitStatus {
     ExitStatus::from_raw(status)
 }
 
-/// Where `what` begins in `bytes`. The standard library's ways are a hundred times slower in a build for tests.
+/// Where `what` begins in `bytes`. In a debug build the standard library's search is much slower.
 pub fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     // SAFETY: both are as long as said.
     let found = unsafe {
@@ -85,7 +84,7 @@ pub fn memory_bytes() -> u64 {
     (info.totalram + info.totalswap) * u64::from(info.mem_unit)
 }
 
-/// Where a program is, if it is installed. Root's folders count, whatever `PATH` says.
+/// Where a program is installed. Root's folders count, whatever `PATH` says.
 pub fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
@@ -98,7 +97,7 @@ pub fn children(pid: u32) -> Vec<u32> {
     text.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
 }
 
-/// The inode of a namespace of a living process, such as `net`: what `netns` is in an event.
+/// The inode of a namespace of a living process, such as `net`: `netns` in an event.
 pub fn namespace(pid: u32, kind: &str) -> u64 {
     let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("the process lives");
     let text = link.to_string_lossy().into_owned();

@@ -1,6 +1,6 @@
-//! What the binary under test attaches on this kernel: with function tracing, and without.
+//! What the binary under test attaches on this kernel, with and without function tracing.
 //!
-//! Asked of `observer doctor`, once: it is the one that tried.
+//! Taken from `observer doctor`, once.
 
 use std::sync::OnceLock;
 
@@ -8,16 +8,16 @@ use serde_json::Value;
 
 use crate::observer;
 
-/// Leaves the programs out that a kernel without function tracing refuses.
+/// Leaves out the programs that need function tracing.
 pub const WITHOUT: &str = "--no-trampolines";
 
-/// The hooks of one tier.
+/// The hooks of one tier: with or without function tracing.
 pub struct Tier {
     attached: Vec<String>,
     refused: Vec<(String, String)>,
 }
 
-/// With everything that the kernel takes.
+/// With everything that this kernel supports.
 pub fn with() -> &'static Tier {
     static TIER: OnceLock<Tier> = OnceLock::new();
     TIER.get_or_init(|| Tier::ask(&["doctor", "--json"]))
@@ -30,7 +30,7 @@ pub fn without() -> &'static Tier {
 }
 
 impl Tier {
-    /// A doctor that fails attaches nothing; a test of its own is there to say so.
+    /// When `doctor` fails nothing is attached; a test of its own fails then.
     fn ask(words: &[&str]) -> Self {
         let output = observer::command(words).output().expect("it runs");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -45,20 +45,20 @@ impl Tier {
         }
     }
 
-    /// Every hook that a program sits at.
+    /// All hooks with an attached program.
     pub fn attached(&self) -> &[String] {
         &self.attached
     }
 
-    /// Whether a program sits there.
+    /// Whether a program is attached there.
     pub fn has(&self, hook: &str) -> bool {
         self.attached.iter().any(|attached| attached == hook)
     }
 
-    /// Why no program sits there, if none does.
+    /// Why no program is attached there, if none is.
     pub fn why_not(&self, hook: &str) -> Option<String> {
-        let told = self.refused.iter().find(|(name, _)| name == hook);
-        let why = told.map_or("doctor does not name it", |(_, why)| why);
+        let reported = self.refused.iter().find(|(name, _)| name == hook);
+        let why = reported.map_or("doctor does not name it", |(_, why)| why);
         (!self.has(hook)).then(|| format!("no {hook} here: {why}"))
     }
 }

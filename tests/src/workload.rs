@@ -1,4 +1,4 @@
-//! Processes with a known end. See `src/bin/workload` for what they can do.
+//! Processes whose end is known. `src/bin/workload` has the commands.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -6,16 +6,16 @@ use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use crate::process::Process;
-use crate::{Observer, Story, binaries, ours, patience, sys};
+use crate::{Events, Observer, binaries, ours, patience, sys};
 
-/// A running workload. When it is dropped, it and every process that it named are killed.
+/// A running workload. On drop, it and every process that it named are killed.
 pub struct Workload {
     process: Process,
     words: String,
-    /// Of processes that it named. They may outlive it, and then their pids may come round again.
+    /// Pidfds of the processes that it named. They may outlive it, and their pids may be reused.
     others: Vec<OwnedFd>,
     seen: usize,
-    told: Vec<(String, String)>,
+    reported: Vec<(String, String)>,
 }
 
 /// Runs a workload to its end.
@@ -25,45 +25,46 @@ pub fn run<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> (Workload, Ex
     (workload, ended)
 }
 
-/// So many abnormal deaths, until who follows has been told of all.
+/// Lets so many children exit with 1 and waits until all are reported.
 #[track_caller]
 pub fn deaths(tail: &mut Observer, number: usize) -> Workload {
-    let known = unsaid(tail.so_far());
+    let known = unreported(tail.so_far());
     let (storm, _) = run(["storm".to_owned(), number.to_string(), "1".to_owned()]);
     wait_for_children(tail, &storm, number, known);
     storm
 }
 
-/// How many deaths are said to be lost or skipped.
-pub fn unsaid(story: &Story) -> u64 {
-    story.lost_of("exit") + story.skipped()
+/// How many exits are reported as lost or skipped.
+pub fn unreported(events: &Events) -> u64 {
+    events.lost_of("exit") + events.skipped()
 }
 
-/// Waits until the deaths of so many children are told, or as many are said to be lost or skipped since [`unsaid`] was `known`:
-/// whether that is good enough, [`Story::assert_all_told`] says.
+/// Waits until the exits of so many children are reported, or as many are reported as lost or skipped since
+/// [`unreported`] was `known`. [`Events::assert_all_reported`] judges the result.
 #[track_caller]
 pub fn wait_for_children(tail: &mut Observer, parent: &Workload, number: usize, known: u64) {
-    // Nobody is woken to say what was skipped: that comes with the next death.
+    // Skipped exits are reported with the next exit only.
     wait_for_marker(tail);
     let pid = parent.pid();
-    tail.wait_until("all of them", |story| {
-        let told = story.exits_of_children(pid).count();
-        let unsaid = usize::try_from(unsaid(story) - known).unwrap_or(0);
-        (told + unsaid >= number).then_some(())
+    tail.wait_until("all of them", |events| {
+        let reported = events.exits_of_children(pid).count();
+        let unreported = usize::try_from(unreported(events) - known).unwrap_or(0);
+        (reported + unreported >= number).then_some(())
     });
 }
 
-/// Lets a process die and waits until it is told. When others die so fast that deaths are lost meanwhile, another one dies.
+/// Lets a process exit with 1 and waits until it is reported. When exits are lost meanwhile, tries again with another
+/// process.
 #[track_caller]
 pub fn wait_for_marker(tail: &mut Observer) {
     loop {
         let known = tail.so_far().lost_of("exit");
         let (marker, _) = run(["exit", "1"]);
-        let told = tail.wait_until("the exit of a marker, or a loss", |story| {
-            let told = story.exits_of(marker.pid()).next().is_some();
-            (told || story.lost_of("exit") > known).then_some(told)
+        let reported = tail.wait_until("the exit of a marker, or a loss", |events| {
+            let reported = events.exits_of(marker.pid()).next().is_some();
+            (reported || events.lost_of("exit") > known).then_some(reported)
         });
-        if told {
+        if reported {
             return;
         }
     }
@@ -77,20 +78,20 @@ impl Workload {
         Self::from(command)
     }
 
-    /// Starts a command line that ends in a workload that waits, and returns when it does.
+    /// Starts a command line that ends in a waiting workload, and returns when that is ready.
     pub fn start_ready<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Self {
         let mut workload = Self::start(words);
         workload.value("ready");
         workload
     }
 
-    /// Starts a command of the test's own making, such as a copy under another name.
+    /// Starts a prepared command, such as a copy of the workload under another name.
     pub fn from(command: Command) -> Self {
         let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
         let mut words = words.join(" ");
         words.truncate(words.floor_char_boundary(200));
         let process = Process::start(command);
-        Self { process, words, others: Vec::new(), seen: 0, told: Vec::new() }
+        Self { process, words, others: Vec::new(), seen: 0, reported: Vec::new() }
     }
 
     /// Its pid.
@@ -103,7 +104,7 @@ impl Workload {
         self.process.signal(signal);
     }
 
-    /// Stops it, and lets it go on. Nobody takes note of the stop, as if its parent did not care.
+    /// Stops it and lets it go on. The stop is not waited for by a parent.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
         sys::wait_for_stop(self.pid());
@@ -115,15 +116,15 @@ impl Workload {
         self.process.wait()
     }
 
-    /// Waits until it says `key=value`, and gives the first such value.
+    /// Waits until it prints `key=value`, and returns the first such value.
     pub fn value(&mut self, key: &str) -> String {
         let deadline = Instant::now() + patience::limit();
         loop {
-            if let Some((_, value)) = self.told.iter().find(|(known, _)| known == key) {
+            if let Some((_, value)) = self.reported.iter().find(|(known, _)| known == key) {
                 return value.clone();
             }
             let more = self.more(deadline);
-            assert!(more, "workload {:?} says no {key}{}", self.words, self.process.said());
+            assert!(more, "workload {:?} prints no {key}{}", self.words, self.process.said());
         }
     }
 
@@ -137,15 +138,15 @@ impl Workload {
         self.value(key).parse().expect("a pid")
     }
 
-    /// All pids that it says under `key` until it closes its output.
+    /// All pids that it prints under `key` until it closes its output.
     pub fn all_pids(&mut self, key: &str) -> Vec<u32> {
         self.process.out.to_the_end();
         while self.more(Instant::now()) {}
-        let told = self.told.iter().filter(|(known, _)| known == key);
-        told.map(|(_, value)| value.parse().expect("a pid")).collect()
+        let reported = self.reported.iter().filter(|(known, _)| known == key);
+        reported.map(|(_, value)| value.parse().expect("a pid")).collect()
     }
 
-    /// Everything that it says on standard error until it closes that.
+    /// All lines of its standard error, after it has closed it.
     pub fn stderr(&self) -> Vec<String> {
         let lines = self.process.err.to_the_end();
         lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
@@ -162,7 +163,7 @@ impl Workload {
                 ours::add(pid, self.process.before);
                 self.others.extend(sys::pidfd(pid));
             }
-            self.told.push((key.to_owned(), value.to_owned()));
+            self.reported.push((key.to_owned(), value.to_owned()));
         }
         more
     }

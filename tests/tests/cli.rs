@@ -1,4 +1,4 @@
-//! The command line, which needs neither root nor a kernel that can trace.
+//! The command line, without root and without tracing.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use observer_tests::{binaries, observer, sys};
 use serde_json::Value;
 
-/// Grows with the contract's table, as the commands come.
+/// The commands of the contract.
 const COMMANDS: [&str; 4] = ["tail", "doctor", "demo", "schema"];
 
 fn output(words: &[&str]) -> Output {
@@ -22,7 +22,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn help_is_data_and_no_error() {
+fn help_goes_to_stdout() {
     for words in
         [vec!["--help"], vec!["help"]].into_iter().chain(COMMANDS.map(|name| vec![name, "--help"]))
     {
@@ -71,7 +71,7 @@ fn version_is_one_line() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_says_so_on_standard_error() {
+fn wrong_usage_is_status_2_on_stderr() {
     let wrong: [&[&str]; 11] = [
         &[],
         &["no-such-command"],
@@ -93,7 +93,7 @@ fn wrong_usage_is_2_and_says_so_on_standard_error() {
     }
 }
 
-/// The binary where everybody may run it, and run by nobody.
+/// A copy of the binary that every user may run, run as `nobody`.
 fn as_nobody(folder: &Path) -> Command {
     let copy = folder.join("observer");
     fs::copy(binaries::observer(), &copy).expect("room for a copy");
@@ -108,7 +108,7 @@ fn as_nobody(folder: &Path) -> Command {
 }
 
 #[test]
-fn not_root_is_3_with_one_line_that_says_what_to_do() {
+fn not_root_is_status_3_with_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = as_nobody(folder.path());
     for words in [&["tail"][..], &["tail", "--json"], &["tail", "--all"], &["demo"]] {
@@ -126,9 +126,9 @@ fn command_with<'command>(command: &'command mut Command, words: &[&str]) -> &'c
     command.args(words).stdin(Stdio::null()).current_dir("/")
 }
 
-/// Whoever asks what is missing has most likely not got it.
+/// `doctor` must answer users who lack what it checks.
 #[test]
-fn doctor_has_an_answer_for_everybody() {
+fn doctor_without_root() {
     let folder = tempfile::tempdir().expect("a folder");
     let output =
         command_with(&mut as_nobody(folder.path()), &["doctor"]).output().expect("it runs");
@@ -139,7 +139,7 @@ fn doctor_has_an_answer_for_everybody() {
 }
 
 #[test]
-fn schema_is_the_one_that_is_checked_in() {
+fn schema_matches_the_checked_in_file() {
     let output = output(&["schema"]);
     assert_eq!(output.status.code(), Some(0));
     let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -152,7 +152,7 @@ fn schema_is_the_one_that_is_checked_in() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     for words in [&["schema"][..], &["--help"], &["tail", "--help"], &["--version"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
@@ -164,7 +164,7 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
-fn colours_are_for_terminals() {
+fn colours_only_on_a_terminal() {
     let mut command = Command::new(binaries::observer());
     for words in [&["--help"][..], &["doctor"], &["no-such-command"]] {
         let output = command.args(words).env_remove("NO_COLOR").output().expect("it runs");

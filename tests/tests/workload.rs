@@ -17,7 +17,7 @@ fn end_of(words: &str) -> i32 {
 }
 
 #[test]
-fn each_end_is_the_promised_one() {
+fn each_command_ends_as_promised() {
     let table = [
         ("exit 0", 0),
         ("exit 3", 3),
@@ -62,20 +62,20 @@ fn each_end_is_the_promised_one() {
 /// A CPU that does not trap on a division by zero has no such fault.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn division_by_zero_and_an_address_that_is_none() {
+fn division_by_zero_and_non_canonical_address() {
     assert_eq!(end_of("fpe"), -libc::SIGFPE);
     assert_eq!(end_of("segv 8000000000000000"), -libc::SIGSEGV);
 }
 
 /// The kernel took the leader's code before 6.1, and takes the last thread's since.
 #[test]
-fn when_all_threads_leave_the_kernel_chooses_whose_code_counts() {
+fn code_of_a_process_whose_threads_exit_one_by_one() {
     let code = end_of("leader-first last");
     assert!([3, 7].contains(&code), "{code}");
 }
 
 #[test]
-fn a_fault_is_announced_with_its_address() {
+fn fault_announces_its_address() {
     for words in ["segv dead000", "segv readonly", "bus"] {
         let (mut workload, _) = run(words.split(' '));
         let address = workload.value("address");
@@ -86,21 +86,21 @@ fn a_fault_is_announced_with_its_address() {
 }
 
 #[test]
-fn a_waiting_process_ends_when_it_is_asked() {
+fn wait_ends_by_sigterm() {
     let mut workload = Workload::start_ready(["wait"]);
     workload.signal(libc::SIGTERM);
     assert_eq!(workload.wait().signal(), Some(libc::SIGTERM));
 }
 
 #[test]
-fn a_handled_sigterm_ends_in_a_code() {
+fn handled_sigterm_ends_with_a_code() {
     let mut workload = Workload::start_ready(["handle-term", "12", "5"]);
     workload.signal(libc::SIGTERM);
     assert_eq!(workload.wait().code(), Some(12));
 }
 
 #[test]
-fn only_sigkill_ends_one_that_does_not_listen() {
+fn ignored_sigterm_needs_sigkill() {
     for how in ["ignored", "blocked"] {
         let mut workload = Workload::start_ready(["ignore-term", how]);
         workload.signal(libc::SIGTERM);
@@ -110,7 +110,7 @@ fn only_sigkill_ends_one_that_does_not_listen() {
 }
 
 #[test]
-fn each_way_to_send_a_signal_arrives() {
+fn each_way_to_send_a_signal() {
     for method in ["kill", "group", "tgkill", "sigqueue", "pidfd"] {
         let mut target = Workload::start_ready(["own-group", "wait"]);
         let (_sender, sent) = run(["send", method, "15", &target.pid().to_string()]);
@@ -120,7 +120,7 @@ fn each_way_to_send_a_signal_arrives() {
 }
 
 #[test]
-fn a_shell_takes_the_signal_of_its_child_for_its_code() {
+fn shell_exits_with_128_plus_signal() {
     let mut shell = Workload::start(["shell"]);
     let child = shell.pid_of("child_pid").to_string();
     let (_sender, _) = run(["send", "kill", "9", &child]);
@@ -128,7 +128,7 @@ fn a_shell_takes_the_signal_of_its_child_for_its_code() {
 }
 
 #[test]
-fn a_storm_counts_what_it_reaped() {
+fn storm_counts_reaped_children() {
     let (mut storm, ended) = run(["storm", "150", "1", "pids"]);
     assert_eq!(ended.code(), Some(0));
     assert_eq!(storm.number("total"), 150);
@@ -140,14 +140,14 @@ fn a_storm_counts_what_it_reaped() {
 }
 
 #[test]
-fn a_leader_that_left_first_can_still_be_killed() {
+fn process_without_its_leader_can_be_killed() {
     let mut workload = Workload::start_ready(["leader-first", "wait"]);
     workload.signal(libc::SIGKILL);
     assert_eq!(workload.wait().signal(), Some(libc::SIGKILL));
 }
 
 #[test]
-fn a_port_is_held_and_refused() {
+fn held_port_is_refused() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.number("port"));
     let (mut refused, ended) = run(["bind", "3", "tcp", &address]);
@@ -160,7 +160,7 @@ fn a_port_is_held_and_refused() {
 }
 
 #[test]
-fn a_listen_can_be_refused_after_the_bind_went_well() {
+fn listen_refused_after_a_successful_bind() {
     for whom in ["self", "other"] {
         let words = ["listen-fails", whom, "tcp", "127.0.0.1:0", "reuseaddr"];
         let mut workload = Workload::start_ready(words);
@@ -170,7 +170,7 @@ fn a_listen_can_be_refused_after_the_bind_went_well() {
 }
 
 #[test]
-fn a_port_can_be_in_nobodys_hand() {
+fn port_without_a_holder() {
     let (mut gone, ended) = run(["time-wait", "127.0.0.1:0"]);
     assert_eq!(ended.code(), Some(0));
     let mut half_gone = Workload::start_ready(["half-closed", "127.0.0.1:0"]);
@@ -181,7 +181,7 @@ fn a_port_can_be_in_nobodys_hand() {
 }
 
 #[test]
-fn a_socket_file_outlives_its_server() {
+fn stale_socket_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket").display().to_string();
     let (_gone, ended) = run(["stale", &path]);
@@ -191,7 +191,7 @@ fn a_socket_file_outlives_its_server() {
 }
 
 #[test]
-fn an_orphan_and_a_sharer_keep_the_port() {
+fn orphan_and_sharer_keep_the_port() {
     let (mut parent, _) = run(["orphan", "tcp", "127.0.0.1:0"]);
     parent.pid_of("child_pid");
     let mut sharer = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
@@ -204,7 +204,7 @@ fn an_orphan_and_a_sharer_keep_the_port() {
 }
 
 #[test]
-fn a_crowd_serves() {
+fn crowd_serves() {
     let mut crowd = Workload::start_ready(["in-netns", "crowd", "3", "2"]);
     assert_ne!(crowd.pid_of("last_pid"), crowd.pid());
     assert_eq!(observer_tests::sys::children(crowd.pid()).len(), 3);

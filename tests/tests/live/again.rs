@@ -1,14 +1,14 @@
-//! Refused twice in a row: an answer that serves many refusals must not outlive what it says.
+//! Two refusals in quick succession: a cached answer must not outlive its truth.
 
 use observer_tests::{Observer, Workload, run};
 use serde_json::Value;
 
 use crate::bind::{assert_nobody, pids};
 
-crate::tests![asked_again_right_after_a_sharer_died, asked_again_right_after_a_unix_holder_died,];
+crate::tests![refused_again_after_a_sharer_died, refused_again_after_a_unix_holder_died,];
 
-/// Refused twice at once, with something done in between: the second event. It has to be true
-/// of its own moment, however near to the first.
+/// Is refused, does something, is refused again at once. Returns the second event, which must be true at its own
+/// time.
 fn refused_again(mut observer: Observer, words: &[&str], between: impl FnOnce()) -> Value {
     let ask = |observer: &mut Observer| {
         let (workload, ended) = run(words);
@@ -25,7 +25,7 @@ fn refused_again(mut observer: Observer, words: &[&str], between: impl FnOnce())
     event
 }
 
-fn asked_again_right_after_a_sharer_died() {
+fn refused_again_after_a_sharer_died() {
     let observer = Observer::tail(&[]);
     let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
     let (address, child) =
@@ -37,7 +37,7 @@ fn asked_again_right_after_a_sharer_died() {
     assert_eq!(pids(&event["holders"]), [u64::from(child)], "the parent is dead: {event:#}");
 }
 
-fn asked_again_right_after_a_unix_holder_died() {
+fn refused_again_after_a_unix_holder_died() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket").display().to_string();
     let observer = Observer::tail(&[]);

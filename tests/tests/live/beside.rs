@@ -1,16 +1,16 @@
-//! `--beside-load`: the same tests while others fork, bind and are refused without pause.
+//! `--beside-load`: runs the tests while others fork, bind and are refused without pause.
 
 use std::time::Duration;
 
 use observer_tests::{Workload, ours, patience, sys};
 
-/// The load ends by itself after so many seconds, whatever becomes of the tests.
+/// The load ends by itself after so many seconds, whatever happens to the tests.
 const AT_MOST_SECONDS: u64 = 3600;
 
-/// The argument that asks for it.
+/// The option.
 pub(crate) const ARGUMENT: &str = "--beside-load";
 
-/// The load, a child of this process. Nothing of it counts as a test's.
+/// The load, a child of this process. Its events belong to no test.
 pub(crate) struct Load(Workload);
 
 impl Load {
@@ -21,7 +21,7 @@ impl Load {
         Self(load)
     }
 
-    /// Stops it and says what it did; false when it had ended before.
+    /// Stops it and prints its counts. False when it had ended before.
     pub(crate) fn stop(self) -> bool {
         let Self(mut load) = self;
         let handle = sys::pidfd(load.pid());

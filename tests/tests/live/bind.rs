@@ -1,58 +1,58 @@
-//! A refused bind or listen: who is in the way, or the plain truth that nobody is.
+//! Refused binds and listens: who holds the address, or that nobody does.
 
-use observer_tests::{Finished, Observer, Story, Workload, assert_has, run};
+use observer_tests::{Events, Finished, Observer, Workload, assert_has, run};
 use serde_json::{Value, json};
 
 crate::tests![
     same_address,
-    holder_older_than_the_observer,
-    a_zombie_is_no_holder,
-    the_refused_is_not_called_a_zombie,
+    holder_started_before_the_observer,
+    zombie_is_not_a_holder,
+    refused_process_is_not_reported_as_zombie,
     wildcards,
-    both_families,
-    reuse_on_one_side_only,
-    reuse_by_another_user,
+    ipv4_against_ipv6,
+    reuse_option_on_one_side_only,
+    reuseport_of_another_user,
     bound_to_a_device,
     datagrams,
     multipath needs Mptcp,
     unix_paths_and_abstract_names,
-    a_client_is_no_holder,
-    every_sharer_is_named,
-    an_orphan_is_named,
-    itself,
-    itself_and_gone,
-    a_holder_that_is_gone_by_now,
-    old_connections_of_a_server_without_reuseaddr,
-    listen_refused_after_the_bind_went_well,
+    client_is_not_a_holder,
+    all_sharers_are_holders,
+    orphan_is_a_holder,
+    refused_by_its_own_socket,
+    refused_by_its_own_socket_and_exited,
+    holder_killed_right_after_the_refusal,
+    time_wait_of_a_server_without_reuseaddr,
+    listen_refused_after_a_successful_bind,
     time_wait,
     half_closed_connection,
-    bound_and_never_listening,
+    bound_but_not_listening,
     stale_socket_file,
-    no_right_to_the_port,
-    no_right_in_another_network_namespace,
-    address_of_somebody_else,
-    every_refusal_of_many,
+    privileged_port,
+    privileged_port_in_another_network_namespace,
+    address_not_local,
+    refusals_5000,
 ];
 
-/// The refusals that were told of that process.
-fn refusals(story: &Story, pid: u32) -> Vec<&Value> {
-    story.of_kind("bind").filter(|event| event["process"]["pid"] == pid).collect()
+/// The `bind` events of that process.
+fn refusals(events: &Events, pid: u32) -> Vec<&Value> {
+    events.of_kind("bind").filter(|event| event["process"]["pid"] == pid).collect()
 }
 
-/// Lets a workload be refused, and gives the one event about it, held to call and errno.
+/// Runs a workload that is refused and returns its only `bind` event. Checks call and errno.
 pub(crate) fn refused(words: &[&str]) -> Value {
     refused_under(Observer::tail(&[]), words)
 }
 
-/// The same under an observer that has seen how the port came to be held.
+/// The same under an observer that was running when the port was taken.
 fn refused_under(mut observer: Observer, words: &[&str]) -> Value {
     let (mut workload, ended) = run(words);
     assert_eq!(ended.code(), Some(0), "{words:?} was not refused");
     let pid = workload.pid();
     observer
         .wait_for("the refusal", |event| event["kind"] == "bind" && event["process"]["pid"] == pid);
-    let Finished { story, .. } = observer.stop();
-    let [event] = refusals(&story, pid)[..] else { panic!("not one refusal; {story}") };
+    let Finished { events, .. } = observer.stop();
+    let [event] = refusals(&events, pid)[..] else { panic!("not one refusal; {events}") };
     let errno = workload.number("errno");
     let expected = json!({"call": workload.value("call"), "error": {"errno": errno}});
     assert_has(event, &expected);
@@ -67,8 +67,8 @@ pub(crate) fn pids(holders: &Value) -> Vec<u64> {
     pids
 }
 
-/// The holder's command line, the one that is refused (`PORT` stands for the holder's), and what
-/// the event has to say.
+/// `holder_words` hold a port, `refused_words` are refused (`PORT` is the holder's port). The event must have
+/// `expected`.
 fn held(holder_words: &[&str], refused_words: &str, expected: &Value) -> Value {
     let observer = Observer::tail(&[]);
     let mut holder = Workload::start_ready(holder_words);
@@ -105,29 +105,29 @@ fn same_address() {
     held(&["hold", "tcp", "[::1]:0"], "bind 1 tcp [::1]:PORT", &address);
 }
 
-/// What was not seen is not made up.
-fn holder_older_than_the_observer() {
+/// The observer did not see the `listen`: it must not invent `since` and `inherited`.
+fn holder_started_before_the_observer() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let event = refused(&["bind", "1", "tcp", &format!("127.0.0.1:{}", holder.value("port"))]);
     assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
     let holder = &event["holders"][0];
     for key in ["since", "inherited"] {
-        let told = !holder[key].is_null() || !holder["missing"][key].is_null();
-        assert!(told, "{key} is missing without a reason: {holder:#}");
+        let reported = !holder[key].is_null() || !holder["missing"][key].is_null();
+        assert!(reported, "{key} is missing without a reason: {holder:#}");
     }
 }
 
-/// Waits for the one refusal of a process that goes on living, or that nobody reaps.
+/// Waits for the only refusal of a process that lives on or stays a zombie.
 fn refusal_of(mut observer: Observer, pid: u32) -> Value {
     let about_it = |event: &Value| event["kind"] == "bind" && event["process"]["pid"] == pid;
     observer.wait_for("the refusal", about_it);
-    let Finished { story, .. } = observer.stop();
-    let [event] = refusals(&story, pid)[..] else { panic!("not one refusal; {story}") };
+    let Finished { events, .. } = observer.stop();
+    let [event] = refusals(&events, pid)[..] else { panic!("not one refusal; {events}") };
     event.clone()
 }
 
-/// People blame zombies. A zombie holds no port, and where one is about the text says so.
-fn a_zombie_is_no_holder() {
+/// A zombie holds no port. The evidence says so when there is one.
+fn zombie_is_not_a_holder() {
     let observer = Observer::tail(&[]);
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.value("port"));
@@ -140,8 +140,8 @@ fn a_zombie_is_no_holder() {
     assert!(named, "nothing of zombie {zombie} in {evidence}");
 }
 
-/// The one that was refused, and ended for it, is not what they blame.
-fn the_refused_is_not_called_a_zombie() {
+/// The refused process itself became a zombie: the evidence must not mention it.
+fn refused_process_is_not_reported_as_zombie() {
     let observer = Observer::tail(&[]);
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.value("port"));
@@ -157,14 +157,14 @@ fn wildcards() {
     held(&["hold", "tcp", "127.0.0.1:0"], "bind 1 tcp 0.0.0.0:PORT", &json!({}));
 }
 
-fn both_families() {
+fn ipv4_against_ipv6() {
     held(&["hold", "tcp", "[::]:0"], "bind 1 tcp 0.0.0.0:PORT", &json!({}));
     held(&["hold", "tcp", "[::]:0"], "bind 1 tcp 127.0.0.1:PORT", &json!({}));
     held(&["hold", "tcp", "127.0.0.1:0"], "bind 1 tcp [::]:PORT", &json!({}));
     held(&["hold", "tcp", "[::]:0", "v6only"], "bind 1 tcp [::]:PORT", &json!({}));
 }
 
-fn reuse_on_one_side_only() {
+fn reuse_option_on_one_side_only() {
     let plain = ["hold", "tcp", "127.0.0.1:0"];
     let shared = ["hold", "tcp", "127.0.0.1:0", "reuseport"];
     held(&plain, "bind 1 tcp 127.0.0.1:PORT reuseport", &json!({}));
@@ -172,7 +172,7 @@ fn reuse_on_one_side_only() {
     held(&plain, "bind 1 tcp 127.0.0.1:PORT reuseaddr", &json!({}));
 }
 
-fn reuse_by_another_user() {
+fn reuseport_of_another_user() {
     held(
         &["as-user", "12345", "hold", "tcp", "127.0.0.1:0", "reuseport"],
         "as-user 54321 bind 1 tcp 127.0.0.1:PORT reuseport",
@@ -204,7 +204,7 @@ fn unix_paths_and_abstract_names() {
     held(&["hold", "abstract", "observer-test"], "bind 1 abstract observer-test", &json!({}));
 }
 
-fn a_client_is_no_holder() {
+fn client_is_not_a_holder() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.value("port"));
     let _client = Workload::start_ready(["client", &address]);
@@ -212,7 +212,7 @@ fn a_client_is_no_holder() {
     assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
 }
 
-fn every_sharer_is_named() {
+fn all_sharers_are_holders() {
     let observer = Observer::tail(&[]);
     let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
     let child = parent.pid_of("child_pid");
@@ -226,7 +226,7 @@ fn every_sharer_is_named() {
     }
 }
 
-fn an_orphan_is_named() {
+fn orphan_is_a_holder() {
     let observer = Observer::tail(&[]);
     let mut parent = Workload::start(["orphan", "tcp", "127.0.0.1:0"]);
     parent.wait();
@@ -237,7 +237,7 @@ fn an_orphan_is_named() {
     assert_has(&event, &json!({"holders": [holder], "cause": {"type": "held"}}));
 }
 
-fn itself() {
+fn refused_by_its_own_socket() {
     let observer = Observer::tail(&[]);
     let workload = Workload::start_ready(["bind-twice", "stay", "127.0.0.1:0"]);
     let event = refusal_of(observer, workload.pid());
@@ -245,8 +245,8 @@ fn itself() {
     assert_has(&event, &json!({"holders": [holder], "cause": {"type": "held"}}));
 }
 
-/// Gone before anybody can look: it is named all the same, and another try is no remedy.
-fn itself_and_gone() {
+/// The process is gone before a scan: it is still named, and "try again" is not advised.
+fn refused_by_its_own_socket_and_exited() {
     let event = refused(&["bind-twice", "leave", "127.0.0.1:0"]);
     let cause = &event["cause"];
     assert_eq!(cause["type"], "held", "{cause:#}");
@@ -258,8 +258,8 @@ fn itself_and_gone() {
     assert!(!remedy.contains("try again"), "it would be in its own way again: {cause:#}");
 }
 
-/// The holder ends right after somebody was refused for it.
-fn a_holder_that_is_gone_by_now() {
+/// The holder is killed right after the refusal.
+fn holder_killed_right_after_the_refusal() {
     let observer = Observer::tail(&[]);
     let mut pair = Workload::start(["hold-and-go", "127.0.0.1:0"]);
     let (holder, refused) = (pair.pid_of("holder_pid"), pair.pid_of("refused_pid"));
@@ -271,8 +271,8 @@ fn a_holder_that_is_gone_by_now() {
     assert_eq!(*named, json!(holder), "{event:#}");
 }
 
-/// `SO_REUSEADDR` helps only where the connections had it too.
-fn old_connections_of_a_server_without_reuseaddr() {
+/// `SO_REUSEADDR` helps only when the old connections had it too.
+fn time_wait_of_a_server_without_reuseaddr() {
     let (mut gone, _) = run(["time-wait", "127.0.0.1:0", "plain"]);
     let address = format!("127.0.0.1:{}", gone.value("port"));
     let event = refused(&["bind", "1", "tcp", &address, "reuseaddr"]);
@@ -281,7 +281,7 @@ fn old_connections_of_a_server_without_reuseaddr() {
     assert!(remedy.contains("wait"), "{remedy}");
 }
 
-fn listen_refused_after_the_bind_went_well() {
+fn listen_refused_after_a_successful_bind() {
     for whom in ["self", "other"] {
         let mut observer = Observer::tail(&[]);
         let words = ["listen-fails", whom, "tcp", "127.0.0.1:0", "reuseaddr"];
@@ -307,7 +307,7 @@ fn listen_refused_after_the_bind_went_well() {
     }
 }
 
-/// Nobody holds it, and that is what is said.
+/// There is no holder, and the event says so.
 pub(crate) fn assert_nobody(event: &Value, cause: &str) {
     assert_has(event, &json!({"holders": [], "cause": {"type": cause}}));
 }
@@ -324,7 +324,7 @@ fn half_closed_connection() {
     assert_nobody(&event, "closing");
 }
 
-fn bound_and_never_listening() {
+fn bound_but_not_listening() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0", "bind-only"]);
     let event = refused(&["bind", "1", "tcp", &format!("127.0.0.1:{}", holder.value("port"))]);
     assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
@@ -338,14 +338,14 @@ fn stale_socket_file() {
     assert_nobody(&refused(&["bind", "1", "unix", &path]), "stale_socket_file");
 }
 
-fn no_right_to_the_port() {
+fn privileged_port() {
     let event = refused(&["in-netns", "as-user", "65534", "bind", "1", "tcp", "127.0.0.1:80"]);
     assert_nobody(&event, "permission");
     assert_has(&event, &json!({"error": {"name": "EACCES"}, "socket": {"port": 80}}));
 }
 
-/// Each network namespace has a first free port of its own: it is looked up in that of the refused.
-fn no_right_in_another_network_namespace() {
+/// The first unprivileged port belongs to the network namespace of the refused process.
+fn privileged_port_in_another_network_namespace() {
     let mut observer = Observer::tail(&[]);
     let words = ["in-netns", "as-user", "65534", "bind-stay", "tcp", "127.0.0.1:80"];
     let workload = Workload::start_ready(words);
@@ -356,26 +356,30 @@ fn no_right_in_another_network_namespace() {
     assert!(summary.contains("below 1024"), "{event:#}");
 }
 
-fn address_of_somebody_else() {
+fn address_not_local() {
     let event = refused(&["in-netns", "bind", "1", "tcp", "192.0.2.1:8080"]);
     assert_nobody(&event, "address_not_local");
     assert_has(&event, &json!({"error": {"name": "EADDRNOTAVAIL"}, "socket": {"port": 8080}}));
 }
 
-/// A crash loop: each refusal is reported, or counted as lost.
-fn every_refusal_of_many() {
+/// A crash loop: each refusal is reported or counted as lost.
+fn refusals_5000() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.value("port"));
     let mut observer = Observer::tail(&["--all"]);
     let (mut workload, _) = run(["bind", "5000", "tcp", &address]);
     assert_eq!(workload.number("refused"), 5000);
     observer.exit_of(workload.pid());
-    let story = observer.stop().story;
-    let told = refusals(&story, workload.pid());
-    let lost = usize::try_from(story.lost()).expect("a count");
-    assert!(told.len() <= 5000 && told.len() + lost >= 5000, "{} told, {lost} lost", told.len());
-    assert!(lost > 0 || told.len() == 5000, "{} told, none lost", told.len());
-    for event in told {
+    let events = observer.stop().events;
+    let reported = refusals(&events, workload.pid());
+    let lost = usize::try_from(events.lost()).expect("a count");
+    assert!(
+        reported.len() <= 5000 && reported.len() + lost >= 5000,
+        "{} reported, {lost} lost",
+        reported.len()
+    );
+    assert!(lost > 0 || reported.len() == 5000, "{} reported, none lost", reported.len());
+    for event in reported {
         assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who listens to the service: each gets everything, or is told what it missed; none harms another.
+//! Clients of the service: each gets every event or a `loss`; none blocks another.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -7,35 +7,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use observer_tests::{Observer, Place, Record, Service, Workload, deaths, patience, run, wait_for_marker};
+use observer_tests::{
+    Observer, Place, Service, Stored, Workload, deaths, patience, run, wait_for_marker,
+};
 use serde_json::Value;
 
 crate::tests![
-    one_that_hangs_holds_up_nobody,
-    ordinary_exits_are_for_who_asks,
-    newcomers_make_nobody_wait,
-    one_that_comes_late_has_the_same_numbers,
-    one_that_comes_late_knows_who_serves,
-    many_looks_at_a_time,
-    garbage_harms_nobody,
-    many_that_say_nothing_harm_nobody,
-    too_many_are_told,
+    hanging_client_does_not_block_others,
+    zero_exits_only_for_clients_with_all,
+    new_clients_do_not_delay_events,
+    late_client_gets_the_same_seq,
+    late_client_gets_initial_listens,
+    concurrent_scans,
+    malformed_requests,
+    silent_clients_200,
+    client_limit,
 ];
 
 const ABNORMAL: &str = "[files]\nseal_seconds = 1\n";
 
-/// How many events the record has no number for: the ordinary deaths, whosever.
+/// How many events were counted but not stored: exits with code 0.
 fn unrecorded(status: &Value) -> i64 {
     let counts = status["events"].as_object().into_iter().flatten();
     let all: i64 = counts.filter_map(|(_, count)| count.as_i64()).sum();
     all - status["seq"].as_i64().expect("a number")
 }
 
-/// A client of the bare protocol.
+/// Speaks the protocol of the socket directly.
 fn ask(place: &Place, request: &str) -> UnixStream {
     let mut stream = UnixStream::connect(place.socket()).expect("the service listens");
     stream.set_read_timeout(Some(patience::limit())).expect("a span that is not zero");
-    stream.write_all(request.as_bytes()).expect("it is taken");
+    stream.write_all(request.as_bytes()).expect("writable");
     stream
 }
 
@@ -43,8 +45,8 @@ fn status(place: &Place) -> Value {
     serde_json::from_str(&place.text(&["status", "--json"])).expect("JSON")
 }
 
-/// Four that read and one that does not. Its queue is bounded, so it misses some, exactly counted.
-fn one_that_hangs_holds_up_nobody() {
+/// Four clients read, one does not. Its queue is bounded; it misses some, and the count is exact.
+fn hanging_client_does_not_block_others() {
     const SENT: usize = 24_000;
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
@@ -63,7 +65,7 @@ fn one_that_hangs_holds_up_nobody() {
     assert!(status(&place)["clients"]["missed"].as_u64().is_some_and(|missed| missed > 0));
     let missed = |place: &Place| status(place)["clients"]["missed"].as_u64();
     let reader = thread::spawn(move || text_of(hanging));
-    // The gap is told with the first event that it takes again.
+    // The loss is sent with the first event that fits again.
     let deadline = Instant::now() + patience::limit();
     loop {
         let known = missed(&place);
@@ -71,34 +73,38 @@ fn one_that_hangs_holds_up_nobody() {
         if missed(&place) == known {
             break;
         }
-        assert!(Instant::now() < deadline, "it never catches up");
+        assert!(Instant::now() < deadline, "it is still missing events");
     }
     service.stop();
-    let record = Record::read(&reader.join().expect("it reads to the end"));
-    record.assert_each_gap_is_told();
+    let stored = Stored::read(&reader.join().expect("it reads to the end"));
+    stored.assert_each_gap_is_reported();
     let pids: Vec<u32> = storms.iter().map(Workload::pid).collect();
-    let stories = tails.map(|tail| tail.finish_left().story);
+    let both = tails.map(|tail| tail.finish_after_the_service().events);
     let count = |count: u64| usize::try_from(count).expect("a count");
-    let lost = count(record.story.lost());
-    let told: usize = pids.iter().map(|pid| record.story.exits_of_children(*pid).count()).sum();
-    // What the kernel skipped nobody was told, and who missed some may have missed to be told that.
-    let skipped = count(stories[0].skipped());
-    assert!(lost > 0 && told < SENT && told + lost + skipped >= SENT, "{told} told, {lost} lost");
-    for story in stories {
-        story.assert_all_told(&pids, SENT);
+    let lost = count(stored.events.lost());
+    let reported: usize =
+        pids.iter().map(|pid| stored.events.exits_of_children(*pid).count()).sum();
+    // The kernel's skipped exits reach nobody, and a client that misses events may miss that loss too.
+    let skipped = count(both[0].skipped());
+    assert!(
+        lost > 0 && reported < SENT && reported + lost + skipped >= SENT,
+        "{reported} reported, {lost} lost"
+    );
+    for events in both {
+        events.assert_all_reported(&pids, SENT);
     }
     place.verified();
 }
 
-/// Somebody comes in whenever the service has just been woken for a death: it is told all the same, at once.
-fn newcomers_make_nobody_wait() {
+/// New clients connect all the time: every exit is reported at once all the same.
+fn new_clients_do_not_delay_events() {
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
     let mut tail = place.tail(&[]);
     let (done, deadline) = (AtomicBool::new(false), Instant::now() + 2 * patience::limit());
     thread::scope(|scope| {
         scope.spawn(|| {
-            // A test that fails must not wait for this for ever.
+            // It must end when the test fails.
             while !done.load(Ordering::Relaxed) && Instant::now() < deadline {
                 drop(ask(&place, "{\"request\":\"status\"}\n"));
                 thread::sleep(Duration::from_millis(3));
@@ -108,7 +114,7 @@ fn newcomers_make_nobody_wait() {
         for _ in 0..30 {
             wait_for_marker(&mut tail);
         }
-        // Sooner or later a timer would wake it.
+        // If events waited for a timer, it would take longer.
         assert!(began.elapsed() < patience::scaled(5), "{:?}", began.elapsed());
         done.store(true, Ordering::Relaxed);
     });
@@ -117,8 +123,8 @@ fn newcomers_make_nobody_wait() {
     place.verified();
 }
 
-/// One look over all descriptors at a time: those of clients and those for who is refused must not meet.
-fn many_looks_at_a_time() {
+/// Scans for clients and scans for refusals take turns.
+fn concurrent_scans() {
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
@@ -126,7 +132,7 @@ fn many_looks_at_a_time() {
     let address = format!("127.0.0.1:{port}");
     let mut tail = place.tail(&[]);
     thread::scope(|scope| {
-        let looks: Vec<_> = (0..6)
+        let scans: Vec<_> = (0..6)
             .map(|_| {
                 scope.spawn(|| {
                     for _ in 0..20 {
@@ -145,11 +151,11 @@ fn many_looks_at_a_time() {
             });
             assert_eq!(event["holders"][0]["process"]["pid"], pid, "{event:#}");
         }
-        for look in looks {
-            look.join().expect("every look named the holder");
+        for scan in scans {
+            scan.join().expect("every scan named the holder");
         }
     });
-    assert_eq!(tail.stop().story.lost(), 0);
+    assert_eq!(tail.stop().events.lost(), 0);
     service.stop();
     place.verified();
 }
@@ -160,8 +166,8 @@ fn text_of(stream: UnixStream) -> String {
     text
 }
 
-/// For one who asks they appear, numbered without a gap; the record has none, nor a gap for them.
-fn ordinary_exits_are_for_who_asks() {
+/// Clients with `--all` get them, numbered without a gap; the store has neither them nor gaps.
+fn zero_exits_only_for_clients_with_all() {
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
     let (silent, _) = run(["exit", "0"]);
@@ -169,36 +175,36 @@ fn ordinary_exits_are_for_who_asks() {
     let mut all = place.tail(&["--all"]);
     let (ordinary, _) = run(["storm", "50", "0"]);
     let abnormal = deaths(&mut plain, 20);
-    all.wait_until("all of them", |story| story.has_all(&[abnormal.pid()], 20).then_some(()));
-    let told = all.stop();
-    told.story.assert_all_told(&[ordinary.pid()], 50);
-    assert_eq!(told.story.exits_of(silent.pid()).count(), 0);
-    told.numbers.assert_each_gap_is_told();
-    // It left: whether the kernel still reports any is not for the record to show.
+    all.wait_until("all of them", |events| events.has_all(&[abnormal.pid()], 20).then_some(()));
+    let reported = all.stop();
+    reported.events.assert_all_reported(&[ordinary.pid()], 50);
+    assert_eq!(reported.events.exits_of(silent.pid()).count(), 0);
+    reported.numbers.assert_each_gap_is_reported();
+    // It has left, but the kernel may still report zero exits for a moment.
     let deadline = Instant::now() + patience::limit();
     while status(&place)["clients"]["now"] != 1 {
-        assert!(Instant::now() < deadline, "it is never let go");
+        assert!(Instant::now() < deadline, "the client that left is still counted");
         deaths(&mut plain, 1);
     }
     let before = unrecorded(&status(&place));
     let (later, _) = run(["storm", "2000", "0"]);
     deaths(&mut plain, 1);
     let counted = unrecorded(&status(&place)) - before;
-    assert!(counted < 1000, "{counted} events since nobody wants ordinary deaths");
-    let told = plain.stop();
-    told.numbers.assert_each_gap_is_told();
+    assert!(counted < 1000, "{counted} zero exits reported though no client asked for them");
+    let reported = plain.stop();
+    reported.numbers.assert_each_gap_is_reported();
     service.stop();
-    let record = place.record();
-    record.assert_unbroken();
+    let stored = place.stored();
+    stored.assert_unbroken();
     for storm in [&ordinary, &later] {
-        assert_eq!(record.story.exits_of_children(storm.pid()).count(), 0);
-        assert_eq!(told.story.exits_of_children(storm.pid()).count(), 0);
+        assert_eq!(stored.events.exits_of_children(storm.pid()).count(), 0);
+        assert_eq!(reported.events.exits_of_children(storm.pid()).count(), 0);
     }
-    record.story.assert_all_told(&[abnormal.pid()], 20);
+    stored.events.assert_all_reported(&[abnormal.pid()], 20);
 }
 
-/// The stream of who wants no ordinary deaths has the record's own numbers.
-fn one_that_comes_late_has_the_same_numbers() {
+/// A client without `--all` gets the numbers of the store.
+fn late_client_gets_the_same_seq() {
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
     let mut first = place.tail(&[]);
@@ -207,18 +213,18 @@ fn one_that_comes_late_has_the_same_numbers() {
     let storm = deaths(&mut first, 30);
     deaths(&mut second, 1);
     service.stop();
-    let record = place.record();
-    let numbers = |story: &observer_tests::Story| -> Vec<_> {
-        story.exits_of_children(storm.pid()).map(|exit| exit["seq"].as_u64()).collect()
+    let stored = place.stored();
+    let numbers = |events: &observer_tests::Events| -> Vec<_> {
+        events.exits_of_children(storm.pid()).map(|exit| exit["seq"].as_u64()).collect()
     };
-    let recorded = numbers(&record.story);
+    let recorded = numbers(&stored.events);
     assert_eq!(recorded.len(), 30);
-    assert_eq!(numbers(&first.finish_left().story), recorded);
-    assert_eq!(numbers(&second.finish_left().story), recorded);
+    assert_eq!(numbers(&first.finish_after_the_service().events), recorded);
+    assert_eq!(numbers(&second.finish_after_the_service().events), recorded);
 }
 
-/// As who watches alone does: what was served when they came, whether that began before the service or after.
-fn one_that_comes_late_knows_who_serves() {
+/// Like a standalone tail: a client that joins late gets an initial `listen` for each served port.
+fn late_client_gets_initial_listens() {
     let place = Place::new(ABNORMAL);
     let hold = || {
         let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
@@ -233,7 +239,7 @@ fn one_that_comes_late_knows_who_serves() {
     let about = |event: &Value, kind: &str, (_, port): &(Workload, u64)| {
         event["kind"] == kind && event["socket"]["port"].as_u64() == Some(*port)
     };
-    // The look at the start and the kernel's own word have both come.
+    // Both the first scan and the kernel's own event have been processed.
     first.wait_for("the last one", |event| about(event, "listen", &gone));
     first.wait_for("the first one", |event| about(event, "listen", &all[0]));
     gone.0.signal(libc::SIGKILL);
@@ -248,25 +254,25 @@ fn one_that_comes_late_knows_who_serves() {
     let late = hold();
     let listen = second.wait_for("the late one", |event| about(event, "listen", &late));
     assert_ne!(listen["initial"], true, "{listen:#}");
-    let told = second.stop();
-    told.numbers.assert_each_gap_is_told();
-    let listens = told.story.of_kind("listen");
-    assert!(!listens.into_iter().any(|event| about(event, "listen", &gone)), "it is gone");
+    let reported = second.stop();
+    reported.numbers.assert_each_gap_is_reported();
+    let listens = reported.events.of_kind("listen");
+    assert!(!listens.into_iter().any(|event| about(event, "listen", &gone)), "it was released");
     first.stop();
     service.stop();
-    place.record().assert_unbroken();
+    place.stored().assert_unbroken();
     place.verified();
 }
 
 /// What the service answers before it hangs up.
 fn answer(mut stream: UnixStream) -> String {
     let mut bytes = Vec::new();
-    // It may hang up with bytes of ours unread, which is an error for us, after its answer.
+    // It may hang up with unread bytes of ours, which is an error here, after its answer.
     let _ = stream.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn garbage_harms_nobody() {
+fn malformed_requests() {
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
     let mut tail = place.tail(&[]);
@@ -284,45 +290,45 @@ fn garbage_harms_nobody() {
         let stream = ask(&place, request);
         stream.shutdown(Shutdown::Write).expect("connected");
         let text = answer(stream);
-        let told: Value = serde_json::from_str(&text).unwrap_or_default();
-        assert!(told["error"].is_string(), "{request:?}: {text:?}");
+        let reported: Value = serde_json::from_str(&text).unwrap_or_default();
+        assert!(reported["error"].is_string(), "{request:?}: {text:?}");
     }
     let binary: Vec<u8> = (0..=255).collect();
     let mut stream = ask(&place, "");
-    stream.write_all(&binary).expect("it is taken");
+    stream.write_all(&binary).expect("writable");
     assert!(answer(stream).contains("error"));
-    // Longer than any request: it does not read on, nor wait for the end.
+    // Longer than any request: the service stops reading.
     let mut stream = ask(&place, "");
     let junk = vec![b'x'; 1 << 20];
     let _ = stream.write_all(&junk);
     let _ = answer(stream);
-    // Half a request, and gone.
+    // Half a request, then gone.
     drop(ask(&place, "{\"request\":\"ta"));
-    // A whole one, and gone before the answer.
+    // A whole request, gone before the answer.
     drop(ask(&place, "{\"request\":\"status\"}\n"));
     drop(ask(&place, "{\"request\":\"tail\",\"all\":true}\n"));
     drop(ask(&place, "{\"request\":\"ports\"}\n"));
-    // One that listens and talks on.
+    // A client that goes on talking.
     let mut talks = ask(&place, "{\"request\":\"tail\"}\nand more\n");
-    talks.write_all(&binary).expect("it is taken");
+    talks.write_all(&binary).expect("writable");
     deaths(&mut tail, 20);
     let mut line = String::new();
     BufReader::new(talks).read_line(&mut line).expect("its session");
     assert!(line.contains("\"session\""), "{line}");
-    let told = tail.stop();
-    told.numbers.assert_each_gap_is_told();
+    let reported = tail.stop();
+    reported.numbers.assert_each_gap_is_reported();
     service.stop();
     place.verified();
 }
 
-fn many_that_say_nothing_harm_nobody() {
+fn silent_clients_200() {
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
     let mut tail = place.tail(&[]);
     let silent: Vec<_> = (0..200).map(|_| ask(&place, "")).collect();
     deaths(&mut tail, 50);
     assert!(status(&place)["pid"].is_u64());
-    // Each is hung up on when it has said nothing for long enough.
+    // A client that sends no request is disconnected after a while.
     for stream in silent {
         let text = answer(stream);
         assert!(text.contains("no request came"), "{text:?}");
@@ -333,13 +339,13 @@ fn many_that_say_nothing_harm_nobody() {
 }
 
 fn end(service: Service, tail: Observer) {
-    let told = tail.stop();
-    told.numbers.assert_each_gap_is_told();
+    let reported = tail.stop();
+    reported.numbers.assert_each_gap_is_reported();
     service.stop();
 }
 
-/// One line that says so; and when one leaves, the next is welcome.
-fn too_many_are_told() {
+/// One line with the reason; after one client leaves, the next is accepted.
+fn client_limit() {
     let place = Place::new(ABNORMAL);
     let service = place.serve(&[]);
     let mut all: Vec<_> = Vec::new();
@@ -355,7 +361,7 @@ fn too_many_are_told() {
     drop(all.pop());
     let deadline = Instant::now() + patience::limit();
     while status(&place)["clients"]["now"] != 63 {
-        assert!(Instant::now() < deadline, "it is never let go");
+        assert!(Instant::now() < deadline, "the client that left is still counted");
         let (_marker, _) = run(["exit", "1"]);
     }
     end(service, place.tail(&[]));

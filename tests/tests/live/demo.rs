@@ -1,4 +1,4 @@
-//! `observer demo`: what it shows, and that nothing of it is ever left.
+//! `observer demo`: what it shows, and that it leaves nothing behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,19 @@ use observer_tests::{Cgroup, assert_has, binaries, observer, patience, schema, s
 use serde_json::{Value, json};
 
 crate::tests![
-    the_night needs MemoryCgroup,
+    whole_demo needs MemoryCgroup,
     without_a_memory_group,
     interrupted needs MemoryCgroup,
     killed needs MemoryCgroup,
-    nobody_reads,
+    closed_pipe,
 ];
 
-/// A demo that runs.
+/// A running demo.
 struct Demo {
     process: Process,
     events: Vec<Value>,
-    /// On version 2, a group below the root may have memory limits from now on: the demo itself changes nothing there.
+    /// On version 2 this enables the memory controller below the root cgroup: the demo itself changes no settings
+    /// there.
     _controller: Option<Cgroup>,
 }
 
@@ -36,17 +37,17 @@ impl Demo {
         Self { process: Process::start(command), events: Vec::new(), _controller: None }
     }
 
-    /// Reads on until an event of that kind comes, and gives it.
+    /// Reads until an event of that kind comes, and returns it.
     fn until(&mut self, kind: &str) -> Value {
         while self.read(patience::limit()) {
             if let Some(event) = self.events.last().filter(|event| event["kind"] == kind) {
                 return event.clone();
             }
         }
-        panic!("no {kind} comes{}", self.process.said());
+        panic!("no {kind} event{}", self.process.said());
     }
 
-    /// One more event, held to the schema; false when there is none.
+    /// Reads one more event and checks it against the schema. False when there is none.
     fn read(&mut self, limit: Duration) -> bool {
         let known = self.events.len();
         if !self.process.out.grow_beyond(known, Instant::now() + limit) {
@@ -60,7 +61,7 @@ impl Demo {
         true
     }
 
-    /// The rest.
+    /// Reads the rest.
     fn end(&mut self) -> ExitStatus {
         while self.read(patience::limit()) {}
         self.process.wait()
@@ -84,7 +85,7 @@ impl Demo {
         lines.iter().map(|line| String::from_utf8_lossy(line) + "\n").collect()
     }
 
-    /// Its processes, itself left out.
+    /// Its processes, without itself.
     fn family(&self) -> Vec<u32> {
         let mut family = vec![self.process.pid];
         let mut next = 0;
@@ -100,7 +101,7 @@ fn pid(event: &Value) -> u32 {
     event["process"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid")
 }
 
-/// The memory groups of demos with that pid.
+/// The memory cgroups of demos with that pid.
 fn groups(pid: u32) -> Vec<PathBuf> {
     let name = format!("observer-demo-{pid}");
     let mut found = Vec::new();
@@ -116,7 +117,7 @@ fn groups(pid: u32) -> Vec<PathBuf> {
     found
 }
 
-/// Whether it runs, or is a zombie that nobody reaped.
+/// Its state letter, Z for a zombie.
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next()
@@ -131,7 +132,7 @@ fn assert_nothing_left(demo: &Demo, family: &[u32]) {
     assert_eq!(groups(demo.process.pid), Vec::<PathBuf>::new());
 }
 
-/// What is the same with and without a memory group: the port, who has it, and who gets it.
+/// The same with and without a memory cgroup: the port, its holder, and the next server.
 fn assert_the_port(demo: &Demo) {
     let [first, last] = demo.of_kind("listen")[..] else { panic!("{:#?}", demo.events) };
     let [refused] = demo.of_kind("bind")[..] else { panic!("{:#?}", demo.events) };
@@ -158,7 +159,7 @@ fn assert_the_port(demo: &Demo) {
     assert_has(&gone, &json!({"cause": {"type": "killed", "sender": sender}}));
 }
 
-fn the_night() {
+fn whole_demo() {
     let mut demo = Demo::start();
     demo.until("listen");
     let ended = demo.end();
@@ -192,7 +193,7 @@ fn the_night() {
     assert!(demo.stderr().contains("The story"), "{}", demo.stderr());
 }
 
-/// Where nothing limits memory, the same is shown, and said to be something else.
+/// Without a memory cgroup, it kills the worker instead and says so.
 fn without_a_memory_group() {
     let mut command = Command::new(binaries::workload());
     command.args(["hide", "/sys/fs/cgroup", "exec"]).arg(binaries::observer());
@@ -210,7 +211,7 @@ fn without_a_memory_group() {
     assert_has(died, &json!({"cause": {"type": "killed", "sender": sender}}));
 }
 
-/// Ctrl-C while the worker is in its group.
+/// Ctrl-C while the worker runs.
 fn interrupted() {
     let mut demo = Demo::start();
     demo.until("listen");
@@ -223,7 +224,7 @@ fn interrupted() {
     assert_nothing_left(&demo, &family);
 }
 
-/// Its processes end with it; the next demo removes the group, which nobody could.
+/// Its processes end with it; the next demo removes the cgroup that was left.
 fn killed() {
     let mut demo = Demo::start();
     demo.until("listen");
@@ -232,7 +233,7 @@ fn killed() {
     demo.process.signal(libc::SIGKILL);
     demo.process.wait();
     let deadline = Instant::now() + patience::limit();
-    // Whoever adopted them may not reap them.
+    // Their new parent may not reap them.
     while family.iter().any(|pid| state(*pid).is_some_and(|state| state != 'Z')) {
         assert!(Instant::now() < deadline, "{family:?} outlive the demo");
         thread::sleep(Duration::from_millis(5));
@@ -256,8 +257,8 @@ fn wait_until_empty(group: &Path) {
     }
 }
 
-/// A closed pipe is no error here either.
-fn nobody_reads() {
+/// A closed pipe is not an error.
+fn closed_pipe() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let mut command = observer::command(["demo", "--json"]);

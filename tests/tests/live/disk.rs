@@ -1,5 +1,5 @@
-//! A disk that takes nothing for a while: the live tail goes on, recording goes on by itself, and
-//! the gap is told to the last event.
+//! A full or read-only disk: the live tail goes on, recording continues when there is room, and the gap is counted to
+//! the last event.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use observer_tests::{Mounted, Observer, Place, Record, Service, Workload, deaths, patience, run};
+use observer_tests::{Mounted, Observer, Place, Service, Stored, Workload, deaths, patience, run};
 
 crate::tests![
-    full_and_room_again,
-    full_while_segments_are_closed,
+    full_twice,
+    full_during_rotation,
     full_at_the_start,
     full_until_the_stop,
     still_full_at_the_stop,
     still_full_at_a_kill,
     torn_and_full_at_the_start,
     read_only_at_the_start,
-    read_only_while_it_runs needs LoopDisk,
+    read_only_while_running needs LoopDisk,
 ];
 
 const OPTIONS: &str = "size=64m,mode=755";
 
-/// A small file system in memory, of this test alone.
+/// A small tmpfs of this test.
 struct Disk {
     // Unmounted before the folder is removed.
     mounted: Mounted,
@@ -45,7 +45,7 @@ impl Disk {
         self.path().join("filler")
     }
 
-    /// Takes all room that there is.
+    /// Fills it up.
     fn fill(&self) {
         let mut file = File::options().create(true).append(true).open(self.filler()).expect("room");
         let piece = [0; 4096];
@@ -69,28 +69,28 @@ impl Disk {
 
 fn place(disk: &Disk, segment_bytes: u64) -> Place {
     let files = format!("[files]\nsegment_bytes = {segment_bytes}\nseal_seconds = 1\n");
-    Place::new(&files).with_records_in(&disk.path().join("records"))
+    Place::new(&files).with_store_in(&disk.path().join("records"))
 }
 
-/// Something dies now and then, until the live tail tells of the gap.
-fn until_the_gap_is_told(tail: &mut Observer) {
+/// Lets processes exit until the live tail reports the gap.
+fn until_the_gap_is_reported(tail: &mut Observer) {
     let deadline = Instant::now() + patience::limit();
     while tail.lost_by_the_service() == 0 {
-        assert!(Instant::now() < deadline, "no gap is told");
+        assert!(Instant::now() < deadline, "no loss is reported");
         deaths(tail, 1);
     }
 }
 
-/// As many numbers are missing as are told to be lost. On a slow machine, where the kernel skips deaths, that may be told
-/// in an event which itself could not be recorded: what it tells is counted then, and can be more than its one number.
+/// As many numbers are missing as are reported lost. On a slow machine a `loss` about skipped exits may itself be
+/// lost: its count may then be larger than the gap.
 #[track_caller]
-fn assert_missing_is_told(record: &Record) {
-    let (missing, lost) = (record.missing(), record.story.lost());
-    let told = missing == lost || patience::slow_machine() && missing < lost;
-    assert!(told, "{missing} are missing, and {lost} told to be lost");
+fn assert_missing_is_reported(stored: &Stored) {
+    let (missing, lost) = (stored.missing(), stored.events.lost());
+    let reported = missing == lost || patience::slow_machine() && missing < lost;
+    assert!(reported, "{missing} are missing, {lost} reported lost");
 }
 
-/// On a slow machine deaths come so slowly that the gap may have been told by now, in what was left of the file's last page.
+/// On a slow machine exits come so slowly that the gap may be over already, in the rest of the file's last page.
 #[track_caller]
 fn assert_not_recording(place: &Place, tail: &mut Observer, known: u64) {
     let status = place.text(&["status"]);
@@ -98,18 +98,18 @@ fn assert_not_recording(place: &Place, tail: &mut Observer, known: u64) {
     assert!(over || status.contains("NOT RECORDING"), "{status}");
 }
 
-/// Each number is in the record, or one of those that are told to be lost.
-fn assert_nothing_unsaid(place: &Place, storms: &[&Workload], sent: usize) -> Record {
+/// Each number is in the store, or counted as lost.
+fn assert_nothing_missing(place: &Place, storms: &[&Workload], sent: usize) -> Stored {
     place.verified();
-    let record = place.record();
-    let lost = record.story.lost();
+    let stored = place.stored();
+    let lost = stored.events.lost();
     assert!(lost > 0, "nothing was lost: nothing is proven");
-    assert_missing_is_told(&record);
-    let told = |storm: &&Workload| record.story.exits_of_children(storm.pid()).count();
-    let told: usize = storms.iter().map(told).sum();
-    let untold = usize::try_from(lost + record.story.skipped()).expect("a count");
-    assert!(told < sent && told + untold >= sent, "{told} told");
-    record
+    assert_missing_is_reported(&stored);
+    let reported = |storm: &&Workload| stored.events.exits_of_children(storm.pid()).count();
+    let reported: usize = storms.iter().map(reported).sum();
+    let unreported = usize::try_from(lost + stored.events.skipped()).expect("a count");
+    assert!(reported < sent && reported + unreported >= sent, "{reported} reported");
+    stored
 }
 
 fn through_a_full_disk(segment_bytes: u64) {
@@ -127,7 +127,7 @@ fn through_a_full_disk(segment_bytes: u64) {
         disk.empty();
         let deadline = Instant::now() + patience::limit();
         while tail.lost_by_the_service() == known {
-            assert!(Instant::now() < deadline, "no gap is told");
+            assert!(Instant::now() < deadline, "no loss is reported");
             deaths(&mut tail, 1);
         }
     }
@@ -138,22 +138,26 @@ fn through_a_full_disk(segment_bytes: u64) {
 
 fn end(place: &Place, service: Service, tail: Observer, all: &[Workload], after: &Workload) {
     service.stop();
-    let told = tail.finish_left();
+    let reported = tail.finish_after_the_service();
     let storms: Vec<_> = all.iter().collect();
-    let record = assert_nothing_unsaid(place, &storms, 500);
-    assert_eq!(record.story.lost(), told.lost_by_the_service(), "the record, and the live tail");
-    record.story.assert_none_lost(&[after.pid()], 100);
-    // The next run goes on.
+    let stored = assert_nothing_missing(place, &storms, 500);
+    assert_eq!(
+        stored.events.lost(),
+        reported.lost_by_the_service(),
+        "losses in the store and in the live tail"
+    );
+    stored.events.assert_none_lost(&[after.pid()], 100);
+    // The next run continues.
     place.serve(&[]).stop();
     place.verified();
 }
 
-fn full_and_room_again() {
+fn full_twice() {
     through_a_full_disk(1 << 30);
 }
 
-/// What could not be sealed before its segment was full must not be left without a seal.
-fn full_while_segments_are_closed() {
+/// Segments that are closed while the disk is full still get their seal.
+fn full_during_rotation() {
     through_a_full_disk(32 << 10);
 }
 
@@ -173,17 +177,17 @@ fn full_at_the_start() {
         let mut tail = place.tail(&[]);
         deaths(&mut tail, 100);
         disk.empty();
-        until_the_gap_is_told(&mut tail);
+        until_the_gap_is_reported(&mut tail);
         service.stop();
-        let lost = tail.finish_left().lost_by_the_service();
+        let lost = tail.finish_after_the_service().lost_by_the_service();
         place.verified();
-        let record = place.record();
-        assert_missing_is_told(&record);
-        assert!(record.story.lost() >= lost, "{lost} told live");
+        let stored = place.stored();
+        assert_missing_is_reported(&stored);
+        assert!(stored.events.lost() >= lost, "{lost} reported live");
     }
 }
 
-/// Room comes back, and nothing happens any more before the stop: the gap is told all the same.
+/// Room comes back and nothing happens until the stop: the gap is still reported.
 fn full_until_the_stop() {
     let disk = Disk::new();
     let place = place(&disk, 1 << 30);
@@ -197,11 +201,15 @@ fn full_until_the_stop() {
     service.wait_notified_of("STATUS=NOT RECORDING: ");
     disk.empty();
     service.stop();
-    let record = assert_nothing_unsaid(&place, &[&before, &lost], 250);
-    assert_eq!(record.story.lost(), tail.finish_left().lost_by_the_service(), "the record, and the live tail");
+    let stored = assert_nothing_missing(&place, &[&before, &lost], 250);
+    assert_eq!(
+        stored.events.lost(),
+        tail.finish_after_the_service().lost_by_the_service(),
+        "losses in the store and in the live tail"
+    );
 }
 
-/// Nothing can be written at the end: the next run knows what is missing all the same, and gives no number twice.
+/// Nothing can be written at the end: the next run still reports the gap and reuses no number.
 fn still_full(end: fn(Service)) {
     let disk = Disk::new();
     let place = place(&disk, 1 << 30);
@@ -212,22 +220,22 @@ fn still_full(end: fn(Service)) {
     let lost = deaths(&mut tail, 200);
     assert_not_recording(&place, &mut tail, 0);
     end(service);
-    tail.finish_left();
-    // Full still: what is missing goes on to be known.
+    tail.finish_after_the_service();
+    // Still full: the gap stays known.
     let service = place.serve(&[]);
     let mut tail = place.tail(&[]);
     let more = deaths(&mut tail, 20);
     end(service);
-    tail.finish_left();
+    tail.finish_after_the_service();
     disk.empty();
     let service = place.serve(&[]);
     let after = deaths(&mut place.tail(&[]), 30);
     service.stop();
-    let record = assert_nothing_unsaid(&place, &[&before, &lost, &more, &after], 300);
-    record.story.assert_none_lost(&[after.pid()], 30);
-    // It is told once.
+    let stored = assert_nothing_missing(&place, &[&before, &lost, &more, &after], 300);
+    stored.events.assert_none_lost(&[after.pid()], 30);
+    // The gap is reported once.
     place.serve(&[]).stop();
-    assert_eq!(place.record().story.lost(), record.story.lost());
+    assert_eq!(place.stored().events.lost(), stored.events.lost());
 }
 
 fn still_full_at_the_stop() {
@@ -238,7 +246,7 @@ fn still_full_at_a_kill() {
     still_full(Service::kill);
 }
 
-/// What was torn stays where it is until there is room to set it aside; nothing is written over it.
+/// A torn line stays in place until there is room to set it aside; nothing overwrites it.
 fn torn_and_full_at_the_start() {
     let disk = Disk::new();
     let place = place(&disk, 1 << 30);
@@ -258,21 +266,21 @@ fn torn_and_full_at_the_start() {
     service.wait_notified_of("STATUS=NOT RECORDING: ");
     assert!(fs::read(&path).expect("readable").ends_with(torn.as_bytes()), "it is written over");
     disk.empty();
-    until_the_gap_is_told(&mut tail);
+    until_the_gap_is_reported(&mut tail);
     service.wait_notified("STATUS=recording");
     let after = deaths(&mut tail, 30);
     service.stop();
     assert_eq!(fs::read(path.with_extension("torn")).expect("it is kept"), torn.as_bytes());
     place.verified();
-    let record = place.record();
-    assert_missing_is_told(&record);
-    assert_eq!(record.story.exits_of_children(lost.pid()).count(), 0);
-    record.story.assert_none_lost(&[after.pid()], 30);
+    let stored = place.stored();
+    assert_missing_is_reported(&stored);
+    assert_eq!(stored.events.exits_of_children(lost.pid()).count(), 0);
+    stored.events.assert_none_lost(&[after.pid()], 30);
 }
 
-/// As ext4 does after an error of its disk: whoever has files open can't write to them any more. The live side goes on,
-/// and the next run with what is on the disk.
-fn read_only_while_it_runs() {
+/// ext4 remounts read-only after a disk error: open files cannot be written any more. The live side goes on, and the
+/// next run continues from what is on the disk.
+fn read_only_while_running() {
     let disk = tempfile::tempdir().expect("a folder");
     let (image, at) = (disk.path().join("image"), disk.path().join("mounted"));
     File::create(&image).and_then(|file| file.set_len(16 << 20)).expect("room");
@@ -280,7 +288,7 @@ fn read_only_while_it_runs() {
     fs::create_dir(&at).expect("room");
     command("mount", &["-o", "loop,errors=remount-ro"], &[&image, &at]);
     let mounted = Mounted::at(at.clone());
-    let place = Place::new("[files]\nseal_seconds = 1\n").with_records_in(&at.join("records"));
+    let place = Place::new("[files]\nseal_seconds = 1\n").with_store_in(&at.join("records"));
     let service = place.serve(&[]);
     let mut tail = place.tail(&[]);
     let before = deaths(&mut tail, 20);
@@ -291,16 +299,16 @@ fn read_only_while_it_runs() {
     assert!(status.contains("NOT RECORDING") && status.contains("Read-only"), "{status}");
     let said = service.stop();
     assert!(said.iter().any(|line| line.contains("are not in the record")), "{said:?}");
-    tail.finish_left();
+    tail.finish_after_the_service();
     drop(mounted);
     command("mount", &["-o", "loop"], &[&image, &at]);
     let _mounted = Mounted::at(at);
     place.serve(&[]).stop();
     place.verified();
-    let record = place.record();
-    record.assert_unbroken();
-    record.story.assert_none_lost(&[before.pid()], 20);
-    let sessions: Vec<_> = record.story.of_kind("session").collect();
+    let stored = place.stored();
+    stored.assert_unbroken();
+    stored.events.assert_none_lost(&[before.pid()], 20);
+    let sessions: Vec<_> = stored.events.of_kind("session").collect();
     assert_eq!(sessions.last().expect("some")["after"]["stopped"], false);
 }
 
@@ -320,7 +328,7 @@ fn command(program: &str, words: &[&str], paths: &[&Path]) {
     assert!(output.status.success(), "{program} {words:?}: {stderr}");
 }
 
-/// One line that says so; with room to write, the next start goes on.
+/// One line with the reason; when it is writable again, the next start continues.
 fn read_only_at_the_start() {
     let disk = Disk::new();
     let place = place(&disk, 1 << 30);
@@ -335,5 +343,5 @@ fn read_only_at_the_start() {
     disk.read_only(false);
     place.serve(&[]).stop();
     place.verified();
-    place.record().assert_unbroken();
+    place.stored().assert_unbroken();
 }

@@ -1,11 +1,10 @@
-//! What this kernel supports, and what is said where it supports too little: one line, what to
-//! do, and exit status 3.
+//! What this kernel supports, and what is printed where it lacks something: one line with a remedy, and status 3.
 
 use observer_tests::{Workload, binaries, observer};
 
-crate::tests![doctor_finds_what_tail_uses, no_btf, root_by_name_only,];
+crate::tests![doctor_lists_what_tail_uses, no_btf, root_without_capabilities,];
 
-fn doctor_finds_what_tail_uses() {
+fn doctor_lists_what_tail_uses() {
     let output = observer::command(["doctor"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -15,7 +14,7 @@ fn doctor_finds_what_tail_uses() {
     assert!(!text.contains('\x1b'), "colours are for terminals");
 }
 
-/// Runs `observer tail` inside wrappers that take something away from it.
+/// Runs `observer tail` inside wrappers that take something away.
 fn assert_refused(wrappers: &[&str], word: &str) {
     let program = binaries::observer();
     let program = program.to_str().expect("UTF-8");
@@ -34,6 +33,6 @@ fn no_btf() {
     assert_refused(&["hide", "/sys/kernel/btf"], "BTF");
 }
 
-fn root_by_name_only() {
+fn root_without_capabilities() {
     assert_refused(&["without-capabilities"], "CAP_");
 }

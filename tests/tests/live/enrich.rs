@@ -1,5 +1,5 @@
-//! Who it was that died: for processes older than the observer, and for ones too short to be
-//! looked up.
+//! The identity of a process: of one that is older than the observer, and of one that exits before it can be looked
+//! up in /proc.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,34 +11,34 @@ use observer_tests::{Cgroup, Observer, Workload, assert_has, binaries, run, sys}
 use serde_json::{Value, json};
 
 crate::tests![
-    whole_identity,
-    whole_identity_of_an_older_one,
+    full_identity,
+    identity_of_a_process_started_before_the_observer,
     empty_and_strange_arguments,
-    long_arguments_are_cut_with_a_mark,
-    arguments_cut_within_a_letter,
-    bytes_that_are_no_text,
+    long_arguments_are_truncated_with_a_mark,
+    arguments_truncated_inside_a_character,
+    bytes_that_are_not_utf8,
     another_user,
     unit_and_cgroup needs CgroupV2,
     container needs CgroupV2,
     times_and_lifetime,
     peak_memory,
-    network_of_its_own,
-    pids_of_its_own,
-    parent_is_named,
-    program_file_that_is_gone,
-    program_in_a_deep_folder,
-    cgroup_deep_below needs CgroupV2,
+    network_namespace,
+    pid_namespace,
+    parent,
+    deleted_executable,
+    executable_with_a_long_path,
+    cgroup_with_a_long_path needs CgroupV2,
 ];
 
-/// The `exit` of one command line, run to its end.
+/// Runs one command line to its end and returns its `exit`.
 fn exit_of(words: &[&str]) -> Value {
     let mut observer = Observer::tail(&["--all"]);
     let (workload, _) = run(words);
     observer.exit_of(workload.pid());
-    observer.stop().story.only_exit_of(workload.pid()).clone()
+    observer.stop().events.only_exit_of(workload.pid()).clone()
 }
 
-/// What is known beforehand of every process that this test starts.
+/// What is known of every process that this test starts.
 fn identity(words: &[&str]) -> Value {
     let program = binaries::workload();
     let program = program.to_str().expect("UTF-8");
@@ -57,13 +57,13 @@ fn identity(words: &[&str]) -> Value {
     })
 }
 
-fn whole_identity() {
+fn full_identity() {
     for words in [&["exit", "0"][..], &["exit", "3", "2"], &["raise", "9"], &["abort"]] {
         assert_has(&exit_of(words), &json!({ "process": identity(words) }));
     }
 }
 
-fn whole_identity_of_an_older_one() {
+fn identity_of_a_process_started_before_the_observer() {
     let mut workload = Workload::start_ready(["wait"]);
     let mut observer = Observer::tail(&[]);
     workload.signal(libc::SIGTERM);
@@ -78,8 +78,8 @@ fn empty_and_strange_arguments() {
     assert_has(&exit_of(&words), &json!({ "process": identity(&words) }));
 }
 
-/// At least 4 KiB are kept, as they were, and nobody takes them for all there was.
-fn long_arguments_are_cut_with_a_mark() {
+/// At least 4 KiB are kept unchanged, and truncation is marked.
+fn long_arguments_are_truncated_with_a_mark() {
     let words: Vec<String> = (0..400).map(|number| format!("{number:0>300}")).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let words = [&["exit", "1"], &words[..]].concat();
@@ -87,17 +87,17 @@ fn long_arguments_are_cut_with_a_mark() {
     let args = exit["process"]["args"].as_array().expect("arguments");
     let expected = identity(&words);
     let expected = expected["args"].as_array().expect("arguments");
-    let same = args.iter().zip(expected).take_while(|(told, real)| told == real).count();
+    let same = args.iter().zip(expected).take_while(|(reported, real)| reported == real).count();
     let kept: usize = args[..same].iter().map(|arg| arg.as_str().map_or(0, str::len) + 1).sum();
     assert!(args.len() < expected.len(), "all {} are there: lengthen them", args.len());
     assert!(kept + 301 >= 4096, "{kept} bytes in {same} whole arguments are kept");
     let mark = args.last().and_then(Value::as_str).is_some_and(|last| last.contains('…'));
     assert!(mark, "no mark where they were cut: {:?}", args.last());
-    assert!(args.len() - same <= 1, "after the cut comes more: {:?}", &args[same..]);
+    assert!(args.len() - same <= 1, "arguments after the mark: {:?}", &args[same..]);
 }
 
-/// The cut is ours: it makes no bytes that are no text, and no letter that was not there.
-fn arguments_cut_within_a_letter() {
+/// Truncation makes neither invalid UTF-8 nor another character.
+fn arguments_truncated_inside_a_character() {
     for padding in ["", "x", "xx"] {
         let long = format!("{padding}{}", "東".repeat(20_000));
         let exit = exit_of(&["exit", "1", "0", &long]);
@@ -115,8 +115,8 @@ fn arguments_cut_within_a_letter() {
     }
 }
 
-/// Shown replaced, the original beside it.
-fn bytes_that_are_no_text() {
+/// Shown with replacement characters, the original bytes beside it.
+fn bytes_that_are_not_utf8() {
     let hostile = b"\xff\xfe\x1b[31m\n\xe2\x80\xae".to_vec();
     let hex = hostile.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let mut observer = Observer::tail(&[]);
@@ -146,7 +146,7 @@ fn unit_and_cgroup() {
     let (_, unit) = group.path.split_at(1);
     let exit = exit_of(&["in-cgroup", group.arg(), "exit", "1"]);
     assert_has(&exit, &json!({"process": {"cgroup": group.path, "unit": unit}}));
-    // A service may have groups of its own below: it is still the service.
+    // A cgroup below a service still belongs to the service.
     let inner = group.child("worker");
     let exit = exit_of(&["in-cgroup", inner.arg(), "exit", "1"]);
     assert_has(&exit, &json!({"process": {"cgroup": inner.path, "unit": unit}}));
@@ -161,13 +161,15 @@ fn container() {
     assert!(container.contains(&id[..12]), "{exit:#}");
 }
 
-/// What is told is a time; it lies between two moments of ours, give or take what lies between
-/// reading two clocks.
-fn assert_between(told: &Value, after: SystemTime, before: SystemTime) {
+/// Asserts that a time lies between two moments of the test, with some slack for two clocks.
+fn assert_between(reported: &Value, after: SystemTime, before: SystemTime) {
     let slack = Duration::from_millis(20);
-    let told: Timestamp = told.as_str().expect("a time").parse().expect("RFC 3339");
-    let told = SystemTime::from(told);
-    assert!(after - slack <= told && told <= before + slack, "{after:?} {told:?} {before:?}");
+    let reported: Timestamp = reported.as_str().expect("a time").parse().expect("RFC 3339");
+    let reported = SystemTime::from(reported);
+    assert!(
+        after - slack <= reported && reported <= before + slack,
+        "{after:?} {reported:?} {before:?}"
+    );
 }
 
 fn times_and_lifetime() {
@@ -189,15 +191,14 @@ fn peak_memory() {
     const MIB: u64 = 1 << 20;
     for touched in [24, 80] {
         let exit = exit_of(&["peak", &touched.to_string(), "4"]);
-        let told = exit["peak_rss_bytes"].as_u64().expect("a size");
-        // The kernel counts memory for each CPU and adds up now and then; the program itself
-        // and its libraries come on top.
+        let reported = exit["peak_rss_bytes"].as_u64().expect("a size");
+        // The kernel counts memory per processor and adds it up now and then; the program and its libraries add some.
         let plausible = touched * MIB - 2 * MIB..touched * MIB + 16 * MIB;
-        assert!(plausible.contains(&told), "{told} told of {touched} MiB touched");
+        assert!(plausible.contains(&reported), "{reported} told of {touched} MiB touched");
     }
 }
 
-fn network_of_its_own() {
+fn network_namespace() {
     let mut observer = Observer::tail(&[]);
     let mut workload = Workload::start_ready(["in-netns", "wait"]);
     let netns = sys::namespace(workload.pid(), "net");
@@ -209,7 +210,7 @@ fn network_of_its_own() {
     assert_has(&exit, &json!({"process": {"netns": netns}}));
 }
 
-fn pids_of_its_own() {
+fn pid_namespace() {
     let mut observer = Observer::tail(&[]);
     let (mut outer, _) = run(["in-pidns", "exit", "5"]);
     let child = outer.pid_of("child_pid");
@@ -219,7 +220,7 @@ fn pids_of_its_own() {
     assert_has(&exit, &json!({"process": process, "status": {"code": 5}}));
 }
 
-fn parent_is_named() {
+fn parent() {
     let mut observer = Observer::tail(&[]);
     let mut parent = Workload::start(["named", "my parent", "shell"]);
     let child = parent.pid_of("child_pid");
@@ -231,8 +232,8 @@ fn parent_is_named() {
     assert_has(&exit, &json!({"process": {"parent": parent}}));
 }
 
-/// Replaced while it ran, as every deployment does.
-fn program_file_that_is_gone() {
+/// Replaced while it runs, like a deployment does.
+fn deleted_executable() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("deployed");
     fs::copy(binaries::workload(), &copy).expect("room for a copy");
@@ -250,16 +251,18 @@ fn program_file_that_is_gone() {
     assert!(exe.starts_with(copy.to_str().expect("UTF-8")), "{exe}");
 }
 
-/// A path is told whole, or it is said that it is not.
+/// A path is whole, marked as truncated, or missing with a reason.
 fn assert_whole_or_marked(process: &Value, key: &str, whole: &str) {
     match process[key].as_str() {
-        Some(told) if told == whole => {}
-        Some(told) => assert!(told.contains('…'), "{key} is neither whole nor marked: {told}"),
+        Some(reported) if reported == whole => {}
+        Some(reported) => {
+            assert!(reported.contains('…'), "{key} is neither whole nor marked: {reported}");
+        }
         None => assert!(!process["missing"][key].is_null(), "{key} is missing without a reason"),
     }
 }
 
-fn program_in_a_deep_folder() {
+fn executable_with_a_long_path() {
     for depth in [1, 4, 15] {
         let folder = tempfile::tempdir().expect("a folder");
         let names: Vec<_> = (0..depth).map(|level| format!("{level:0>200}")).collect();
@@ -278,7 +281,7 @@ fn program_in_a_deep_folder() {
     }
 }
 
-fn cgroup_deep_below() {
+fn cgroup_with_a_long_path() {
     let mut groups = vec![Cgroup::v2("deep")];
     for level in 0..30 {
         let inner = groups[level].child(&format!("level-{level}-{}", "x".repeat(40)));
@@ -289,6 +292,6 @@ fn cgroup_deep_below() {
             assert_whole_or_marked(&exit["process"], "cgroup", &innermost.path);
         }
     }
-    // Innermost first: a group with others inside cannot be removed.
+    // Innermost first: a cgroup with children cannot be removed.
     while groups.pop().is_some() {}
 }

@@ -1,23 +1,22 @@
-//! Looking back: `observer log` and `observer why` over a night that is over.
+//! `observer log` and `observer why` over a finished store.
 
 use std::time::Instant;
 
 use jiff::Timestamp;
-use observer_tests::{Place, Record, Workload, patience, run};
+use observer_tests::{Place, Stored, Workload, patience, run};
 use serde_json::Value;
 
 crate::tests![
-    filters_over_all_segments,
-    times_over_all_segments,
+    filters_across_segments,
+    time_ranges_across_segments,
     each_format,
     nothing_matches,
-    no_record_at_all,
+    no_store,
     why_a_port_was_refused,
 ];
 
-/// What is known of the night: its first events lie in compressed segments, the last in the one
-/// that is not.
-struct Night {
+/// What is known of the stored events: the first are in compressed segments, the last in the plain one.
+struct Scenario {
     place: Place,
     port: String,
     holder: u32,
@@ -27,7 +26,7 @@ struct Night {
     late: u32,
 }
 
-impl Night {
+impl Scenario {
     fn new() -> Self {
         let place = Place::new("[files]\nsegment_bytes = 65536\n");
         let service = place.serve(&[]);
@@ -51,68 +50,68 @@ impl Night {
         Self { port, holder, refused, named: named.pid(), between, late: late.pid(), place }
     }
 
-    /// What a filter lets through; of `kind` alone, if one is given.
-    fn log(&self, filter: &[&str], kind: Option<&str>) -> Record {
-        let record = Record::read(&self.place.text(&[&["log", "--json"], filter].concat()));
+    /// The events that pass a filter; all must be of `kind`, if one is given.
+    fn log(&self, filter: &[&str], kind: Option<&str>) -> Stored {
+        let stored = Stored::read(&self.place.text(&[&["log", "--json"], filter].concat()));
         if let Some(kind) = kind {
-            let other = record.all.iter().find(|(_, other)| other != kind);
+            let other = stored.all.iter().find(|(_, other)| other != kind);
             assert!(other.is_none(), "{filter:?}: {other:?}");
         }
-        record
+        stored
     }
 }
 
-fn filters_over_all_segments() {
-    let night = Night::new();
-    for (pid, code) in [(night.named, 3), (night.late, 4)] {
-        let record = night.log(&["--pid", &pid.to_string()], Some("exit"));
-        assert_eq!(record.story.only_exit_of(pid)["status"]["code"], code);
-        assert_eq!(record.all.len(), 1);
+fn filters_across_segments() {
+    let scenario = Scenario::new();
+    for (pid, code) in [(scenario.named, 3), (scenario.late, 4)] {
+        let stored = scenario.log(&["--pid", &pid.to_string()], Some("exit"));
+        assert_eq!(stored.events.only_exit_of(pid)["status"]["code"], code);
+        assert_eq!(stored.all.len(), 1);
     }
-    let binds = night.log(&["--kind", "bind"], Some("bind")).story;
-    let refusal = binds.events.iter().find(|event| event["process"]["pid"] == night.refused);
-    assert_eq!(refusal.expect("the refusal")["holders"][0]["process"]["pid"], night.holder);
-    let named = night.log(&["--comm", "some-name"], Some("exit")).story;
-    assert_eq!(named.events.len(), 2, "{named}");
-    let port = night.log(&["--port", &night.port], None).story;
+    let binds = scenario.log(&["--kind", "bind"], Some("bind")).events;
+    let refusal = binds.all.iter().find(|event| event["process"]["pid"] == scenario.refused);
+    assert_eq!(refusal.expect("the refusal")["holders"][0]["process"]["pid"], scenario.holder);
+    let named = scenario.log(&["--comm", "some-name"], Some("exit")).events;
+    assert_eq!(named.all.len(), 2, "{named}");
+    let port = scenario.log(&["--port", &scenario.port], None).events;
     for kind in ["listen", "bind", "release"] {
         assert_eq!(port.of_kind(kind).count(), 1, "{kind}: {port}");
     }
-    let both = night.log(&["--kind", "listen,release", "--port", &night.port], None).story;
-    assert_eq!(both.events.len(), 2, "{both}");
-    let sessions = night.log(&["--kind", "session"], Some("session"));
+    let both = scenario.log(&["--kind", "listen,release", "--port", &scenario.port], None).events;
+    assert_eq!(both.all.len(), 2, "{both}");
+    let sessions = scenario.log(&["--kind", "session"], Some("session"));
     assert!(sessions.all.len() >= 3, "one for each segment: {:?}", sessions.all);
-    let narrow = night.log(&["--comm", "some-name", "--pid", &night.late.to_string()], None);
+    let narrow = scenario.log(&["--comm", "some-name", "--pid", &scenario.late.to_string()], None);
     assert_eq!(narrow.all.len(), 1);
 }
 
-fn times_over_all_segments() {
-    let night = Night::new();
-    let at = night.between.to_string();
-    let after = night.log(&["--since", &at], None).story;
-    let before = night.log(&["--until", &at], None).story;
-    after.only_exit_of(night.late);
-    before.only_exit_of(night.named);
-    assert_eq!(after.exits_of(night.named).count(), 0);
-    assert_eq!(before.exits_of(night.late).count(), 0);
-    let all = night.log(&["--since", "10m"], None);
-    assert_eq!(all.all.len(), night.place.record().all.len());
-    all.story.only_exit_of(night.named);
-    let none = night.place.output(&["log", "--json", "--until", "2020-01-01T00:00:00Z"]);
+fn time_ranges_across_segments() {
+    let scenario = Scenario::new();
+    let at = scenario.between.to_string();
+    let after = scenario.log(&["--since", &at], None).events;
+    let before = scenario.log(&["--until", &at], None).events;
+    after.only_exit_of(scenario.late);
+    before.only_exit_of(scenario.named);
+    assert_eq!(after.exits_of(scenario.named).count(), 0);
+    assert_eq!(before.exits_of(scenario.late).count(), 0);
+    let all = scenario.log(&["--since", "10m"], None);
+    assert_eq!(all.all.len(), scenario.place.stored().all.len());
+    all.events.only_exit_of(scenario.named);
+    let none = scenario.place.output(&["log", "--json", "--until", "2020-01-01T00:00:00Z"]);
     assert_eq!((none.status.code(), none.stdout.len()), (Some(1), 0));
-    let wrong = night.place.output(&["log", "--since", "yesteryear"]);
+    let wrong = scenario.place.output(&["log", "--since", "yesteryear"]);
     assert_eq!(wrong.status.code(), Some(2));
 }
 
 fn each_format() {
-    let night = Night::new();
+    let scenario = Scenario::new();
     let filter = ["--comm", "some-name,workload"];
     let log = |format: &str| {
         let words = [&["log", "--format", format], &filter[..]].concat();
-        night.place.text(&words)
+        scenario.place.text(&words)
     };
     let json = log("json");
-    assert_eq!(json, night.place.text(&[&["log", "--json"], &filter[..]].concat()));
+    assert_eq!(json, scenario.place.text(&[&["log", "--json"], &filter[..]].concat()));
     let events: Vec<Value> =
         json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(events.len() > 2);
@@ -127,7 +126,7 @@ fn each_format() {
     let times: Vec<_> = events.iter().map(|event| text(&event["time"])).collect();
     assert_eq!(column("seq"), seqs);
     assert_eq!(column("time"), times);
-    assert!(column("pid").contains(&night.late.to_string()));
+    assert!(column("pid").contains(&scenario.late.to_string()));
     let ecs: Vec<Value> =
         log("ecs").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |pointer: &str| -> Vec<_> {
@@ -135,15 +134,15 @@ fn each_format() {
     };
     assert_eq!(of("/@timestamp"), times);
     assert_eq!(of("/event/sequence"), seqs);
-    assert!(of("/process/pid").contains(&night.named.to_string()));
+    assert!(of("/process/pid").contains(&scenario.named.to_string()));
     let text = log("text");
-    for pid in [night.named, night.late] {
+    for pid in [scenario.named, scenario.late] {
         assert!(text.contains(&pid.to_string()), "{pid} is not told");
     }
     assert!(!text.contains('\x1b'), "it is no terminal");
 }
 
-/// Rows of RFC 4180: a quoted cell may have anything in it.
+/// Rows of RFC 4180: a quoted cell may contain anything.
 fn csv(text: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
     let mut quoted = false;
@@ -180,7 +179,7 @@ fn nothing_matches() {
     }
 }
 
-fn no_record_at_all() {
+fn no_store() {
     let place = Place::new("");
     for words in [&["log"][..], &["log", "--json"], &["verify"], &["why"]] {
         let output = place.output(words);
@@ -196,29 +195,29 @@ fn no_record_at_all() {
 }
 
 fn why_a_port_was_refused() {
-    let night = Night::new();
-    let subject = format!(":{}", night.port);
-    let told = night.place.text(&["why", &subject, "--json"]);
+    let scenario = Scenario::new();
+    let subject = format!(":{}", scenario.port);
+    let reported = scenario.place.text(&["why", &subject, "--json"]);
     let incidents: Vec<Value> =
-        told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        reported.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(!incidents.is_empty());
     for incident in &incidents {
         assert_eq!(incident["kind"], "incident");
     }
     let pids = |incident: &Value| incident["pids"].as_array().cloned().unwrap_or_default();
     let all: Vec<Value> = incidents.iter().flat_map(pids).collect();
-    for pid in [night.holder, night.refused] {
+    for pid in [scenario.holder, scenario.refused] {
         assert!(all.contains(&pid.into()), "{pid} is not in {incidents:#?}");
     }
-    let text = night.place.text(&["why", &subject]);
-    for pid in [night.holder, night.refused] {
+    let text = scenario.place.text(&["why", &subject]);
+    for pid in [scenario.holder, scenario.refused] {
         assert!(text.contains(&pid.to_string()), "{pid} is not in {text}");
     }
-    assert!(text.contains(&night.port), "{text}");
-    // The same by its process, and none of what is nobody's.
-    let by_pid = night.place.text(&["why", &format!("pid:{}", night.holder)]);
-    assert!(by_pid.contains(&night.port), "{by_pid}");
-    let output = night.place.output(&["why", "tcp:1"]);
+    assert!(text.contains(&scenario.port), "{text}");
+    // The same by the process; a port without incidents has none.
+    let by_pid = scenario.place.text(&["why", &format!("pid:{}", scenario.holder)]);
+    assert!(by_pid.contains(&scenario.port), "{by_pid}");
+    let output = scenario.place.output(&["why", "tcp:1"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(stderr.contains("no incident concerns"), "{stderr}");

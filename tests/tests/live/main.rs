@@ -1,9 +1,9 @@
 //! The real binary on this machine's kernel, as root.
 //!
-//! One file a topic. Each test starts its own observer and its own processes, and judges only
-//! what is said about those, so the machine may be as busy as it likes. They run one at a time
-//! unless `--test-threads` says otherwise. Where they cannot run, they are reported as ignored,
-//! each with its reason, and their number is said on standard error.
+//! One file per topic. Each test starts its own observer and its own processes and looks only at events about those,
+//! so the machine may be busy with other things (`--beside-load` proves it). Tests run one at a time unless
+//! `--test-threads` says otherwise. A test that cannot run here is reported as ignored with the reason, and their
+//! number is printed to standard error.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod again;
@@ -21,11 +21,11 @@ mod metrics;
 mod oom;
 mod paths;
 mod ports;
-mod record;
 mod renamed;
 mod senders;
 mod servers;
 mod service;
+mod store;
 mod storm;
 mod tail;
 mod tamper;
@@ -39,14 +39,14 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Trial};
 use observer_tests::{Need, needs, ours};
 
-/// One test, and what it needs of the machine beyond root and BTF.
+/// One test, and what it needs of the machine besides root and BTF.
 pub(crate) struct Test {
     name: &'static str,
     needs: &'static [Need],
     run: fn(),
 }
 
-/// Lists the tests of a file under their own names.
+/// Lists the tests of a file under their function names.
 macro_rules! tests {
     ($($name:ident $(needs $($need:ident)and+)?),+ $(,)?) => {
         pub(crate) const TESTS: &[crate::Test] = &[$(crate::Test {
@@ -76,7 +76,7 @@ const FAMILIES: [(&str, &[Test]); 25] = [
     ("text", text::TESTS),
     ("doctor", doctor::TESTS),
     ("demo", demo::TESTS),
-    ("record", record::TESTS),
+    ("store", store::TESTS),
     ("renamed", renamed::TESTS),
     ("tamper", tamper::TESTS),
     ("disk", disk::TESTS),
@@ -86,25 +86,25 @@ const FAMILIES: [(&str, &[Test]); 25] = [
     ("metrics", metrics::TESTS),
 ];
 
-/// One test for each hook and tier, and for each way in which kernels differ: with `OBSERVER_TEST_SHORT` set only these run,
-/// as CI has it on every kernel.
+/// One test for each hook and tier, and for each difference between kernels. `OBSERVER_TEST_SHORT` runs only these,
+/// which CI does on every kernel.
 const SHORT: [&str; 16] = [
-    "exit::process_of_two_milliseconds",
-    "exit::process_older_than_the_observer",
-    "exit::exec_from_a_thread_is_no_death",
+    "exit::two_millisecond_process",
+    "exit::process_started_before_the_observer",
+    "exit::exec_from_a_thread_is_not_an_exit",
     "storm::kill_2000_report_2000",
-    "senders::every_way_to_send_names_its_sender",
+    "senders::sender_of_each_system_call",
     "senders::a_whole_cgroup",
     "oom::limit_of_an_ancestor",
-    "oom::a_group_that_dies_together",
+    "oom::memory_oom_group",
     "oom::whole_machine",
     "bind::multipath",
-    "bind::listen_refused_after_the_bind_went_well",
+    "bind::listen_refused_after_a_successful_bind",
     "tiers::deaths",
     "tiers::binds_and_listens",
     "ways::by_io_uring",
     "ways::by_a_32_bit_program",
-    "service::status_says_how_it_is",
+    "service::status_report",
 ];
 
 fn main() -> ExitCode {

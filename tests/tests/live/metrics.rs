@@ -1,4 +1,4 @@
-//! Metrics: offered where it was asked for, true, and no way to hold the service up.
+//! Metrics: only when configured, correct, and unable to block the service.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use observer_tests::{Place, Service, Workload, deaths, patience};
 
 crate::tests![
-    values_grow,
-    nothing_is_opened_unasked,
-    a_taken_port_is_said,
-    other_requests_are_answered,
-    garbage_and_silence_hold_up_nobody,
-    the_same_as_a_text,
+    counters_grow,
+    no_port_is_opened_by_default,
+    port_in_use_names_its_holder,
+    other_requests,
+    malformed_and_silent_scrapers_do_not_block,
+    status_prints_the_same_metrics,
 ];
 
 /// A port that was free a moment ago.
@@ -33,17 +33,17 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What it answers before it hangs up.
+/// The answer, until it hangs up.
 fn answer(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = connect(address);
-    stream.write_all(request).expect("it is taken");
+    stream.write_all(request).expect("writable");
     let mut bytes = Vec::new();
-    // It may hang up with bytes of ours unread, which is an error for us, after its answer.
+    // It may hang up with unread bytes of ours, which is an error here, after its answer.
     let _ = stream.read_to_end(&mut bytes);
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-/// The values, by name with labels.
+/// The values, by name and labels.
 fn values(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let value = |line: &str| {
@@ -61,7 +61,7 @@ fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     values(text)
 }
 
-fn values_grow() {
+fn counters_grow() {
     let (place, address) = (Place::new(""), free());
     place.set(&format!("metrics = \"{address}\"\n"));
     let service = place.serve(&[]);
@@ -94,8 +94,8 @@ fn values_grow() {
     TcpStream::connect(address).expect_err("it still listens");
 }
 
-/// A tool about contested ports contests none.
-fn nothing_is_opened_unasked() {
+/// By default the service opens no port.
+fn no_port_is_opened_by_default() {
     let place = Place::new("");
     let service = place.serve(&[]);
     let fds = fs::read_dir(format!("/proc/{}/fd", service.pid())).expect("it lives");
@@ -116,8 +116,8 @@ fn nothing_is_opened_unasked() {
     service.stop();
 }
 
-/// One line that names the setting and who is in the way; nothing was begun.
-fn a_taken_port_is_said() {
+/// One line with the setting and the holder; nothing was started.
+fn port_in_use_names_its_holder() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.value("port"));
     let place = Place::new(&format!("metrics = \"{address}\"\n"));
@@ -136,7 +136,7 @@ fn a_taken_port_is_said() {
     place.verified();
 }
 
-fn other_requests_are_answered() {
+fn other_requests() {
     let (place, address) = (Place::new(""), free());
     let service = serve(&place, address);
     for (request, status) in [
@@ -156,7 +156,7 @@ fn other_requests_are_answered() {
     service.stop();
 }
 
-fn garbage_and_silence_hold_up_nobody() {
+fn malformed_and_silent_scrapers_do_not_block() {
     let (place, address) = (Place::new("[files]\nseal_seconds = 1\n"), free());
     let service = serve(&place, address);
     let mut tail = place.tail(&[]);
@@ -170,20 +170,20 @@ fn garbage_and_silence_hold_up_nobody() {
         let _ = stream.read_to_end(&mut bytes);
         assert!(!String::from_utf8_lossy(&bytes).contains("observer_"), "{garbage:?}");
     }
-    // More than it hears at a time: some say nothing, some half of it, some never read the answer.
+    // More connections than it serves at a time: silent ones, half requests, unread answers.
     let began = Instant::now();
     let requests = [&b""[..], b"GET /met", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"];
     let hanging: Vec<TcpStream> = (0..60)
         .map(|n| {
             let mut stream = connect(address);
-            stream.write_all(requests[n % requests.len()]).expect("it is taken");
+            stream.write_all(requests[n % requests.len()]).expect("writable");
             stream
         })
         .collect();
     let live = Instant::now();
     deaths(&mut tail, 50);
     assert!(live.elapsed() < patience::scaled(5), "the live side waits for scrapers");
-    // The next one gets its turn all the same.
+    // The next one is served all the same.
     assert!(scrape(address)["observer_recording"] >= 1.0);
     assert!(began.elapsed() < patience::scaled(40), "{:?}", began.elapsed());
     drop(hanging);
@@ -194,8 +194,8 @@ fn garbage_and_silence_hold_up_nobody() {
     place.verified();
 }
 
-/// For node_exporter's textfile collector, with no port opened.
-fn the_same_as_a_text() {
+/// For node_exporter's textfile collector, without a port.
+fn status_prints_the_same_metrics() {
     let (place, address) = (Place::new(""), free());
     let service = serve(&place, address);
     let names = |values: BTreeMap<String, f64>| values.into_keys().collect::<Vec<_>>();

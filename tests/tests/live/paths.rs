@@ -1,4 +1,4 @@
-//! Paths of unix sockets: the file decides, and it is the one that the refused process would find.
+//! Paths of unix sockets are resolved in the root and folder of the refused process.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use crate::bind::{assert_nobody, pids, refused};
 
 crate::tests![
-    one_number_on_two_file_systems,
-    a_link_on_the_way_in_a_root_of_its_own,
-    a_path_from_where_it_stands,
-    a_path_from_where_it_stood,
+    same_inode_number_on_two_file_systems,
+    symlink_inside_a_chroot,
+    relative_path,
+    relative_path_of_an_exited_process,
 ];
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// Refused there, and staying: who is gone can't be asked for its root and its folder.
+/// The refused process stays, so that its root and folder can be read.
 fn refused_in(folder: &Path, words: &[&str]) -> Value {
     let mut observer = Observer::tail(&[]);
     let mut command = Command::new(binaries::workload());
@@ -39,8 +39,8 @@ fn assert_held(event: &Value, holder: &mut Workload) {
     assert_has(event, &json!({"cause": {"type": "held", "confidence": "certain"}}));
 }
 
-/// File systems in memory count their files alike: two containers of one image have the same path with the same number.
-fn one_number_on_two_file_systems() {
+/// Two tmpfs give their files the same inode numbers, as two containers of one image do.
+fn same_inode_number_on_two_file_systems() {
     let folder = tempfile::tempdir().expect("a folder");
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
     let mounted = [&one, &two].map(|at| {
@@ -57,8 +57,8 @@ fn one_number_on_two_file_systems() {
     drop((holder, mounted));
 }
 
-/// As `/var/run` leads to `/run` everywhere: within that root, and not in ours.
-fn a_link_on_the_way_in_a_root_of_its_own() {
+/// As `/var/run` leads to `/run`: inside that root, not in ours.
+fn symlink_inside_a_chroot() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
     fs::create_dir_all(root.join("observer-test/run")).expect("room");
@@ -74,7 +74,7 @@ fn a_link_on_the_way_in_a_root_of_its_own() {
     drop(holder);
 }
 
-fn a_path_from_where_it_stands() {
+fn relative_path() {
     let folder = tempfile::tempdir().expect("a folder");
     let inner = folder.path().join("inner");
     fs::create_dir(&inner).expect("room");
@@ -85,8 +85,8 @@ fn a_path_from_where_it_stands() {
     }
 }
 
-/// Whoever is gone before the look takes its folder along: the same words are all that is left.
-fn a_path_from_where_it_stood() {
+/// The process and its folder are gone before the scan: only the text of the path is left.
+fn relative_path_of_an_exited_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut observer = Observer::tail(&[]);
     let start = |words: &[&str]| {

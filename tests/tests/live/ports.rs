@@ -1,28 +1,28 @@
-//! Who serves which port: `listen`, `release`, what an `exit` released, and `observer ports`.
+//! Who serves which port: `listen`, `release`, `released` of an `exit`, and `observer ports`.
 
 use std::process::Output;
 
-use observer_tests::{Observer, Story, Workload, assert_has, observer, run, sys};
+use observer_tests::{Events, Observer, Workload, assert_has, observer, run, sys};
 use serde_json::{Value, json};
 
 crate::tests![
-    begins_and_ends,
-    served_before_the_observer_came,
-    released_with_the_last_of_two,
+    listen_and_release,
+    initial_listen,
+    released_by_the_last_sharer,
     released_by_a_busy_server,
-    freed_by_hand_while_it_lives,
-    a_table_of_holders,
-    nobody_there_is_1,
+    closed_while_the_process_lives,
+    table_of_holders,
+    no_holder_is_status_1,
     in_another_network_namespace,
-    every_holder_of_a_shared_socket,
-    only_the_port_that_was_asked_for,
-    whatever_is_bound_is_in_the_table,
-    datagrams_on_a_high_port,
-    dealt_out_or_chosen,
+    all_holders_of_a_shared_socket,
+    port_filter,
+    bound_sockets_are_in_the_table,
+    udp_server_on_an_ephemeral_port,
+    ephemeral_or_chosen_port,
 ];
 
-fn about_port<'story>(story: &'story Story, kind: &str, port: u64) -> Vec<&'story Value> {
-    story.of_kind(kind).filter(|event| event["socket"]["port"] == port).collect()
+fn about_port<'events>(events: &'events Events, kind: &str, port: u64) -> Vec<&'events Value> {
+    events.of_kind(kind).filter(|event| event["socket"]["port"] == port).collect()
 }
 
 fn wait_for_release(observer: &mut Observer, port: u64) {
@@ -31,7 +31,7 @@ fn wait_for_release(observer: &mut Observer, port: u64) {
     });
 }
 
-fn begins_and_ends() {
+fn listen_and_release() {
     let mut observer = Observer::tail(&["--all"]);
     let mut server = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let port = server.number("port");
@@ -39,21 +39,21 @@ fn begins_and_ends() {
     server.wait();
     wait_for_release(&mut observer, port);
     observer.exit_of(server.pid());
-    let story = observer.stop().story;
+    let events = observer.stop().events;
     let socket = json!({"protocol": "tcp", "address": "127.0.0.1", "port": port});
     let process = json!({"pid": server.pid()});
-    let [listen] = about_port(&story, "listen", port)[..] else {
-        panic!("not one listen; {story}")
+    let [listen] = about_port(&events, "listen", port)[..] else {
+        panic!("not one listen; {events}")
     };
     assert_has(listen, &json!({"process": process, "socket": socket, "backlog": 16}));
     assert_ne!(listen["initial"], true);
-    let [release] = about_port(&story, "release", port)[..] else { panic!("not one; {story}") };
+    let [release] = about_port(&events, "release", port)[..] else { panic!("not one; {events}") };
     assert_has(release, &json!({"process": process, "socket": socket}));
     assert!(release["served_seconds"].as_f64().is_some_and(|span| span > 0.0), "{release:#}");
-    assert_has(story.only_exit_of(server.pid()), &json!({ "released": [socket] }));
+    assert_has(events.only_exit_of(server.pid()), &json!({ "released": [socket] }));
 }
 
-fn served_before_the_observer_came() {
+fn initial_listen() {
     let mut server = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let port = server.number("port");
     let mut observer = Observer::tail(&["--all"]);
@@ -64,8 +64,8 @@ fn served_before_the_observer_came() {
     assert_has(&event, &json!({"initial": true, "process": {"pid": server.pid()}}));
 }
 
-/// The first of two sharers that dies frees nothing.
-fn released_with_the_last_of_two() {
+/// The death of the first of two sharers releases nothing.
+fn released_by_the_last_sharer() {
     let mut observer = Observer::tail(&["--all"]);
     let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
     let (port, child) = (parent.number("port"), parent.pid_of("child_pid"));
@@ -77,15 +77,15 @@ fn released_with_the_last_of_two() {
     assert_eq!(about_port(observer.so_far(), "release", port).len(), 0);
     let (_killer, _) = run(["send", "kill", "9", &child.to_string()]);
     wait_for_release(&mut observer, port);
-    let story = observer.stop().story;
-    let [release] = about_port(&story, "release", port)[..] else { panic!("not one; {story}") };
+    let events = observer.stop().events;
+    let [release] = about_port(&events, "release", port)[..] else { panic!("not one; {events}") };
     assert_has(release, &json!({"process": {"pid": child}}));
     let socket = json!({"protocol": "tcp", "port": port});
-    assert_has(story.only_exit_of(child), &json!({ "released": [socket] }));
-    assert_has(story.only_exit_of(parent.pid()), &json!({ "released": null }));
+    assert_has(events.only_exit_of(child), &json!({ "released": [socket] }));
+    assert_has(events.only_exit_of(parent.pid()), &json!({ "released": null }));
 }
 
-/// The kernel tells the end of a process first and closes its files then, which takes a while.
+/// The kernel reports the exit first and closes the files later, which takes a while.
 fn released_by_a_busy_server() {
     let mut observer = Observer::tail(&["--all"]);
     let mut pids = Vec::new();
@@ -98,22 +98,22 @@ fn released_by_a_busy_server() {
         observer.exit_of(server.pid());
         pids.push((server.pid(), port));
     }
-    let story = observer.stop().story;
+    let events = observer.stop().events;
     for (pid, port) in pids {
         let socket = json!({"protocol": "tcp", "address": "127.0.0.1", "port": port});
-        assert_has(story.only_exit_of(pid), &json!({ "released": [socket] }));
-        let [release] = about_port(&story, "release", port)[..] else { panic!("{story}") };
+        assert_has(events.only_exit_of(pid), &json!({ "released": [socket] }));
+        let [release] = about_port(&events, "release", port)[..] else { panic!("{events}") };
         assert_has(release, &json!({ "process": {"pid": pid} }));
     }
 }
 
-fn freed_by_hand_while_it_lives() {
+fn closed_while_the_process_lives() {
     let mut observer = Observer::tail(&["--all"]);
     let mut client = Workload::start_ready(["half-closed", "127.0.0.1:0"]);
     let port = client.number("port");
     wait_for_release(&mut observer, port);
-    let story = observer.stop().story;
-    let [release] = about_port(&story, "release", port)[..] else { panic!("not one; {story}") };
+    let events = observer.stop().events;
+    let [release] = about_port(&events, "release", port)[..] else { panic!("not one; {events}") };
     assert_has(release, &json!({"process": {"pid": client.pid()}}));
 }
 
@@ -128,7 +128,7 @@ fn only_line(output: &Output) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn a_table_of_holders() {
+fn table_of_holders() {
     let mut server = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let port = server.number("port");
     let line = only_line(&ports(&[&port.to_string(), "--json"]));
@@ -142,7 +142,7 @@ fn a_table_of_holders() {
     assert!(text.contains(&server.pid().to_string()), "{text}");
 }
 
-fn nobody_there_is_1() {
+fn no_holder_is_status_1() {
     let (mut gone, _) = run(["time-wait", "127.0.0.1:0"]);
     let output = ports(&[&gone.value("port"), "--json"]);
     assert_eq!(output.status.code(), Some(1));
@@ -161,7 +161,7 @@ fn in_another_network_namespace() {
     assert_eq!(ours[0]["holders"][0]["process"]["pid"], server.pid());
 }
 
-fn every_holder_of_a_shared_socket() {
+fn all_holders_of_a_shared_socket() {
     let mut parent = Workload::start_ready(["sharers", "tcp", "127.0.0.1:0"]);
     let line = only_line(&ports(&[&parent.value("port"), "--json"]));
     let holders = line["holders"].as_array().expect("holders");
@@ -172,21 +172,21 @@ fn every_holder_of_a_shared_socket() {
     assert_eq!(pids, expected);
 }
 
-/// Events about other ports are as little asked for as other processes.
-fn only_the_port_that_was_asked_for() {
+/// Events about other ports and other processes are left out.
+fn port_filter() {
     let mut servers = [0; 2].map(|_| Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]));
     let [silent, wanted] = [0, 1].map(|index: usize| servers[index].number("port"));
     let mut observer = Observer::tail(&["--port", &wanted.to_string()]);
     let refused = [silent, wanted]
         .map(|port| run(["bind", "1", "tcp", &format!("127.0.0.1:{port}")]).0.pid());
     observer.wait_for("the refusal", |event| event["process"]["pid"] == refused[1]);
-    let story = observer.stop().story;
-    assert_eq!(about_port(&story, "bind", wanted).len(), 1, "{story}");
-    assert_eq!(about_port(&story, "bind", silent).len(), 0, "{story}");
-    assert_eq!(story.of_kind("exit").count(), 0, "{story}");
+    let events = observer.stop().events;
+    assert_eq!(about_port(&events, "bind", wanted).len(), 1, "{events}");
+    assert_eq!(about_port(&events, "bind", silent).len(), 0, "{events}");
+    assert_eq!(events.of_kind("exit").count(), 0, "{events}");
 }
 
-fn whatever_is_bound_is_in_the_table() {
+fn bound_sockets_are_in_the_table() {
     let mut bound = Workload::start_ready(["hold", "tcp", "127.0.0.1:0", "bind-only"]);
     let mut client = Workload::start_ready(["hold", "udp", "127.0.0.1:0"]);
     let output = ports(&["--json"]);
@@ -204,15 +204,15 @@ fn whatever_is_bound_is_in_the_table() {
     }
 }
 
-/// A port from where others are dealt out, taken by name: a server as any other.
-fn datagrams_on_a_high_port() {
+/// A port from the ephemeral range that bind(2) named: a server like any other.
+fn udp_server_on_an_ephemeral_port() {
     let is_free = |port: &u16| std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok();
     let port = (47_000..48_000).find(is_free).expect("a free port");
     let address = format!("127.0.0.1:{port}");
     let mut observer = Observer::tail(&["--all"]);
     let mut server = Workload::start_ready(["hold", "udp", &address]);
     for _ in 0..2 {
-        // A refusal makes a look, which must not take the server for gone.
+        // A refusal starts a scan, which must not take the server for gone.
         let (refused, _) = run(["bind", "1", "udp", &address]);
         let event = observer.wait_for("the refusal", |event| {
             event["kind"] == "bind" && event["process"]["pid"] == refused.pid()
@@ -224,14 +224,14 @@ fn datagrams_on_a_high_port() {
     server.signal(libc::SIGKILL);
     server.wait();
     wait_for_release(&mut observer, port.into());
-    let story = observer.stop().story;
-    assert_eq!(about_port(&story, "listen", port.into()).len(), 1, "{story}");
-    let [release] = about_port(&story, "release", port.into())[..] else { panic!("{story}") };
+    let events = observer.stop().events;
+    assert_eq!(about_port(&events, "listen", port.into()).len(), 1, "{events}");
+    let [release] = about_port(&events, "release", port.into())[..] else { panic!("{events}") };
     assert_has(release, &json!({"process": {"pid": server.pid()}}));
 }
 
-/// Whether bind(2) named the port, by the port's own first server and by a later one that asks for the same.
-fn dealt_out_or_chosen() {
+/// Whether bind(2) named the port: for its first server, and for a later one that names the same port.
+fn ephemeral_or_chosen_port() {
     let mut observer = Observer::tail(&[]);
     let mut first = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let port = first.number("port");
@@ -242,12 +242,12 @@ fn dealt_out_or_chosen() {
     second.signal(libc::SIGKILL);
     second.wait();
     observer.exit_of(second.pid());
-    let story = observer.stop().story;
+    let events = observer.stop().events;
     for kind in ["listen", "release"] {
-        let marks: Vec<&Value> = about_port(&story, kind, port)
+        let marks: Vec<&Value> = about_port(&events, kind, port)
             .into_iter()
             .map(|event| &event["socket"]["ephemeral"])
             .collect();
-        assert_eq!(marks, [&json!(true), &Value::Null], "{story}");
+        assert_eq!(marks, [&json!(true), &Value::Null], "{events}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a path was when the process died, whatever it had been for the one before: paths are remembered.
+//! The path at the time of death, whatever was cached: the kernel side caches paths.
 
 use std::fs;
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::process::Command;
 use observer_tests::{Cgroup, Mounted, Observer, Workload, binaries};
 
 crate::tests![
-    program_and_its_folder,
-    program_on_another_mount,
-    program_that_was_replaced,
+    executable_and_its_folder,
+    executable_on_another_mount,
+    executable_replaced,
     cgroup needs MemoryCgroup,
 ];
 
-/// The death of this program, twice: the second one may be told from memory.
+/// This program exits twice; the second time its path may come from the cache.
 fn dies_twice(observer: &mut Observer, program: &Path) {
     for _ in 0..2 {
         let mut command = Command::new(program);
@@ -25,7 +25,7 @@ fn dies_twice(observer: &mut Observer, program: &Path) {
     }
 }
 
-fn program_and_its_folder() {
+fn executable_and_its_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |path: &str| folder.path().join(path);
     fs::create_dir_all(at("one/inner")).expect("room");
@@ -42,8 +42,8 @@ fn program_and_its_folder() {
     observer.stop();
 }
 
-/// The same file, on one mount after the other: the second may lie in memory where the first one lay.
-fn program_on_another_mount() {
+/// The same file on two mounts in turn: the second may reuse the memory of the first.
+fn executable_on_another_mount() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |path: &str| folder.path().join(path);
     for path in ["source", "one", "two"] {
@@ -61,8 +61,8 @@ fn program_on_another_mount() {
     observer.stop();
 }
 
-/// As a deployment does it: one file after the other, under names of one length.
-fn program_that_was_replaced() {
+/// Like deployments: one file after the other, with names of one length.
+fn executable_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut observer = Observer::tail(&[]);
     for number in 0..30 {
@@ -74,7 +74,7 @@ fn program_that_was_replaced() {
     observer.stop();
 }
 
-/// Version 1 can rename a group; in version 2 there is another one at its place.
+/// Version 1 can rename a cgroup; in version 2 another one takes its place.
 fn cgroup() {
     let top = Cgroup::with_memory(256 << 20);
     let mut observer = Observer::tail(&[]);

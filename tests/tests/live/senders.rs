@@ -1,4 +1,4 @@
-//! Deaths in which somebody else had a hand: who sent the signal, and what came before it.
+//! Deaths by a signal of another process: the sender, and the SIGTERM before.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,25 +9,25 @@ use observer_tests::{Cgroup, Observer, Workload, assert_has, binaries, run};
 use serde_json::{Value, json};
 
 crate::tests![
-    every_way_to_send_names_its_sender,
+    sender_of_each_system_call,
     a_whole_process_group,
     a_whole_cgroup needs CgroupKill,
-    sender_that_is_older_than_the_observer,
+    sender_started_before_the_observer,
     sender_of_another_user,
-    its_own_hand,
-    a_fault_signal_from_somebody_is_no_fault,
-    asked_to_stop_and_did,
-    asked_to_stop_and_exited_with_zero,
-    asked_to_stop_and_had_to_be_killed,
-    a_child_whose_parent_ended,
-    a_sender_in_a_pid_namespace,
-    the_end_of_a_pid_namespace,
-    the_name_of_an_oom_daemon_is_not_enough,
-    an_installed_oom_daemon,
+    signal_to_itself,
+    sent_sigsegv_is_not_a_fault,
+    sigterm_then_exit_3,
+    sigterm_then_exit_0,
+    sigterm_then_sigkill,
+    parent_death_signal,
+    sender_in_a_pid_namespace,
+    end_of_a_pid_namespace,
+    fake_oom_daemon_is_a_plain_sender,
+    installed_oom_daemon,
 ];
 
-/// Starts a victim that waits, lets a workload of its own send it `signal`, and gives the
-/// victim's `exit` when that names the sender for good, by pid and start time.
+/// Starts a waiting victim and a sender of `signal`, and returns the victim's `exit`, which must name the sender by
+/// pid and start time.
 fn killed_by(sender_words: &[&str], victim_words: &[&str], signal: i32) -> Value {
     let mut observer = Observer::tail(&["--all"]);
     let mut victim = Workload::start_ready(victim_words);
@@ -37,16 +37,16 @@ fn killed_by(sender_words: &[&str], victim_words: &[&str], signal: i32) -> Value
     victim.wait();
     observer.exit_of(victim.pid());
     observer.exit_of(sender.pid());
-    let story = observer.stop().story;
-    let exit = story.only_exit_of(victim.pid()).clone();
-    let start = &story.only_exit_of(sender.pid())["process"]["start_time"];
+    let events = observer.stop().events;
+    let exit = events.only_exit_of(victim.pid()).clone();
+    let start = &events.only_exit_of(sender.pid())["process"]["start_time"];
     let sender = json!({"pid": sender.pid(), "start_time": start, "ppid": std::process::id()});
     let cause = json!({"type": "killed", "sender": sender, "prompted_by": null});
     assert_has(&exit, &json!({"status": {"signal": signal}, "cause": cause}));
     exit
 }
 
-fn every_way_to_send_names_its_sender() {
+fn sender_of_each_system_call() {
     for method in ["kill", "tgkill", "sigqueue", "pidfd"] {
         for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGHUP] {
             let exit = killed_by(&["send", method], &["wait"], signal);
@@ -72,16 +72,16 @@ fn a_whole_cgroup() {
         victim.wait();
         observer.exit_of(victim.pid());
     }
-    let story = observer.stop().story;
+    let events = observer.stop().events;
     for victim in &victims {
         let cause = json!({"type": "killed", "sender": {"pid": killer.pid()}});
-        let exit = story.only_exit_of(victim.pid());
+        let exit = events.only_exit_of(victim.pid());
         assert_has(exit, &json!({"status": {"signal": libc::SIGKILL}, "cause": cause}));
     }
 }
 
-/// This test itself, which was there before.
-fn sender_that_is_older_than_the_observer() {
+/// The sender is this test process, which is older.
+fn sender_started_before_the_observer() {
     let mut victim = Workload::start_ready(["wait"]);
     let mut observer = Observer::tail(&[]);
     victim.signal(libc::SIGKILL);
@@ -98,7 +98,7 @@ fn sender_of_another_user() {
     assert_has(&exit, &json!({"process": {"uid": 65534}, "cause": {"sender": {"uid": 65534}}}));
 }
 
-fn its_own_hand() {
+fn signal_to_itself() {
     let mut observer = Observer::tail(&[]);
     let (workload, _) = run(["raise", "15"]);
     let exit = observer.exit_of(workload.pid());
@@ -107,8 +107,8 @@ fn its_own_hand() {
     assert_has(&exit, &json!({"cause": {"type": "killed", "sender": sender}}));
 }
 
-/// Signals that the kernel sends for a reason are sent by people without it.
-fn a_fault_signal_from_somebody_is_no_fault() {
+/// Signals of the kernel, sent by a process.
+fn sent_sigsegv_is_not_a_fault() {
     let signals = [
         libc::SIGSEGV,
         libc::SIGBUS,
@@ -124,7 +124,7 @@ fn a_fault_signal_from_somebody_is_no_fault() {
     }
 }
 
-/// The only key of a span in `value`: its name ends in `seconds`.
+/// The only key of `value` that ends in `seconds`.
 fn seconds(value: &Value) -> f64 {
     let keys = value.as_object().into_iter().flatten();
     let spans: Vec<_> = keys.filter(|(key, _)| key.ends_with("seconds")).collect();
@@ -134,7 +134,7 @@ fn seconds(value: &Value) -> f64 {
     }
 }
 
-/// Sends SIGTERM, waits for the end (or, after a moment, kills), and holds the `exit` to it.
+/// Sends SIGTERM, waits for the end (or sends SIGKILL after a moment), and checks the `exit`.
 fn prompted(victim_words: &[&str], code: Option<i32>) {
     let mut observer = Observer::tail(&["--all"]);
     let mut victim = Workload::start_ready(victim_words);
@@ -152,7 +152,7 @@ fn prompted(victim_words: &[&str], code: Option<i32>) {
     victim.wait();
     let at_most = before.elapsed().as_secs_f64();
     observer.exit_of(victim.pid());
-    let exit = observer.stop().story.only_exit_of(victim.pid()).clone();
+    let exit = observer.stop().events.only_exit_of(victim.pid()).clone();
     let cause = match (&killer, code) {
         (Some(killer), _) => json!({"type": "killed", "sender": {"pid": killer.pid()}}),
         (None, code) => {
@@ -163,28 +163,28 @@ fn prompted(victim_words: &[&str], code: Option<i32>) {
     assert_has(&exit, &json!({ "cause": cause }));
     let prompt = &exit["cause"]["prompted_by"];
     assert_has(prompt, &json!({"signal": libc::SIGTERM, "sender": {"pid": asker.pid()}}));
-    // It is known to have lain between these two moments of ours, however slow the machine is.
+    // It lies between these two moments of the test, however slow the machine is.
     let seconds = seconds(prompt);
     assert!(at_least <= seconds + 0.001 && seconds <= at_most, "{at_least} {seconds} {at_most}");
 }
 
-fn asked_to_stop_and_did() {
+fn sigterm_then_exit_3() {
     prompted(&["handle-term", "3", "150"], Some(3));
 }
 
-fn asked_to_stop_and_exited_with_zero() {
+fn sigterm_then_exit_0() {
     prompted(&["handle-term", "0", "150"], Some(0));
 }
 
-/// What every service manager does to one that does not listen.
-fn asked_to_stop_and_had_to_be_killed() {
+/// Service managers do this to a service that ignores SIGTERM.
+fn sigterm_then_sigkill() {
     prompted(&["ignore-term", "ignored"], None);
     prompted(&["ignore-term", "blocked"], None);
     prompted(&["handle-term", "3", "60000"], None);
 }
 
-/// The kernel sends it in the parent's name.
-fn a_child_whose_parent_ended() {
+/// The kernel sends it on behalf of the parent.
+fn parent_death_signal() {
     let mut observer = Observer::tail(&["--all"]);
     let (mut parent, _) = run(["parent-death", "9"]);
     let child = parent.pid_of("child_pid");
@@ -196,38 +196,38 @@ fn a_child_whose_parent_ended() {
     assert!(by_parent || cause["type"] == "kernel", "{cause:#}");
 }
 
-/// It is named by the pid under which everybody else knows it.
-fn a_sender_in_a_pid_namespace() {
+/// The sender is named by its pid in the root namespace.
+fn sender_in_a_pid_namespace() {
     let mut observer = Observer::tail(&["--all"]);
     let (mut outer, _) = run(["in-pidns", "storm-killed", "3"]);
     let sender = outer.pid_of("child_pid");
     observer.exit_of(outer.pid());
-    let story = observer.stop().story;
-    let victims: Vec<_> = story.exits_of_children(sender).collect();
-    assert_eq!(victims.len(), 3, "{story}");
+    let events = observer.stop().events;
+    let victims: Vec<_> = events.exits_of_children(sender).collect();
+    assert_eq!(victims.len(), 3, "{events}");
     for victim in victims {
         let sender = json!({"pid": sender, "ns_pid": 1});
         assert_has(victim, &json!({"cause": {"type": "killed", "sender": sender}}));
     }
 }
 
-/// The kernel takes everybody along when the first process of a pid namespace ends.
-fn the_end_of_a_pid_namespace() {
+/// The kernel kills all processes of a pid namespace when its first one ends.
+fn end_of_a_pid_namespace() {
     let mut observer = Observer::tail(&["--all"]);
     let (mut outer, _) = run(["in-pidns", "leave-child", "4"]);
     let init = outer.pid_of("child_pid");
     observer.exit_of(outer.pid());
-    let story = observer.stop().story;
-    assert_has(story.only_exit_of(init), &json!({"status": {"code": 4}}));
-    let children: Vec<_> = story.exits_of_children(init).collect();
-    assert_eq!(children.len(), 1, "{story}");
+    let events = observer.stop().events;
+    assert_has(events.only_exit_of(init), &json!({"status": {"code": 4}}));
+    let children: Vec<_> = events.exits_of_children(init).collect();
+    assert_eq!(children.len(), 1, "{events}");
     let cause = &children[0]["cause"];
     let by_init = cause["type"] == "killed" && cause["sender"]["pid"] == init;
     assert!(by_init || cause["type"] == "kernel", "{cause:#}");
 }
 
-/// Everybody may call himself earlyoom, or put a file of that name where he may write.
-fn the_name_of_an_oom_daemon_is_not_enough() {
+/// Any user may run a program named earlyoom.
+fn fake_oom_daemon_is_a_plain_sender() {
     for name in ["earlyoom", "systemd-oomd"] {
         let exit = killed_by(&["named", name, "send", "kill"], &["wait"], libc::SIGKILL);
         assert_has(&exit, &json!({"cause": {"sender": {"comm": name}}}));
@@ -249,19 +249,19 @@ fn killed_by_copy(program: &Path) -> Value {
     sender.wait();
     victim.wait();
     observer.exit_of(victim.pid());
-    let exit = observer.stop().story.only_exit_of(victim.pid()).clone();
+    let exit = observer.stop().events.only_exit_of(victim.pid()).clone();
     assert_has(&exit, &json!({"cause": {"sender": {"pid": sender.pid()}}}));
     exit
 }
 
-/// Root's program where root installs programs (as this one process sees it) is the real thing;
-/// run by another user it is none, for that user may do as he likes with it.
-fn an_installed_oom_daemon() {
+/// Root's program in a system folder (as this process sees it) is an OOM daemon. Run by another user it is not, since
+/// that user controls it.
+fn installed_oom_daemon() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::copy(binaries::workload(), folder.path().join("earlyoom")).expect("room for a copy");
     let readable = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), readable).expect("it is ours");
-    // A guest may have few of these, and one that is a link is another one's name.
+    // A guest may lack some of these; a symlink would have another path.
     let folders = ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/bin"];
     let real = |path: &&str| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
     let bin = folders.into_iter().find(real).expect("a folder for programs");
@@ -275,7 +275,7 @@ fn an_installed_oom_daemon() {
         let (sender, _) = run(installed.iter().chain(user).chain(&run_it).chain(&[pid.as_str()]));
         victim.wait();
         observer.exit_of(victim.pid());
-        let exit = observer.stop().story.only_exit_of(victim.pid()).clone();
+        let exit = observer.stop().events.only_exit_of(victim.pid()).clone();
         let sender = json!({"pid": sender.pid(), "exe": program});
         assert_has(&exit, &json!({"cause": {"type": cause_type, "sender": sender}}));
     }

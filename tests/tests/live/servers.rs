@@ -1,7 +1,7 @@
-//! Ports that real servers hold: who is named, as what, and what is advised.
+//! Ports of real servers: the holders, their relations, and the advice.
 //!
-//! systemd's socket activation and Docker itself need a machine of their own; a program that is
-//! installed as Docker's proxy stands in for it here.
+//! systemd's socket activation and Docker need a machine of their own; a program installed as Docker's proxy stands
+//! in for it.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -14,24 +14,24 @@ use observer_tests::{Observer, Workload, assert_has, binaries, observer, patienc
 use serde_json::{Value, json};
 
 crate::tests![
-    nginx_and_its_workers needs Nginx,
-    nginx_older_than_the_observer needs Nginx,
+    nginx_master_and_workers needs Nginx,
+    nginx_started_before_the_observer needs Nginx,
     nginx_releases_with_its_master needs Nginx,
     nginx_in_the_table needs Nginx,
     node needs Node,
-    node_primary_that_accepts_for_its_workers needs Node,
-    node_primary_that_hands_out_its_socket needs Node,
-    node_worker_against_its_primary needs Node,
+    node_cluster_round_robin needs Node,
+    node_cluster_shared_socket needs Node,
+    node_worker_refused_by_its_primary needs Node,
     multipath_listener needs Mptcp,
-    a_proxy_of_docker,
-    the_name_of_a_proxy_is_not_enough,
+    docker_proxy,
+    fake_docker_proxy_is_a_sibling,
 ];
 
-/// A master and two workers on a port of loopback. All are killed on drop.
+/// A master and two workers on a loopback port. All are killed on drop.
 struct Nginx {
     master: Process,
     workers: Vec<u32>,
-    /// The master first: it makes a new worker for one that dies before it.
+    /// The master first: it replaces a worker that dies before it.
     handles: Vec<OwnedFd>,
     port: u64,
     _folder: tempfile::TempDir,
@@ -75,12 +75,12 @@ impl Drop for Nginx {
     }
 }
 
-/// One that nobody serves, nor has: the observer has nothing to say of it.
+/// A free port that was never served: the observer knows nothing about it.
 fn free_port() -> u64 {
     Workload::start_ready(["hold", "tcp", "127.0.0.1:0", "bind-only"]).number("port")
 }
 
-/// Of a program that makes its workers as soon as it serves.
+/// The workers of a program that starts them as soon as it serves.
 fn two_children(process: &Process) -> Vec<u32> {
     let deadline = Instant::now() + patience::limit();
     loop {
@@ -94,7 +94,7 @@ fn two_children(process: &Process) -> Vec<u32> {
     }
 }
 
-/// Somebody else wants that port: the event about it.
+/// Another process wants that port: its `bind` event.
 fn refused(mut observer: Observer, port: impl std::fmt::Display) -> Value {
     let (workload, ended) = run(["bind", "1", "tcp", &format!("127.0.0.1:{port}")]);
     assert_eq!(ended.code(), Some(0), "it was not refused");
@@ -116,13 +116,14 @@ fn holder(event: &Value, pid: impl Into<u64>) -> &Value {
 
 fn assert_holders(event: &Value, mut expected: Vec<u64>) {
     let holders = event["holders"].as_array().expect("holders").iter();
-    let mut told: Vec<_> = holders.filter_map(|holder| holder["process"]["pid"].as_u64()).collect();
-    told.sort_unstable();
+    let mut reported: Vec<_> =
+        holders.filter_map(|holder| holder["process"]["pid"].as_u64()).collect();
+    reported.sort_unstable();
     expected.sort_unstable();
-    assert_eq!(told, expected, "{event:#}");
+    assert_eq!(reported, expected, "{event:#}");
 }
 
-/// Who ends a worker gets a new one: only the owner may be advised to end.
+/// A killed worker is replaced: only the owner may be named in an advice to end a process.
 fn assert_advice_spares(event: &Value, workers: &[u32], owner: u32) {
     let remedy = event["cause"]["remedy"].as_str().expect("a remedy");
     let named = |pid: u32| {
@@ -135,7 +136,7 @@ fn assert_advice_spares(event: &Value, workers: &[u32], owner: u32) {
     assert!(!(ends_all && workers_named), "workers are to be ended: {remedy}");
 }
 
-fn nginx_and_its_workers() {
+fn nginx_master_and_workers() {
     let observer = Observer::tail(&[]);
     let nginx = Nginx::start();
     let event = refused(observer, nginx.port);
@@ -158,8 +159,8 @@ fn exe(pid: u32) -> String {
     link.display().to_string()
 }
 
-/// Nobody saw who opened the socket; that the workers have it from their parent can be told.
-fn nginx_older_than_the_observer() {
+/// The observer did not see who opened the socket; that the workers inherited it is still known.
+fn nginx_started_before_the_observer() {
     let nginx = Nginx::start();
     let event = refused(Observer::tail(&[]), nginx.port);
     assert_holders(&event, nginx.pids());
@@ -170,7 +171,7 @@ fn nginx_older_than_the_observer() {
     assert_advice_spares(&event, &nginx.workers, nginx.master.pid);
 }
 
-/// A worker's death frees nothing, and the master makes a new one.
+/// A worker's death releases nothing, and the master starts a new one.
 fn nginx_releases_with_its_master() {
     for _ in 0..4 {
         nginx_releases_once();
@@ -190,13 +191,13 @@ fn nginx_releases_once() {
     observer.exit_of(master);
     let of_port = |event: &Value| event["kind"] == "release" && event["socket"]["port"] == port;
     observer.wait_for("the release", of_port);
-    let story = observer.stop().story;
-    let releases: Vec<_> = story.events.iter().filter(|event| of_port(event)).collect();
-    assert_eq!(releases.len(), 1, "{story}");
+    let events = observer.stop().events;
+    let releases: Vec<_> = events.all.iter().filter(|event| of_port(event)).collect();
+    assert_eq!(releases.len(), 1, "{events}");
     assert_has(releases[0], &json!({"process": {"pid": master}}));
     let socket = json!({"protocol": "tcp", "address": "127.0.0.1", "port": port});
-    assert_has(story.only_exit_of(master), &json!({ "released": [socket] }));
-    assert_has(story.only_exit_of(nginx.workers[0]), &json!({ "released": null }));
+    assert_has(events.only_exit_of(master), &json!({ "released": [socket] }));
+    assert_has(events.only_exit_of(nginx.workers[0]), &json!({ "released": null }));
 }
 
 fn nginx_in_the_table() {
@@ -210,7 +211,7 @@ fn nginx_in_the_table() {
     assert_eq!(line["holders"][0]["process"]["pid"], nginx.master.pid, "the owner comes first");
 }
 
-/// The script above with that argument, when it says that it is ready.
+/// Starts cluster.js with that argument and waits until it is ready.
 fn node_server(how: &str) -> Workload {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/cluster.js");
     let mut command = Command::new(sys::installed("node").expect("needed"));
@@ -232,8 +233,8 @@ fn node() {
     assert!(args[1].as_str().is_some_and(|script| script.ends_with("cluster.js")), "{args}");
 }
 
-/// The workers have no socket of their own: they are no holders.
-fn node_primary_that_accepts_for_its_workers() {
+/// The workers have no socket of their own, so they are not holders.
+fn node_cluster_round_robin() {
     let observer = Observer::tail(&[]);
     let mut node = node_server("shared");
     let event = refused(observer, node.value("port"));
@@ -241,8 +242,8 @@ fn node_primary_that_accepts_for_its_workers() {
     assert_has(holder(&event, node.pid()), &json!({"inherited": false, "relation": "sibling"}));
 }
 
-/// It is the workers who call `listen`, on a socket that is the primary's.
-fn node_primary_that_hands_out_its_socket() {
+/// The workers call `listen` on the primary's socket.
+fn node_cluster_shared_socket() {
     let observer = Observer::tail(&[]);
     let mut node = node_server("handed");
     let workers = sys::children(node.pid());
@@ -259,7 +260,7 @@ fn node_primary_that_hands_out_its_socket() {
     assert_advice_spares(&event, &workers, node.pid());
 }
 
-fn node_worker_against_its_primary() {
+fn node_worker_refused_by_its_primary() {
     for how in ["shared", "handed"] {
         let mut observer = Observer::tail(&[]);
         let mut node = node_server(how);
@@ -286,8 +287,8 @@ fn multipath_listener() {
     assert_has(holder(&event, server.pid()), &expected);
 }
 
-/// What is installed under that name, as this one process sees it.
-fn a_proxy_of_docker() {
+/// Installed under that name, as this process sees it.
+fn docker_proxy() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("docker-proxy");
     fs::copy(binaries::workload(), copy).expect("room for a copy");
@@ -305,8 +306,8 @@ fn a_proxy_of_docker() {
     assert!(remedy.contains("container"), "{remedy}");
 }
 
-/// Everybody may put a file of that name where he may write: it forwards nothing.
-fn the_name_of_a_proxy_is_not_enough() {
+/// Any user may run a program named docker-proxy.
+fn fake_docker_proxy_is_a_sibling() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("docker-proxy");
     fs::copy(binaries::workload(), &copy).expect("room for a copy");

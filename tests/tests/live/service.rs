@@ -1,4 +1,4 @@
-//! The service as its administrator meets it: start, settings, reload, status, sockets, rights.
+//! The service for its administrator: start, settings, reload, status, socket, permissions.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,20 +16,20 @@ use serde_json::{Value, json};
 crate::tests![
     two_on_one_folder,
     two_on_one_socket,
-    a_socket_that_was_left_is_replaced,
-    a_file_in_place_of_the_socket_stays,
-    broken_settings_at_the_start,
-    broken_settings_at_a_reload,
-    a_reload_changes_what_is_recorded,
-    a_reload_changes_the_rotation,
-    status_says_how_it_is,
-    nobody_listens,
-    ports_of_the_service,
-    who_is_in_no_group_is_not_permitted,
-    who_is_in_the_group_is,
-    a_watchdog_is_fed,
-    too_few_descriptors_are_said,
-    no_place_for_files,
+    stale_socket_is_replaced,
+    file_at_the_socket_path_is_kept,
+    broken_config_at_start,
+    broken_config_at_reload,
+    reload_changes_exits,
+    reload_changes_segment_bytes,
+    status_report,
+    no_service,
+    ports_through_the_service,
+    user_outside_the_group_is_refused,
+    group_member_may_read,
+    watchdog_is_notified,
+    too_few_descriptors,
+    folder_without_files,
 ];
 
 fn refused(output: &Output, code: i32, word: &str) {
@@ -43,12 +43,12 @@ fn refused(output: &Output, code: i32, word: &str) {
 fn two_on_one_folder() {
     let place = Place::new("");
     let mut service = place.serve(&[]);
-    let second = Place::new("").with_records_in(place.dir());
+    let second = Place::new("").with_store_in(place.dir());
     refused(&second.output(&["serve"]), 4, "another observer records in");
     assert!(!second.socket().exists(), "it listens");
     assert_first_goes_on(&place, &mut service);
     service.stop();
-    // Its place is free now.
+    // The socket is free now.
     second.serve(&[]).stop();
     place.verified();
 }
@@ -75,7 +75,7 @@ fn two_on_one_socket() {
     assert!(!place.socket().exists(), "a stop leaves the socket behind");
 }
 
-fn a_socket_that_was_left_is_replaced() {
+fn stale_socket_is_replaced() {
     let place = Place::new("");
     place.serve(&[]).kill();
     let left = fs::symlink_metadata(place.socket()).expect("a kill leaves it");
@@ -85,13 +85,13 @@ fn a_socket_that_was_left_is_replaced() {
     service.stop();
 }
 
-fn a_file_in_place_of_the_socket_stays() {
+fn file_at_the_socket_path_is_kept() {
     let place = Place::new("");
     fs::write(place.socket(), "precious").expect("room");
     refused(&place.output(&["serve"]), 4, "is no socket");
     assert_eq!(fs::read(place.socket()).expect("it stays"), b"precious");
     fs::remove_file(place.socket()).expect("it stays");
-    // Nor what a link points to.
+    // The target of a symlink is kept too.
     let target = place.path().join("target");
     fs::write(&target, "precious").expect("room");
     std::os::unix::fs::symlink(&target, place.socket()).expect("room");
@@ -107,7 +107,7 @@ const BROKEN: [(&str, &str); 5] = [
     ("[files]\nsegment_bytes = 5\n", "segment_bytes"),
 ];
 
-fn broken_settings_at_the_start() {
+fn broken_config_at_start() {
     for (settings, word) in BROKEN {
         let place = Place::new(settings);
         refused(&place.output(&["serve"]), 4, word);
@@ -118,7 +118,7 @@ fn broken_settings_at_the_start() {
     refused(&place.output(&["serve"]), 4, "observer.toml");
 }
 
-fn broken_settings_at_a_reload() {
+fn broken_config_at_reload() {
     let place = Place::new("exits = \"all\"\n");
     let mut service = place.serve(&[]);
     for (settings, word) in BROKEN {
@@ -132,12 +132,12 @@ fn broken_settings_at_a_reload() {
     let stderr = service.stop();
     assert_eq!(stderr.len(), BROKEN.len(), "{stderr:?}");
     place.set("");
-    let record = place.record();
-    record.story.only_exit_of(ordinary.pid());
-    record.assert_unbroken();
+    let stored = place.stored();
+    stored.events.only_exit_of(ordinary.pid());
+    stored.assert_unbroken();
 }
 
-fn a_reload_changes_what_is_recorded() {
+fn reload_changes_exits() {
     let place = Place::new("");
     let service = place.serve(&[]);
     let (before, _) = run(["exit", "0"]);
@@ -148,7 +148,7 @@ fn a_reload_changes_what_is_recorded() {
     place.set("exits = \"abnormal\"\n");
     service.signal(libc::SIGHUP);
     let mut tail = place.tail(&[]);
-    // Both are taken one after the other: what comes is of the new settings.
+    // Both reloads happen one after the other: what follows is recorded with the new settings.
     let deadline = Instant::now() + patience::limit();
     let silent = loop {
         assert!(Instant::now() < deadline, "ordinary deaths are still recorded");
@@ -161,33 +161,33 @@ fn a_reload_changes_what_is_recorded() {
     };
     tail.stop();
     service.stop();
-    let record = place.record();
-    record.assert_unbroken();
-    record.story.only_exit_of(after.pid());
+    let stored = place.stored();
+    stored.assert_unbroken();
+    stored.events.only_exit_of(after.pid());
     for ordinary in [&before, &silent] {
-        assert_eq!(record.story.exits_of(ordinary.pid()).count(), 0);
+        assert_eq!(stored.events.exits_of(ordinary.pid()).count(), 0);
     }
     place.verified();
 }
 
-fn a_reload_changes_the_rotation() {
+fn reload_changes_segment_bytes() {
     let place = Place::new("");
     let service = place.serve(&[]);
     let (first, _) = run(["storm", "200", "1"]);
-    let seen = |pid, all| place.record().story.has_all(&[pid], all);
+    let seen = |pid, all| place.stored().events.has_all(&[pid], all);
     wait_until("the storm is recorded", || seen(first.pid(), 200));
     assert_eq!(place.names().iter().filter(|name| name.ends_with(".jsonl")).count(), 1);
     assert_eq!(place.compressed(), 0);
     place.set("[files]\nsegment_bytes = 65536\n");
     service.signal(libc::SIGHUP);
     service.wait_said("settings read");
-    // Far more than two segments of it, however long the events are.
+    // Far more than two segments, however long the events are.
     let (second, _) = run(["storm", "600", "1"]);
     wait_until("the second one is", || seen(second.pid(), 600));
     place.wait_compressed(2);
     service.stop();
     place.verified();
-    place.record().assert_unbroken();
+    place.stored().assert_unbroken();
 }
 
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
@@ -198,13 +198,13 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn status_says_how_it_is() {
+fn status_report() {
     let place = Place::new("");
     let service = place.serve(&[]);
     let mut tail = place.tail(&[]);
     let (storm, _) = run(["storm", "10", "1"]);
     let pid = storm.pid();
-    tail.wait_until("all", |story| (story.exits_of_children(pid).count() == 10).then_some(()));
+    tail.wait_until("all", |events| (events.exits_of_children(pid).count() == 10).then_some(()));
     let status: Value = serde_json::from_str(&place.text(&["status", "--json"])).expect("JSON");
     let dir = place.dir().to_str().expect("made of ASCII");
     let expected = json!({
@@ -236,14 +236,14 @@ fn status_says_how_it_is() {
     service.stop();
 }
 
-fn nobody_listens() {
+fn no_service() {
     let place = Place::new("");
     refused(&place.output(&["status"]), 4, "no service listens");
     place.serve(&[]).kill();
     refused(&place.output(&["status"]), 4, "no service listens");
 }
 
-fn ports_of_the_service() {
+fn ports_through_the_service() {
     let place = Place::new("");
     let service = place.serve(&[]);
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
@@ -252,7 +252,7 @@ fn ports_of_the_service() {
     let line: Value = serde_json::from_str(&text).expect("one line");
     assert_eq!(line["socket"]["port"].to_string(), port, "{line:#}");
     assert_eq!(line["holders"][0]["process"]["pid"], holder.pid(), "{line:#}");
-    // The service answers for itself: not all who ask may look with their own eyes.
+    // The service answers from its own scan: not every client may scan itself.
     let answer = asked(&place, &format!("{{\"request\":\"ports\",\"ports\":[{port}]}}"));
     let answer: Value = serde_json::from_str(&answer).expect("one line");
     assert_eq!(answer["socket"], line["socket"]);
@@ -266,14 +266,14 @@ fn ports_of_the_service() {
 
 fn asked(place: &Place, request: &str) -> String {
     let mut stream = UnixStream::connect(place.socket()).expect("it listens");
-    stream.write_all(format!("{request}\n").as_bytes()).expect("it is taken");
+    stream.write_all(format!("{request}\n").as_bytes()).expect("writable");
     stream.shutdown(Shutdown::Write).expect("connected");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("UTF-8");
     text
 }
 
-/// Somebody else, with a binary that they may run.
+/// Runs a copy of the binary as another user.
 fn as_user(place: &Place, group: u32, words: &[&str]) -> Output {
     let copy: PathBuf = place.path().join("observer");
     fs::copy(binaries::observer(), &copy).expect("room for a copy");
@@ -284,7 +284,7 @@ fn as_user(place: &Place, group: u32, words: &[&str]) -> Output {
     command.output().expect("it runs")
 }
 
-fn who_is_in_no_group_is_not_permitted() {
+fn user_outside_the_group_is_refused() {
     let place = Place::new("");
     let service = place.serve(&[]);
     for words in [&["status"][..], &["tail"], &["ports"]] {
@@ -298,7 +298,7 @@ fn who_is_in_no_group_is_not_permitted() {
     service.stop();
 }
 
-fn who_is_in_the_group_is() {
+fn group_member_may_read() {
     let place = Place::new("");
     let service = place.serve(&[]);
     let group = std::os::unix::fs::MetadataExt::gid(&fs::metadata(place.dir()).expect("records"));
@@ -318,12 +318,12 @@ fn who_is_in_the_group_is() {
     let log = as_user(&place, group, &["log", "--json"]);
     assert_eq!(log.status.code(), Some(0), "{}", String::from_utf8_lossy(&log.stderr));
     assert_eq!(as_user(&place, group, &["verify"]).status.code(), Some(0));
-    // To read is all that they may.
+    // Group members may read, and no more.
     refused(&as_user(&place, group, &["serve"]), 3, "root");
 }
 
-/// Under systemd with a watchdog it says often enough that it lives, whether anything happens or not.
-fn a_watchdog_is_fed() {
+/// With a watchdog configured it notifies systemd often enough, whether anything happens or not.
+fn watchdog_is_notified() {
     let place = Place::new("");
     let mut service = place.start_with(&[], &[("WATCHDOG_USEC", "1000000")]);
     service.wait_ready();
@@ -331,13 +331,13 @@ fn a_watchdog_is_fed() {
     for _ in 0..4 {
         service.wait_notified("WATCHDOG=1");
     }
-    // At once, and every half of the span.
+    // At once, and then every half interval.
     assert!(began.elapsed() < patience::scaled(4), "{:?}", began.elapsed());
     service.stop();
 }
 
-/// The kernel is not to blame.
-fn too_few_descriptors_are_said() {
+/// The message does not blame the kernel.
+fn too_few_descriptors() {
     let place = Place::new("");
     let mut command = Command::new("sh");
     let flags = place.flags();
@@ -347,9 +347,9 @@ fn too_few_descriptors_are_said() {
     refused(&output, 4, "the limit on open files is 32");
 }
 
-fn no_place_for_files() {
+fn folder_without_files() {
     for folder in ["/proc", "/sys"] {
-        let place = Place::new("").with_records_in(std::path::Path::new(folder));
+        let place = Place::new("").with_store_in(std::path::Path::new(folder));
         refused(&place.output(&["serve"]), 4, &format!("can't make files in {folder}"));
         assert!(!place.socket().exists(), "it listens");
     }

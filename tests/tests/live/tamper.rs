@@ -1,4 +1,4 @@
-//! `observer verify`: every way to tamper with a finished record is found, and named.
+//! `observer verify`: every way to tamper with a finished store is found and named.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 crate::tests![
-    records_of_the_newest_segment,
-    the_end_of_the_record,
+    events_of_the_newest_segment,
+    end_of_the_store,
     whole_segments,
     seals,
-    a_compressed_segment,
-    what_was_cut_off_before_the_service_went_on,
+    compressed_segment,
+    cut_off_before_the_service_started_again,
 ];
 
-/// A finished record of several segments; each way to tamper gets a copy.
+/// A finished store of several segments; each way to tamper gets a copy.
 struct Finished(Place);
 
 /// A copy of it.
@@ -33,14 +33,14 @@ impl Finished {
         let service = place.serve(&[]);
         let deadline = Instant::now() + patience::limit();
         while place.compressed() < 3 {
-            assert!(Instant::now() < deadline, "no such record: {:?}", place.names());
+            assert!(Instant::now() < deadline, "no such store: {:?}", place.names());
             let (_storm, _) = run(["storm", "7", "1"]);
         }
         place.wait_compressed(3);
         service.stop();
-        // The segment that is not closed has to have records too. It may just have been begun, and where one is closed nobody
-        // can aim at: what one drain brings is written in one go, and on a fast machine that is a good part of a segment.
-        while plain_records(&place) < 8 {
+        // The plain segment needs events too. It may have just been started, and where a segment ends is hard to
+        // control: one drain is written in one go, on a fast machine a good part of a segment.
+        while plain_events(&place) < 8 {
             let service = place.serve(&[]);
             let (_storm, _) = run(["storm", "7", "1"]);
             service.stop();
@@ -58,7 +58,7 @@ impl Finished {
         Copied { folder, names }
     }
 
-    /// Tampers with a copy; gives the first fault.
+    /// Tampers with a copy and returns the first fault.
     fn tamper(&self, how: impl FnOnce(&Copied)) -> Value {
         let copied = self.copy();
         how(&copied);
@@ -78,7 +78,7 @@ impl Finished {
     }
 }
 
-fn plain_records(place: &Place) -> usize {
+fn plain_events(place: &Place) -> usize {
     let names = place.names();
     let newest = names.iter().rfind(|name| name.ends_with(".jsonl"));
     newest.map_or(0, |name| lines(&place.dir().join(name)).len())
@@ -116,7 +116,7 @@ impl Copied {
     }
 }
 
-/// The name of a segment that a file belongs to.
+/// The name of the segment that a file belongs to.
 fn stem(path: &Path) -> String {
     let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
     name.split('.').next().expect("a stem").to_owned()
@@ -127,19 +127,19 @@ fn seq(line: &[u8]) -> u64 {
     event["seq"].as_u64().expect("a number")
 }
 
-fn assert_fault(fault: &Value, path: &Path, record: u64, seq: u64, what: &str) {
+fn assert_fault(fault: &Value, path: &Path, number: u64, seq: u64, what: &str) {
     assert_eq!(fault["segment"], stem(path), "{fault:#}");
-    assert_eq!(fault["record"], record, "{fault:#}");
+    assert_eq!(fault["record"], number, "{fault:#}");
     assert_eq!(fault["seq"], seq, "{fault:#}");
     assert!(fault["what"].as_str().is_some_and(|text| text.contains(what)), "{fault:#}");
 }
 
-fn records_of_the_newest_segment() {
+fn events_of_the_newest_segment() {
     let finished = Finished::new();
     let original = finished.copy();
     let newest = original.newest();
     let records = lines(&newest);
-    // Numbers of records are from 1: that of 3 is the fourth.
+    // `verify` counts from 1: index 3 is its number 4.
     let at = |n: usize| seq(&records[n]);
     let changed = finished.tamper(|copied| {
         Copied::edit(&copied.newest(), |lines| {
@@ -172,7 +172,7 @@ fn records_of_the_newest_segment() {
     assert_fault(&first, &newest, 1, at(1), "removed");
 }
 
-fn the_end_of_the_record() {
+fn end_of_the_store() {
     let finished = Finished::new();
     let original = finished.copy();
     let newest = original.newest();
@@ -195,7 +195,7 @@ fn the_end_of_the_record() {
         });
     });
     assert_fault(&added, &newest, count + 1, 4711, "added after the last seal");
-    // The last records with their seals.
+    // The last events with their seals.
     let sealed = finished.tamper(|copied| {
         let seals = copied.path(copied.files(".seals").last().expect("seals"));
         Copied::edit(&copied.newest(), Vec::clear);
@@ -284,7 +284,7 @@ fn seals() {
     assert_eq!(cut["segment"], of(1), "{cut:#}");
 }
 
-fn a_compressed_segment() {
+fn compressed_segment() {
     let finished = Finished::new();
     let name = stem(Path::new(finished.copy().files(".zst")[1]));
     let edit = |how: fn(&mut Vec<u8>)| {
@@ -309,8 +309,8 @@ fn a_compressed_segment() {
     }
 }
 
-/// Whoever starts the service again does not make it good.
-fn what_was_cut_off_before_the_service_went_on() {
+/// Starting the service again does not hide it.
+fn cut_off_before_the_service_started_again() {
     let newest_with_seals = |place: &Place| {
         let names = place.names();
         let stem = names.iter().rfind(|name| name.ends_with(".jsonl")).expect("a segment");

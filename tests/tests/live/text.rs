@@ -1,5 +1,5 @@
-//! `observer tail` as a person sees it. How a line looks is for the snapshots beside the code:
-//! here is proven that it comes, and that nothing in it can touch the terminal.
+//! `observer tail` as text. Snapshots beside the code cover the layout; this proves that lines come, and that names
+//! cannot control the terminal.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -11,14 +11,14 @@ use observer_tests::process::Process;
 use observer_tests::{Cgroup, Workload, binaries, observer, patience, run, sys};
 
 crate::tests![
-    a_death_is_told,
-    hostile_names_touch_no_terminal,
-    hostile_paths_touch_no_terminal needs CgroupV2,
-    a_closed_pipe_is_no_error,
-    a_closed_pipe_is_no_error_for_json,
+    exit_is_shown,
+    hostile_names_are_escaped,
+    hostile_paths_are_escaped needs CgroupV2,
+    closed_pipe_is_not_an_error,
+    closed_pipe_is_not_an_error_for_json,
 ];
 
-/// `observer tail` that watches: its first line says so.
+/// `observer tail` that has printed its first line.
 fn watching() -> Process {
     let process = Process::start(observer::command(["tail"]));
     let begun = process.out.grow_beyond(0, Instant::now() + patience::limit());
@@ -26,7 +26,7 @@ fn watching() -> Process {
     process
 }
 
-/// Everything that it said once it has said `word`.
+/// Its whole output, once it contains `word`.
 fn text_with(mut process: Process, word: &str) -> String {
     let deadline = Instant::now() + patience::limit();
     let text = |lines: Vec<Vec<u8>>| String::from_utf8(lines.join(&b'\n')).expect("UTF-8");
@@ -41,12 +41,12 @@ fn text_with(mut process: Process, word: &str) -> String {
     text(process.out.to_the_end())
 }
 
-/// Only lines that have to do with our process may be shown when a test fails.
+/// A failing test prints only lines about its own process.
 fn lines_with<'text>(text: &'text str, word: &str) -> Vec<&'text str> {
     text.lines().filter(|line| line.contains(word)).collect()
 }
 
-fn a_death_is_told() {
+fn exit_is_shown() {
     let observer = watching();
     let (workload, _) = run(["named", "fine-name", "raise", "9"]);
     let pid = workload.pid().to_string();
@@ -56,7 +56,7 @@ fn a_death_is_told() {
     assert!(text.contains("SIGKILL"), "{headlines:?}");
 }
 
-/// What a terminal obeys, and what makes a line read as another: C0, C1, bidi, invisible.
+/// Characters that a terminal obeys or that disguise a line: C0, C1, bidi, invisible.
 fn is_dangerous(letter: char) -> bool {
     let invisible = ['\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}', '\u{2028}', '\u{2029}'];
     (letter.is_control() && letter != '\n')
@@ -77,18 +77,18 @@ const HOSTILE: [&[u8]; 9] = [
     "\u{e0041}\u{ad}".as_bytes(),
 ];
 
-/// Everything that is shown until a marker has died, which must be harmless.
+/// Asserts that the output up to the exit of a marker is harmless.
 fn assert_harmless(observer: Process) {
     let (marker, _) = run(["exit", "1"]);
     let text = text_with(observer, &marker.pid().to_string());
     let dangerous: Vec<_> = text.chars().filter(|letter| is_dangerous(*letter)).collect();
     assert!(dangerous.is_empty(), "{dangerous:?}");
-    // Nor does a name begin a line of its own.
+    // A name cannot start a line of its own.
     assert!(!text.lines().any(|line| line.starts_with("b exit 0")));
     assert!(text.contains("gpj.exe"), "the names were shown, or nothing is proven");
 }
 
-fn hostile_names_touch_no_terminal() {
+fn hostile_names_are_escaped() {
     let observer = watching();
     for name in HOSTILE {
         let name = OsString::from_vec(name.to_vec());
@@ -97,8 +97,8 @@ fn hostile_names_touch_no_terminal() {
     assert_harmless(observer);
 }
 
-/// The paths of a program and of a cgroup are chosen by whoever makes them.
-fn hostile_paths_touch_no_terminal() {
+/// Any user may choose the paths of programs and cgroups.
+fn hostile_paths_are_escaped() {
     let folder = tempfile::tempdir().expect("a folder");
     let group = Cgroup::v2("hostile");
     let observer = watching();
@@ -123,7 +123,7 @@ fn hostile_paths_touch_no_terminal() {
     assert_harmless(observer);
 }
 
-/// Reads the first bytes, closes the pipe, lets somebody die, and waits for an ordinary end.
+/// Reads the first byte, closes the pipe, lets processes exit, and expects an orderly end.
 fn close_the_pipe(words: &[&str]) {
     let mut command = observer::command(words);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -136,18 +136,18 @@ fn close_the_pipe(words: &[&str]) {
     let in_time = sys::ended_within(&handle, patience::limit());
     sys::kill_by(&handle);
     let output = child.wait_with_output().expect("it is ours");
-    assert!(in_time, "it goes on");
+    assert!(in_time, "it still runs");
     assert!(output.status.success(), "{}", output.status);
-    // The count that Ctrl-C gets may be said here too; nothing more.
+    // The summary line may be printed here too, and nothing else.
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(stderr.lines().count() <= 1, "{stderr}");
     assert!(stderr.is_empty() || stderr.contains("lost"), "{stderr}");
 }
 
-fn a_closed_pipe_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     close_the_pipe(&["tail"]);
 }
 
-fn a_closed_pipe_is_no_error_for_json() {
+fn closed_pipe_is_not_an_error_for_json() {
     close_the_pipe(&["tail", "--json"]);
 }

@@ -1,27 +1,27 @@
-//! Function tracing, and what is left where the kernel refuses it: one workload, two observers beside it, one story.
+//! With function tracing and without: two observers beside one workload report the same.
 //!
-//! What only one of them can know is little, and each test says what:
+//! The differences are few, and each test names its own:
 //! - before Linux 6.16, what a dead process had in its memory: arguments, executable, peak (`LOST_MEMORY`);
-//! - where `mark_victim` hands over a number, the OOM kill itself: its death is told, with the same cause;
-//! - binds by io_uring and by 32-bit programs: `ways.rs` has those.
+//! - where `mark_victim` gives only a pid, the `oom` event; the `exit` has the same cause;
+//! - binds by io_uring and by 32-bit programs: see `ways.rs`.
 
-use observer_tests::{Cgroup, Observer, Story, Workload, assert_has, run, tiers};
+use observer_tests::{Cgroup, Events, Observer, Workload, assert_has, run, tiers};
 use serde_json::{Map, Value, json};
 
 crate::tests![
-    no_function_is_traced,
+    no_function_tracing,
     deaths needs Trampolines,
     oom_kills needs Trampolines and MemoryCgroup,
     binds_and_listens needs Trampolines and BindCalls,
 ];
 
-/// Without function tracing, deaths are seen before Linux 6.16 when the memory is gone already.
+/// Without function tracing, before Linux 6.16 the exit is seen when the memory is gone already.
 const LOST_MEMORY: [&str; 3] = ["args", "exe", "peak_rss_bytes"];
 
-/// Each observer reads the clock for itself, and numbers what it tells.
+/// Each observer reads the clock and counts events for itself.
 const ITS_OWN: [&str; 3] = ["seq", "oom_seq", "evidence"];
 
-/// When something happened or was noticed, and what is worked out from that.
+/// Times, and values derived from times.
 const TIMES: [&str; 7] = [
     "time",
     "start_time",
@@ -40,7 +40,7 @@ impl Pair {
         Self([Observer::tail(&["--all"]), Observer::tail(&["--all", tiers::WITHOUT])])
     }
 
-    /// Waits until both have told it.
+    /// Waits until both have reported it.
     fn event_of(&mut self, kind: &str, pid: u32) {
         let it = |event: &Value| event["kind"] == kind && event["process"]["pid"] == pid;
         for observer in &mut self.0 {
@@ -48,26 +48,26 @@ impl Pair {
         }
     }
 
-    fn stop(self) -> [Story; 2] {
-        let stories = self.0.map(|observer| observer.stop().story);
-        for story in &stories {
-            assert_eq!(story.lost(), 0, "{story}");
+    fn stop(self) -> [Events; 2] {
+        let both = self.0.map(|observer| observer.stop().events);
+        for events in &both {
+            assert_eq!(events.lost(), 0, "{events}");
         }
-        stories
+        both
     }
 }
 
-/// Holds when both told the same of that process: as many events of the same kinds, with the same in them.
-fn assert_same(stories: &[Story; 2], pid: u32) {
-    let [with, without] = stories.each_ref().map(|story| told_of(story, pid));
+/// Asserts that both reported the same about that process: the same kinds of events with the same content.
+fn assert_same(both: &[Events; 2], pid: u32) {
+    let [with, without] = both.each_ref().map(|events| reported_of(events, pid));
     let kinds = |events: &[Value]| -> Vec<_> { events.iter().map(|e| e["kind"].clone()).collect() };
-    assert_eq!(kinds(&with), kinds(&without), "{}\n{}", stories[0], stories[1]);
-    assert!(!with.is_empty(), "nothing is told of {pid}");
+    assert_eq!(kinds(&with), kinds(&without), "{}\n{}", both[0], both[1]);
+    assert!(!with.is_empty(), "no event about {pid}");
     for (mut with, mut without) in with.into_iter().zip(without) {
         let lost: &[&str] =
             if tiers::with().has("fentry/taskstats_exit") { &LOST_MEMORY } else { &[] };
         if with["kind"] == "release" {
-            // One sees the socket being closed, when the process has given up the rest; the other sees the death.
+            // One sees the socket close, when the process has given up the rest; the other sees the exit.
             for process in [&mut with["process"], &mut without["process"]] {
                 let process = process.as_object_mut().expect("who gave it up is known");
                 process.retain(|key, _| !["args", "exe", "netns", "missing"].contains(&&**key));
@@ -80,18 +80,18 @@ fn assert_same(stories: &[Story; 2], pid: u32) {
     }
 }
 
-/// Of that process, or of it as a victim. Those of one moment may come in either order.
-fn told_of(story: &Story, pid: u32) -> Vec<Value> {
+/// Events of that process, or with it as the victim. Events of one moment may come in either order.
+fn reported_of(events: &Events, pid: u32) -> Vec<Value> {
     let kinds = ["bind", "listen", "oom", "exit", "release"];
     let of_kind = |kind| {
         let is_it = move |e: &&Value| e["process"]["pid"] == pid || e["victim"]["pid"] == pid;
-        story.of_kind(kind).filter(is_it).cloned()
+        events.of_kind(kind).filter(is_it).cloned()
     };
     kinds.into_iter().flat_map(of_kind).collect()
 }
 
-/// Takes out of both what each has for itself, and what the second says that it could not learn, if that is in `lost`.
-/// Of a time it is left that there is one.
+/// Removes from both what each has for itself, and what the second could not learn if that is in `lost`. Of times
+/// only their presence is compared.
 fn leave_out(with: &mut Value, without: &mut Value, lost: &[&str]) {
     match (with, without) {
         (Value::Object(with), Value::Object(without)) => {
@@ -123,7 +123,7 @@ fn leave_out(with: &mut Value, without: &mut Value, lost: &[&str]) {
     }
 }
 
-/// The reason goes with what is missing.
+/// The reason is removed with the missing key.
 fn forgive(object: &mut Map<String, Value>, key: &str) {
     if let Some(reasons) = object.get_mut("missing").and_then(Value::as_object_mut) {
         reasons.remove(key);
@@ -133,11 +133,11 @@ fn forgive(object: &mut Map<String, Value>, key: &str) {
     }
 }
 
-/// `doctor` says what is left, and `tail` uses just that.
-fn no_function_is_traced() {
+/// `doctor` lists the remaining hooks, and `tail` uses exactly those.
+fn no_function_tracing() {
     let observer = Observer::tail(&[tiers::WITHOUT]);
-    let story = observer.stop().story;
-    let hooks = story.events[0]["hooks"].as_array().expect("a session lists its hooks");
+    let events = observer.stop().events;
+    let hooks = events.all[0]["hooks"].as_array().expect("a session lists its hooks");
     let attached = hooks.iter().filter(|hook| hook["attached"] == true);
     let attached: Vec<_> = attached.filter_map(|hook| hook["hook"].as_str()).collect();
     assert_eq!(attached, tiers::without().attached());
@@ -179,9 +179,9 @@ fn deaths() {
     for pid in &pids {
         pair.event_of("exit", *pid);
     }
-    let stories = pair.stop();
+    let both = pair.stop();
     for pid in pids {
-        assert_same(&stories, pid);
+        assert_same(&both, pid);
     }
 }
 
@@ -197,15 +197,15 @@ fn oom_kills() {
     for pid in pids {
         pair.event_of("exit", pid);
     }
-    let mut stories = pair.stop();
+    let mut both = pair.stop();
     if !tiers::without().has("tp_btf/mark_victim") {
-        // The mark on the process tells the cause, and nothing whose limit it was.
-        assert_eq!(stories[0].of_kind("oom").count(), 3, "{}", stories[0]);
-        assert_eq!(stories[1].of_kind("oom").count(), 0, "{}", stories[1]);
-        stories[0].events.retain(|event| event["kind"] != "oom");
+        // The mark on the process gives the cause, but not the limit.
+        assert_eq!(both[0].of_kind("oom").count(), 3, "{}", both[0]);
+        assert_eq!(both[1].of_kind("oom").count(), 0, "{}", both[1]);
+        both[0].all.retain(|event| event["kind"] != "oom");
         for pid in pids {
-            let [with, without] = stories.each_ref().map(|story| {
-                let exit = story.only_exit_of(pid);
+            let [with, without] = both.each_ref().map(|events| {
+                let exit = events.only_exit_of(pid);
                 let cause = &exit["cause"];
                 json!({"status": exit["status"], "type": cause["type"], "sender": cause["sender"]})
             });
@@ -213,16 +213,16 @@ fn oom_kills() {
         }
         return;
     }
-    assert_eq!(stories[0].of_kind("oom").count(), 3, "{}", stories[0]);
+    assert_eq!(both[0].of_kind("oom").count(), 3, "{}", both[0]);
     for pid in pids {
-        assert_same(&stories, pid);
+        assert_same(&both, pid);
     }
 }
 
 fn binds_and_listens() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket").display().to_string();
-    // One on a port of the kernel's choice is a client: only a look, where looks are needed, takes it for a server.
+    // UDP on a port chosen by the kernel is a client: only a scan, where scans are needed, takes it for a server.
     let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let free = datagrams.local_addr().expect("it is bound").port().to_string();
     drop(datagrams);
@@ -246,7 +246,7 @@ fn binds_and_listens() {
         let (refused, ended) = run(words(&bind));
         assert_eq!(ended.code(), Some(0), "{bind} was not refused");
         let pid = refused.pid();
-        // Whoever is in the way is looked up after the refusal: it stays until both have done so.
+        // The holder is looked up after the refusal: it stays until both have done so.
         pair.event_of("bind", pid);
         holder.signal(libc::SIGKILL);
         holder.wait();
@@ -270,8 +270,8 @@ fn binds_and_listens() {
     for pid in &pids {
         pair.event_of("exit", *pid);
     }
-    let stories = pair.stop();
+    let both = pair.stop();
     for pid in pids {
-        assert_same(&stories, pid);
+        assert_same(&both, pid);
     }
 }

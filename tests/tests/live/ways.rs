@@ -1,7 +1,7 @@
-//! Binds that come by other ways than the system calls of a 64-bit program: io_uring, and 32-bit programs.
+//! Binds that are not system calls of a 64-bit program: io_uring, and 32-bit programs.
 //!
-//! All of them end in the protocols' own functions, where function tracing sees them. By system calls they are not
-//! seen, and docs/hooks.md says so.
+//! All of them reach the protocols' own functions, where function tracing sees them. System call tracepoints do not
+//! see them; docs/hooks.md says so.
 
 use observer_tests::{Observer, Workload, assert_has, run, tiers};
 use serde_json::json;
@@ -15,7 +15,7 @@ crate::tests![
     by_a_32_bit_program_without_function_tracing needs Ia32 and BindCalls,
 ];
 
-/// Who serves that way is told, and so is who is refused that way.
+/// A server and a refusal through this interface are reported.
 fn seen(way: &str) {
     let mut observer = Observer::tail(&["--all"]);
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0", way]);
@@ -31,9 +31,9 @@ fn seen(way: &str) {
     holder.signal(libc::SIGKILL);
     holder.wait();
     observer.exit_of(pid);
-    let story = observer.stop().story;
-    let told: Vec<_> = story.of_kind("bind").collect();
-    let [event] = told[..] else { panic!("not one refusal; {story}") };
+    let events = observer.stop().events;
+    let reported: Vec<_> = events.of_kind("bind").collect();
+    let [event] = reported[..] else { panic!("not one refusal; {events}") };
     let error = json!({"errno": libc::EADDRINUSE, "name": "EADDRINUSE"});
     let expected =
         json!({"call": "bind", "error": error, "socket": socket, "cause": {"type": "held"}});
@@ -50,7 +50,7 @@ fn by_a_32_bit_program() {
     seen("by-ia32");
 }
 
-/// The kernel does not tell these at its system calls; the same refusal by an ordinary call is told right after.
+/// System call tracepoints do not see these; the same refusal by an ordinary call is reported right after.
 fn not_seen(way: &str) {
     let mut observer = Observer::tail(&["--all", tiers::WITHOUT]);
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
@@ -63,9 +63,9 @@ fn not_seen(way: &str) {
         event["kind"] == "bind" && event["process"]["pid"] == pid
     });
     observer.exit_of(unseen.pid());
-    let story = observer.stop().story;
-    let told: Vec<_> = story.of_kind("bind").map(|event| &event["process"]["pid"]).collect();
-    assert_eq!(told, [pid], "{story}");
+    let events = observer.stop().events;
+    let reported: Vec<_> = events.of_kind("bind").map(|event| &event["process"]["pid"]).collect();
+    assert_eq!(reported, [pid], "{events}");
 }
 
 fn by_io_uring_without_function_tracing() {

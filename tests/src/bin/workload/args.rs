@@ -1,10 +1,10 @@
-//! The command line, word by word. Words may be anything but NUL: hostile bytes are the point.
+//! The command line, word by word. Words may be any bytes but NUL, since tests pass hostile ones.
 
 use std::ffi::OsString;
 use std::str::FromStr;
 use std::vec::IntoIter;
 
-/// What is left of the command line.
+/// The rest of the command line.
 pub(crate) struct Args(IntoIter<OsString>);
 
 impl Args {
@@ -26,14 +26,14 @@ impl Args {
         word.parse().ok().ok_or_else(|| format!("{what} is not a number: {word:?}"))
     }
 
-    /// The next word as a number; `default` when there is none, or when it is no number (tests
-    /// pad command lines with words that no command reads).
+    /// The next word as a number; `default` when it is missing or not a number (tests pad command lines with unused
+    /// words).
     pub(crate) fn number_or<T: FromStr>(&mut self, default: T) -> T {
         let word = self.0.next().and_then(|word| word.into_string().ok());
         word.and_then(|word| word.parse().ok()).unwrap_or(default)
     }
 
-    /// All remaining words, for commands whose flags come in any order.
+    /// All remaining words, for commands whose flags may come in any order.
     pub(crate) fn rest(self) -> Result<Vec<String>, String> {
         let text = |word: OsString| {
             word.into_string().map_err(|word| format!("not UTF-8: {}", word.display()))

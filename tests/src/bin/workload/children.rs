@@ -1,4 +1,4 @@
-//! Parents of many, or of one whose fate they share.
+//! Processes with children.
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -19,10 +19,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("same-pid", same_pid),
 ];
 
-/// How many live at a time: enough for both CPUs, far below any limit on processes.
+/// How many children live at a time: enough for two processors, far below any process limit.
 const AT_ONCE: usize = 64;
 
-/// `vfork N CODE`: N children on the parent's own memory, one after the other.
+/// `vfork N CODE`: N children in turn, which share the parent's memory (CLONE_VM and CLONE_VFORK).
 fn vfork(mut args: Args) -> Outcome {
     let number: usize = args.number("N")?;
     let code: c_int = args.number("CODE")?;
@@ -34,8 +34,8 @@ fn vfork(mut args: Args) -> Outcome {
     Ok(0)
 }
 
-/// vfork(2) itself returns twice on one stack, which no Rust function survives: the same flags
-/// through clone(2), with a stack of the child's own.
+/// Rust code cannot call vfork(2), which returns twice on one stack: clone(2) with the same flags and a stack for the
+/// child.
 fn vfork_child(code: c_int) -> Result<pid_t, String> {
     extern "C" fn leave_with(code: *mut c_void) -> c_int {
         // SAFETY: `code` points to the parent's variable, and the parent is asleep.
@@ -49,8 +49,8 @@ fn vfork_child(code: c_int) -> Result<pid_t, String> {
     sys::check("clone", child)
 }
 
-/// `storm N CODE [pids]`: N children that leave with CODE at once, all reaped. Says the total and,
-/// when asked, each pid.
+/// `storm N CODE [pids]`: N children exit with CODE at once, all are reaped. Says `total` and, if asked, each
+/// `child_pid`.
 fn storm(mut args: Args) -> Outcome {
     let number: usize = args.number("N")?;
     let code: c_int = args.number("CODE")?;
@@ -82,7 +82,7 @@ fn reap_first(alive: &mut VecDeque<pid_t>) -> Result<usize, String> {
     }
 }
 
-/// `storm-killed N`: N children are killed with SIGKILL by this process. Says how many ended so.
+/// `storm-killed N`: sends SIGKILL to N children. Says `total`, the number that ended so.
 fn storm_killed(mut args: Args) -> Outcome {
     let number: usize = args.number("N")?;
     let born = (0..number).map(|_| sys::fork_tied(|| sys::pause_for_good()));
@@ -98,14 +98,14 @@ fn storm_killed(mut args: Args) -> Outcome {
     Ok(0)
 }
 
-/// `shell`: does what a shell does whose last command was killed: exits with 128 and the signal.
+/// `shell`: like a shell whose last command was killed: exits with 128 plus the signal.
 fn shell(_args: Args) -> Outcome {
     let child = sys::fork_tied(|| sys::pause_for_good())?;
     sys::say_pid("child_pid", child);
     Ok(sys::shell_status(sys::reap(child)?))
 }
 
-/// `leave-child CODE`: exits with CODE while a child of it waits.
+/// `leave-child CODE`: exits with CODE and leaves a waiting child.
 fn leave_child(mut args: Args) -> Outcome {
     let code = args.number("CODE")?;
     sys::say_pid("child_pid", sys::fork(|| sys::pause_for_good())?);
@@ -119,7 +119,7 @@ fn unreaped(args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// `with-zombie COMMAND…`: runs COMMAND while a child of it is a zombie.
+/// `with-zombie COMMAND…`: runs COMMAND while it has a zombie child.
 fn with_zombie(args: Args) -> Outcome {
     leave_zombie(|| 0)?;
     run(args)
@@ -138,7 +138,7 @@ fn leave_zombie(body: impl FnOnce() -> c_int) -> Result<(), String> {
     sys::check("waitid", waited).map(drop)
 }
 
-/// `same-pid CODE…`: a child for each CODE, one after the other, all under one pid. Needs root.
+/// `same-pid CODE…`: one child after the other exits with each CODE, all with the same pid. Needs root.
 fn same_pid(args: Args) -> Outcome {
     let codes = args.rest()?;
     let codes: Vec<c_int> = codes.iter().filter_map(|code| code.parse().ok()).collect();
@@ -155,8 +155,8 @@ fn same_pid(args: Args) -> Outcome {
     Ok(0)
 }
 
-/// A child with a pid of our choice, which must be free: it has just become so, and pids come
-/// round again only after all the others.
+/// A child with a chosen pid, which must be free. It was just reaped, and the kernel reuses a pid only after all
+/// others.
 fn fork_as(pid: pid_t, code: c_int) -> Result<(), String> {
     // SAFETY: all zeros asks for nothing special; `pid` outlives the call; the child has a copy
     // of everything, and leaves at once.

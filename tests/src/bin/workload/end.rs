@@ -1,4 +1,4 @@
-//! Ends that a process chooses itself.
+//! A process ends itself.
 
 use crate::args::Args;
 use crate::{Command, Outcome, sys};
@@ -6,8 +6,8 @@ use crate::{Command, Outcome, sys};
 pub(crate) const COMMANDS: &[Command] =
     &[("exit", exit), ("abort", abort), ("raise", raise), ("pipe", pipe)];
 
-/// `exit CODE [MS]`: exits with CODE, MS milliseconds after it began. Further words are ignored,
-/// so that a test can give this process any command line.
+/// `exit CODE [MS]`: exits with CODE after MS milliseconds. Further words are ignored, so that a test can choose any
+/// command line.
 fn exit(mut args: Args) -> Outcome {
     let code = args.number("CODE")?;
     let delay = args.number_or(0);
@@ -17,13 +17,13 @@ fn exit(mut args: Args) -> Outcome {
     sys::leave(code)
 }
 
-/// `abort`: SIGABRT from itself, as the C library does it.
+/// `abort`: SIGABRT, by the C library's abort(3).
 fn abort(_args: Args) -> Outcome {
     // SAFETY: ends the process.
     unsafe { libc::abort() }
 }
 
-/// `raise SIGNAL`: kills itself.
+/// `raise SIGNAL`: sends SIGNAL to itself.
 fn raise(mut args: Args) -> Outcome {
     let signal = args.number("SIGNAL")?;
     // SAFETY: takes an integer.
@@ -31,7 +31,7 @@ fn raise(mut args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// `pipe`: writes into a pipe that nobody reads.
+/// `pipe`: writes to a pipe without a reader.
 fn pipe(_args: Args) -> Outcome {
     let (reader, writer) = std::io::pipe().map_err(|why| why.to_string())?;
     drop(reader);

@@ -1,5 +1,5 @@
-//! Faults of the CPU, at addresses that are known beforehand: printed as `address=0x…`, or chosen
-//! by the test. Done in assembler, because a compiler may do as it likes with a null pointer.
+//! CPU faults at known addresses, which are printed as `address=0x…` or chosen by the test. In assembler, because a
+//! compiler may change a write through a null pointer.
 
 use std::arch::asm;
 use std::ffi::c_void;
@@ -19,8 +19,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 const PAGE: usize = 4096;
 
-/// `segv ADDRESS|readonly`: writes one byte there; ADDRESS is hexadecimal. An address that is not
-/// canonical gives the kernel nothing to report: code `SI_KERNEL`, and no address.
+/// `segv ADDRESS|readonly`: writes a byte there; ADDRESS is hexadecimal. For a non-canonical address the kernel
+/// reports `SI_KERNEL` and no address.
 fn segv(mut args: Args) -> Outcome {
     let word = args.text("ADDRESS")?;
     let address = if word == "readonly" {
@@ -33,8 +33,7 @@ fn segv(mut args: Args) -> Outcome {
     Err("the write went through".to_owned())
 }
 
-/// `reraise`: what a crash reporter does: it catches SIGSEGV, and when it has written its report,
-/// sends the signal again, to itself, with nobody to catch it.
+/// `reraise`: like a crash handler: catches SIGSEGV, then raises it again with the default action.
 fn reraise(_args: Args) -> Outcome {
     extern "C" fn report(signal: i32) {
         sys::disposition(signal, libc::SIG_DFL);
@@ -49,7 +48,7 @@ fn reraise(_args: Args) -> Outcome {
 
 const REPORTED: usize = 0xdead_0000;
 
-/// `threads-fault N`: N threads wait, one more writes to address 0xdead0000.
+/// `threads-fault N`: one thread of N + 1 writes to address 0xdead0000, the others wait.
 fn threads_fault(mut args: Args) -> Outcome {
     let number: usize = args.number("N")?;
     for _ in 0..number {
@@ -62,7 +61,7 @@ fn threads_fault(mut args: Args) -> Outcome {
     Err("the write went through".to_owned())
 }
 
-/// `bus`: writes to a page of a mapping that lies past the end of its file.
+/// `bus`: writes to a mapped page past the end of the file.
 fn bus(_args: Args) -> Outcome {
     // SAFETY: the name is a C string.
     let fd = sys::check("memfd_create", unsafe { libc::memfd_create(c"short".as_ptr(), 0) })?;
@@ -72,7 +71,7 @@ fn bus(_args: Args) -> Outcome {
     Err("the write went through".to_owned())
 }
 
-/// `ill`: an instruction that is none.
+/// `ill`: an invalid instruction.
 fn ill(_args: Args) -> Outcome {
     // SAFETY: traps.
     unsafe {
@@ -84,7 +83,7 @@ fn ill(_args: Args) -> Outcome {
     Err("the instruction went through".to_owned())
 }
 
-/// `fpe`: an integer divided by zero.
+/// `fpe`: an integer division by zero.
 fn fpe(_args: Args) -> Outcome {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: traps.
@@ -95,7 +94,7 @@ fn fpe(_args: Args) -> Outcome {
     Err("this processor divides by zero".to_owned())
 }
 
-/// `trap`: a breakpoint with no debugger.
+/// `trap`: a breakpoint without a debugger.
 fn trap(_args: Args) -> Outcome {
     // SAFETY: traps.
     unsafe {

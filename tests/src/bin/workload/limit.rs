@@ -1,4 +1,4 @@
-//! Resource limits of the process itself.
+//! Resource limits.
 
 use std::hint::black_box;
 
@@ -7,8 +7,8 @@ use crate::{Command, Outcome, sys};
 
 pub(crate) const COMMANDS: &[Command] = &[("cpu-limit", cpu_limit), ("file-limit", file_limit)];
 
-/// `cpu-limit soft|hard`: burns CPU until SIGXCPU ends it after one second, or, that one ignored,
-/// the kernel's SIGKILL after two.
+/// `cpu-limit soft|hard`: uses CPU time until SIGXCPU ends it after one second, or, with SIGXCPU ignored, SIGKILL
+/// after two.
 fn cpu_limit(mut args: Args) -> Outcome {
     match args.text("soft|hard")?.as_str() {
         "soft" => sys::set_limit(libc::RLIMIT_CPU, 1, libc::RLIM_INFINITY)?,
@@ -24,7 +24,7 @@ fn cpu_limit(mut args: Args) -> Outcome {
     }
 }
 
-/// `file-limit`: writes past the largest file it may make (one that no file system holds).
+/// `file-limit`: writes past its limit on the file size (to a memfd, so no file system matters).
 fn file_limit(_args: Args) -> Outcome {
     sys::set_limit(libc::RLIMIT_FSIZE, 4096, 4096)?;
     // SAFETY: the name is a C string.

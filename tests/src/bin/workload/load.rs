@@ -30,9 +30,7 @@ fn load(mut args: Args) -> Outcome {
     sys::disposition(libc::SIGTERM, handler as libc::sighandler_t);
     let (mut reader, writer) = std::io::pipe().map_err(|why| why.to_string())?;
     let other = sys::fork_tied(|| match be_refused(end, binds) {
-        Ok(refusals) => {
-            i32::from(Write::write_all(&mut &writer, &refusals.to_ne_bytes()).is_err())
-        }
+        Ok(refusals) => i32::from(Write::write_all(&mut &writer, &refusals.to_ne_bytes()).is_err()),
         Err(why) => {
             sys::complain(&why);
             1
@@ -43,7 +41,8 @@ fn load(mut args: Args) -> Outcome {
     let forks = repeat(end, |number| fork_and_reap(|| i32::from(number % 2 == 1)).map(drop))?;
     sys::kill(other, libc::SIGTERM)?;
     let mut refusals = [0; 8];
-    reader.read_exact(&mut refusals).map_err(|_| "the loop of refusals did not end in order")?;
+    let read = reader.read_exact(&mut refusals);
+    read.map_err(|why| format!("the loop of refusals failed: {why}"))?;
     sys::reap(other)?;
     sys::say("forks", forks);
     sys::say("refusals", u64::from_ne_bytes(refusals));

@@ -1,9 +1,8 @@
-//! One known way to die, or to bind, for each subcommand.
+//! A subcommand for each way to die and to bind.
 //!
-//! The tests need processes whose end is known beforehand, and nothing of a machine's own tools
-//! may stand between (a guest has only busybox). What a test has to know is printed as
-//! `key=value` lines, flushed before the deed; every key that ends in `pid` names a process that
-//! the test owns from then on. Wrappers (`in-cgroup`, `as-user`, …) change one thing and then run
+//! The tests need processes whose end is known, without tools of the machine (a guest has only busybox). What a test
+//! needs to know is printed as `key=value` lines, flushed before the deed. Every key that ends in `pid` names a
+//! process that belongs to the test from then on. Wrappers (`in-cgroup`, `as-user`, …) change one thing and then run
 //! the rest of the command line in the same process.
 
 mod args;
@@ -28,15 +27,15 @@ use std::process::ExitCode;
 
 use args::Args;
 
-/// A command's own exit code, or what was wrong with how it was called.
+/// The exit code of a command, or why its usage was wrong.
 type Outcome = Result<i32, String>;
 
-/// Told from every code that a command is asked to exit with.
+/// No command is asked to exit with this code.
 const WRONG_USAGE: u8 = 99;
 
 type Command = (&'static str, fn(Args) -> Outcome);
 
-/// Each module lists its own, so that a new way to die is one function and one line beside it.
+/// Each module lists its own commands: a new one is one function and one line beside it.
 const COMMANDS: [&[Command]; 14] = [
     bench::COMMANDS,
     end::COMMANDS,
@@ -54,7 +53,7 @@ const COMMANDS: [&[Command]; 14] = [
     wrap::COMMANDS,
 ];
 
-/// Runs the command that `args` begins with. Wrappers come back here with the rest.
+/// Runs the command at the beginning of `args`. Wrappers call this with the rest.
 fn run(mut args: Args) -> Outcome {
     let name = args.text("COMMAND")?;
     let known = COMMANDS.iter().flat_map(|list| list.iter());

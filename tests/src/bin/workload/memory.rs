@@ -1,4 +1,4 @@
-//! Processes that want more memory than their cgroup has.
+//! Processes that use more memory than their cgroup may.
 
 use std::ffi::c_void;
 use std::io::{Read, Write};
@@ -15,12 +15,12 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("peak", peak),
 ];
 
-/// `OOM_SCORE_ADJ_MIN`: the kernel chooses others.
+/// `OOM_SCORE_ADJ_MIN`: the OOM killer does not choose it.
 const NEVER: &str = "-1000";
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// Takes `mib` MiB of anonymous memory and writes to every page. It stays.
+/// Allocates `mib` MiB of anonymous memory, writes to every page, and leaks it.
 fn touch(mib: usize) -> Result<(), String> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -36,7 +36,7 @@ fn touch(mib: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// `hog MIB`: takes that much, says `touched=MIB` if it lives to say so, and waits.
+/// `hog MIB`: uses MIB MiB, says `touched=MIB` if it survives, and waits.
 fn hog(mut args: Args) -> Outcome {
     let mib = args.number("MIB")?;
     touch(mib)?;
@@ -44,7 +44,7 @@ fn hog(mut args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// `peak MIB CODE`: takes that much, gives all of it back by exiting with CODE.
+/// `peak MIB CODE`: uses MIB MiB and exits with CODE.
 fn peak(mut args: Args) -> Outcome {
     let mib = args.number("MIB")?;
     let code = args.number("CODE")?;
@@ -52,10 +52,9 @@ fn peak(mut args: Args) -> Outcome {
     sys::leave(code)
 }
 
-/// `hog-beside-small BIG SMALL`: one child takes BIG MiB and sits still; then a second one asks
-/// for SMALL. The kernel kills the first for what the second asked, and can't go on to the second,
-/// as it would where memory comes back slowly. Says both pids, and what became of each as a shell
-/// would see it.
+/// `hog-beside-small BIG SMALL`: one child uses BIG MiB and waits; then a second one asks for SMALL MiB. The kernel
+/// kills the first for the request of the second, and cannot kill the second even when memory is freed slowly. Says
+/// both pids and both ends as a shell's status.
 fn hog_beside_small(mut args: Args) -> Outcome {
     let big_mib = args.number("BIG")?;
     let small_mib = args.number("SMALL")?;
@@ -79,8 +78,7 @@ fn hog_beside_small(mut args: Args) -> Outcome {
     Ok(0)
 }
 
-/// `hog-shared MIB`: two processes (not threads) on one memory; the kernel that kills one for it
-/// has to kill both.
+/// `hog-shared MIB`: two processes (not threads) share one memory: the kernel must kill both.
 fn hog_shared(mut args: Args) -> Outcome {
     extern "C" fn sit_still(_: *mut c_void) -> c_int {
         sys::die_with_parent(libc::SIGKILL);

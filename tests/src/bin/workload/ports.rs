@@ -1,4 +1,4 @@
-//! Holders of ports, and those who are refused one.
+//! Processes that hold ports, and processes that are refused one.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -42,7 +42,7 @@ fn tell(refusal: &Refusal) {
     sys::say("errno", refusal.errno);
 }
 
-/// `hold tcp|udp|unix|abstract ADDRESS FLAG…`: has it, says `port`, `fd` and `ready=1`, and waits.
+/// `hold tcp|udp|unix|abstract ADDRESS FLAG…`: serves it, says `port`, `fd` and `ready=1`, and waits.
 /// Flags: reuseaddr reuseport v6only mptcp bind-only device=NAME by-uring by-ia32.
 fn hold(args: Args) -> Outcome {
     serve(&Wish::parse(&args.rest()?)?)?;
@@ -50,8 +50,8 @@ fn hold(args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// `bind N tcp|udp|… ADDRESS FLAG…`: tries N times, with a new socket each. Says the last refusal
-/// and how many there were; exits with 1 when it was never refused.
+/// `bind N tcp|udp|… ADDRESS FLAG…`: tries N times with a new socket each. Says the last refusal and `refused`, the
+/// number of refusals; exits with 1 when there was none.
 fn bind(mut args: Args) -> Outcome {
     let times: usize = args.number("N")?;
     let wish = Wish::parse(&args.rest()?)?;
@@ -86,8 +86,8 @@ fn bind_stay(args: Args) -> Outcome {
     }
 }
 
-/// `hold-and-go ADDRESS`: one child serves a TCP port, another is refused it, and in the same
-/// moment the first is killed, and both are gone: nobody can look up what has been.
+/// `hold-and-go ADDRESS`: one child serves a TCP port, another is refused it and at once kills the first and exits: a
+/// scan finds neither.
 fn hold_and_go(mut args: Args) -> Outcome {
     let address = args.text("ADDRESS")?;
     let (mut reader, mut writer) = std::io::pipe().map_err(|why| why.to_string())?;
@@ -112,8 +112,8 @@ fn hold_and_go(mut args: Args) -> Outcome {
     Ok(sys::shell_status(sys::reap(refused)?))
 }
 
-/// `bind-twice stay|leave ADDRESS`: holds a TCP port and is refused it, both in one process; then
-/// says `ready=1` and waits, or exits.
+/// `bind-twice stay|leave ADDRESS`: holds a TCP port and is refused the same port; then says `ready=1` and waits, or
+/// exits.
 fn bind_twice(mut args: Args) -> Outcome {
     let stays = args.text("stay|leave")? == "stay";
     let address = args.text("ADDRESS")?;
@@ -128,8 +128,8 @@ fn bind_twice(mut args: Args) -> Outcome {
     if stays { sys::pause_for_good() } else { Ok(0) }
 }
 
-/// `listen-fails self|other tcp ADDRESS reuseaddr…`: two sockets are bound to one port, which
-/// `reuseaddr` allows; one listens, by this process or by a child; the other's listen is refused.
+/// `listen-fails self|other tcp ADDRESS reuseaddr…`: two sockets are bound to one port, which `reuseaddr` allows.
+/// This process or a child listens on the first; the listen on the second is refused.
 fn listen_fails(mut args: Args) -> Outcome {
     let other = args.text("self|other")? == "other";
     let mut words = args.rest()?;
@@ -172,7 +172,7 @@ fn listen_fails(mut args: Args) -> Outcome {
     }
 }
 
-/// `orphan tcp ADDRESS FLAG…`: the parent opens the listener, a child keeps it, the parent ends.
+/// `orphan tcp ADDRESS FLAG…`: the parent opens the listener, a child keeps it, the parent exits.
 fn orphan(args: Args) -> Outcome {
     serve(&Wish::parse(&args.rest()?)?)?;
     let child = sys::fork(|| sys::pause_for_good())?;
@@ -180,8 +180,8 @@ fn orphan(args: Args) -> Outcome {
     Ok(0)
 }
 
-/// `sharers tcp ADDRESS FLAG…`: parent and child share one listener. The child says `ready=1`; it
-/// goes on when its parent is gone.
+/// `sharers tcp ADDRESS FLAG…`: parent and child share one listener. Says `child_pid` and `ready=1`; the child
+/// outlives its parent.
 fn sharers(args: Args) -> Outcome {
     serve(&Wish::parse(&args.rest()?)?)?;
     let child = sys::fork(|| sys::pause_for_good())?;
@@ -190,7 +190,7 @@ fn sharers(args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// The standard library's listeners have `SO_REUSEADDR`.
+/// A listener without `SO_REUSEADDR`, which the standard library would set.
 fn plain_listener(address: &str) -> Result<TcpListener, String> {
     let wish = Wish::parse(&["tcp".to_owned(), address.to_owned()])?;
     let fd = wish.open()?;
@@ -199,7 +199,7 @@ fn plain_listener(address: &str) -> Result<TcpListener, String> {
     Ok(unsafe { TcpListener::from_raw_fd(fd) })
 }
 
-/// A listener, a client of it, and the server's end of the connection between them.
+/// A listener, a client of it, and the accepted connection.
 fn connection(listener: TcpListener) -> Result<(TcpListener, TcpStream, TcpStream), String> {
     let connect = || {
         let client = TcpStream::connect(listener.local_addr()?)?;
@@ -210,8 +210,8 @@ fn connection(listener: TcpListener) -> Result<(TcpListener, TcpStream, TcpStrea
     connect().map_err(|why: std::io::Error| why.to_string())
 }
 
-/// `time-wait ADDRESS [plain]`: serves one client, closes first, and exits. What is left on the
-/// port is `TIME_WAIT`, and no process. `plain`: without `SO_REUSEADDR`.
+/// `time-wait ADDRESS [plain]`: serves one client, closes first, and exits. A connection in `TIME_WAIT` remains,
+/// without a process. `plain`: without `SO_REUSEADDR`.
 fn time_wait(mut args: Args) -> Outcome {
     let address = args.text("ADDRESS")?;
     let listener = match args.rest()?.first().map(String::as_str) {
@@ -230,8 +230,8 @@ fn time_wait(mut args: Args) -> Outcome {
     Ok(0)
 }
 
-/// `half-closed ADDRESS`: the server closes its listener and its end, the client keeps its own: on
-/// the port is `FIN_WAIT2` and no process. Says `ready=1` and keeps the client's end.
+/// `half-closed ADDRESS`: the server closes its listener and its connection, the client keeps its end: the port is in
+/// `FIN_WAIT2`, without a process. Says `ready=1` and waits.
 fn half_closed(mut args: Args) -> Outcome {
     let listener = TcpListener::bind(args.text("ADDRESS")?).map_err(|why| why.to_string())?;
     let (listener, mut client, served) = connection(listener)?;
@@ -241,7 +241,7 @@ fn half_closed(mut args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// `client ADDRESS`: connects, says `ready=1`, keeps the connection: a bystander.
+/// `client ADDRESS`: connects, says `ready=1`, and keeps the connection.
 fn client(mut args: Args) -> Outcome {
     let connection = TcpStream::connect(args.text("ADDRESS")?).map_err(|why| why.to_string())?;
     sys::say("ready", 1);
@@ -249,15 +249,15 @@ fn client(mut args: Args) -> Outcome {
     pause(&connection)
 }
 
-/// `stale PATH`: leaves the file of a unix socket behind, and nobody who serves it.
+/// `stale PATH`: leaves the file of a unix socket without a server.
 fn stale(mut args: Args) -> Outcome {
     let path = args.text("PATH")?;
     serve(&Wish::parse(&["unix".to_owned(), path])?)?;
     Ok(0)
 }
 
-/// `crowd PROCESSES SOCKETS`: so many children serve so many TCP sockets each, on an address of
-/// 127.0.0.0/8 each. Says `ready=1` and waits; the children end with it.
+/// `crowd PROCESSES SOCKETS`: so many children serve so many TCP sockets each, each child on its own address of
+/// 127.0.0.0/8. Says `ready=1` and waits; the children end with it.
 fn crowd(mut args: Args) -> Outcome {
     let (processes, sockets): (u32, u16) = (args.number("PROCESSES")?, args.number("SOCKETS")?);
     let (mut reader, writer) = std::io::pipe().map_err(|why| why.to_string())?;
@@ -281,10 +281,10 @@ fn crowd(mut args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// The first port of each member of a crowd.
+/// The first port of each child of a crowd.
 const CROWD_PORT: u16 = 20_000;
 
-/// `busy-server CONNECTIONS`: serves, with so many connections, and waits. Its end takes a while.
+/// `busy-server CONNECTIONS`: serves with so many open connections, and waits. Its exit takes a while.
 fn busy_server(mut args: Args) -> Outcome {
     let wanted: u64 = args.number("CONNECTIONS")?;
     sys::set_limit(libc::RLIMIT_NOFILE, wanted * 2 + 64, wanted * 2 + 64)?;

@@ -1,4 +1,4 @@
-//! System calls that the process itself gave up beforehand.
+//! System calls that the process has forbidden itself.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_MODE_FILTER,
@@ -11,9 +11,8 @@ use crate::{Command, Outcome, sys};
 
 pub(crate) const COMMANDS: &[Command] = &[("seccomp", seccomp)];
 
-/// `seccomp strict|process|thread`: calls getppid(2) after it gave it up. Strict mode ends in a
-/// plain SIGKILL from nobody, a filter in SIGSYS (`KILL_THREAD` ends the process when it was the
-/// only thread).
+/// `seccomp strict|process|thread`: calls getppid(2) after forbidding it. Strict mode ends with SIGKILL without a
+/// sender, a filter with SIGSYS (`KILL_THREAD` ends the process when it has one thread).
 fn seccomp(mut args: Args) -> Outcome {
     match args.text("strict|process|thread")?.as_str() {
         "strict" => {

@@ -1,4 +1,4 @@
-//! Signals: waiting for one, sending one, and asking for one.
+//! Waiting for signals, sending them, and requesting them from the kernel.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -19,7 +19,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("parent-death", parent_death),
 ];
 
-/// `wait`: says `ready=1` and waits to be ended.
+/// `wait`: says `ready=1` and waits.
 fn wait(_args: Args) -> Outcome {
     sys::say("ready", 1);
     sys::pause_for_good()
@@ -31,7 +31,7 @@ extern "C" fn note(_signal: c_int) {
     ASKED.store(true, Ordering::Relaxed);
 }
 
-/// `handle-term CODE [MS]`: handles SIGTERM, takes MS milliseconds to tidy up, exits with CODE.
+/// `handle-term CODE [MS]`: handles SIGTERM: exits with CODE after MS milliseconds.
 fn handle_term(mut args: Args) -> Outcome {
     let code = args.number("CODE")?;
     let tidying_ms = args.number_or(0);
@@ -48,7 +48,7 @@ fn handle_term(mut args: Args) -> Outcome {
     sys::leave(code)
 }
 
-/// `ignore-term ignored|blocked`: cannot be asked to stop, only killed.
+/// `ignore-term ignored|blocked`: only SIGKILL ends it.
 fn ignore_term(mut args: Args) -> Outcome {
     match args.text("ignored|blocked")?.as_str() {
         "ignored" => sys::disposition(libc::SIGTERM, libc::SIG_IGN),
@@ -58,7 +58,7 @@ fn ignore_term(mut args: Args) -> Outcome {
     wait(args)
 }
 
-/// `send kill|group|tgkill|sigqueue|pidfd SIGNAL PID`: sends it by that system call.
+/// `send kill|group|tgkill|sigqueue|pidfd SIGNAL PID`: sends SIGNAL by that system call.
 fn send(mut args: Args) -> Outcome {
     let method = args.text("METHOD")?;
     let signal: c_int = args.number("SIGNAL")?;
@@ -83,7 +83,7 @@ fn send(mut args: Args) -> Outcome {
     sys::check(&method, result).map(|_| 0)
 }
 
-/// What `syscall` gives, as the narrower type of what these calls return.
+/// The result of `syscall` as the narrower type that these calls return.
 fn call(result: libc::c_long) -> c_int {
     c_int::try_from(result).unwrap_or(-1)
 }
@@ -113,7 +113,7 @@ fn alarm(mut args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// `parent-death SIGNAL`: a child asked for SIGNAL when its parent ends, and the parent ends.
+/// `parent-death SIGNAL`: a child requests SIGNAL for the end of its parent, and the parent exits.
 fn parent_death(mut args: Args) -> Outcome {
     let signal = args.number("SIGNAL")?;
     let (reader, writer) = std::io::pipe().map_err(|why| why.to_string())?;

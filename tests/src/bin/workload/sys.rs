@@ -1,4 +1,4 @@
-//! Safe wrappers, as thin as can be, around the calls that every module needs.
+//! Thin safe wrappers around the system calls that every module needs.
 
 use std::io::{Write, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use libc::{c_int, pid_t};
 
-/// Rust ignores SIGPIPE and catches SIGSEGV and SIGBUS before `main`, and whoever runs the tests in the background may have
-/// them ignore the signals of a terminal: a process that shall die like a C program has to undo all of that.
+/// Restores default signal actions. Rust ignores SIGPIPE and catches SIGSEGV and SIGBUS before `main`, and a test
+/// runner in the background may ignore the signals of a terminal.
 pub(crate) fn dispose_of_signals_as_usual() {
     let of_terminals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
     let of_the_runtime = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
@@ -16,7 +16,7 @@ pub(crate) fn dispose_of_signals_as_usual() {
     }
 }
 
-/// Faults are the daily bread here; only `with-core` asks for what they leave behind.
+/// No core dumps; only `with-core` asks for them.
 pub(crate) fn dump_no_core() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` outlives both calls.
@@ -27,18 +27,18 @@ pub(crate) fn dump_no_core() {
     }
 }
 
-/// Tells the test something, at once.
+/// Prints `key=value` for the test, at once.
 ///
 /// # Panics
-/// When standard output is closed: then there is nobody to do anything for.
+/// When standard output is closed: then no test reads it.
 pub(crate) fn say(key: &str, value: impl std::fmt::Display) {
     say_line(&format!("{key}={value}"));
 }
 
-/// The same for what has a form of its own.
+/// The same for a line of another form.
 ///
 /// # Panics
-/// Likewise.
+/// As [`say`].
 pub(crate) fn say_line(text: &str) {
     let mut out = stdout().lock();
     let done = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -47,30 +47,29 @@ pub(crate) fn say_line(text: &str) {
 
 static IN_PID_NAMESPACE: AtomicBool = AtomicBool::new(false);
 
-/// From now on pids are not those that the test knows.
+/// From now on pids are those of another pid namespace.
 pub(crate) fn pids_are_private() {
     IN_PID_NAMESPACE.store(true, Ordering::Relaxed);
 }
 
-/// Names a process that the test owns. Not one of a pid namespace: under its number the test
-/// would own, and kill in the end, somebody else.
+/// Names a process that belongs to the test. Not one of another pid namespace: the test would kill the wrong process.
 pub(crate) fn say_pid(key: &str, pid: pid_t) {
     if !IN_PID_NAMESPACE.load(Ordering::Relaxed) {
         say(key, pid);
     }
 }
 
-/// Says on standard error why nothing was done; the test prints it when it fails.
+/// Says on standard error why it failed; a failing test prints it.
 pub(crate) fn complain(why: &str) {
     let _ = writeln!(std::io::stderr(), "workload: {why}");
 }
 
-/// What the last call left in `errno`.
+/// `errno` of the last call.
 pub(crate) fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// Turns the -1 of a call into its name and reason.
+/// Turns -1 into an error with the call's name and reason.
 pub(crate) fn check(call: &str, result: c_int) -> Result<c_int, String> {
     match result {
         -1 => Err(format!("{call}: {}", std::io::Error::last_os_error())),
@@ -83,7 +82,7 @@ pub(crate) fn disposition(signal: c_int, handler: libc::sighandler_t) {
     unsafe { libc::signal(signal, handler) };
 }
 
-/// Blocks `signal`, and gives the mask there was before.
+/// Blocks `signal` and returns the old mask.
 pub(crate) fn block(signal: c_int) -> libc::sigset_t {
     // SAFETY: both sets are filled by the calls before anything reads them.
     unsafe {
@@ -96,7 +95,7 @@ pub(crate) fn block(signal: c_int) -> libc::sigset_t {
     }
 }
 
-/// Forks; the child leaves with the code that `body` gives, with nothing of the parent flushed.
+/// Forks; the child exits with the code of `body`, without flushing the parent's buffers.
 pub(crate) fn fork(body: impl FnOnce() -> i32) -> Result<pid_t, String> {
     // SAFETY: no command forks while it has a second thread, so the child may run any code.
     match unsafe { libc::fork() } {
@@ -105,8 +104,7 @@ pub(crate) fn fork(body: impl FnOnce() -> i32) -> Result<pid_t, String> {
     }
 }
 
-/// `fork` for a child that waits for something: it dies with its parent, so that a test which
-/// fails half-way leaves nothing behind.
+/// `fork` for a child that waits: it dies with its parent, so that a failing test leaves nothing behind.
 pub(crate) fn fork_tied(body: impl FnOnce() -> i32) -> Result<pid_t, String> {
     let parent = own_pid();
     fork(move || {
@@ -127,20 +125,20 @@ pub(crate) fn own_pid() -> pid_t {
     unsafe { libc::getpid() }
 }
 
-/// `_exit`: the whole process, and nothing of Rust's or the C library's own endings.
+/// `_exit`: the whole process, without exit handlers.
 pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: never returns, runs no handlers.
     unsafe { libc::_exit(code) }
 }
 
-/// Ends the calling thread alone, by the bare system call.
+/// Ends the calling thread alone, by the plain system call.
 pub(crate) fn leave_thread(code: i32) -> ! {
     // SAFETY: the thread's stack stays mapped, which is all that the others could miss.
     unsafe { libc::syscall(libc::SYS_exit, code) };
     unreachable!("SYS_exit returns to nobody")
 }
 
-/// Reaps `pid` and gives its raw wait status.
+/// Reaps `pid` and returns its raw wait status.
 pub(crate) fn reap(pid: pid_t) -> Result<c_int, String> {
     let mut status = 0;
     loop {
@@ -152,7 +150,7 @@ pub(crate) fn reap(pid: pid_t) -> Result<c_int, String> {
     }
 }
 
-/// The status as a shell has it in `$?`.
+/// The status as a shell's `$?`.
 pub(crate) fn shell_status(status: c_int) -> i32 {
     if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) }
 }
@@ -166,7 +164,7 @@ pub(crate) fn sleep_ms(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-/// Waits for a signal to end it, however many are handled meanwhile.
+/// Waits for a signal that ends the process.
 pub(crate) fn pause_for_good() -> ! {
     loop {
         // SAFETY: no arguments.

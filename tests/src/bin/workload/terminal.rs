@@ -1,4 +1,4 @@
-//! Signals that come from a terminal: nobody sent them, somebody pressed a key or hung up.
+//! Signals that the kernel sends for a terminal: a key or a hang-up.
 
 use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -8,8 +8,8 @@ use crate::{Command, Outcome, sys};
 
 pub(crate) const COMMANDS: &[Command] = &[("terminal", terminal)];
 
-/// `terminal interrupt|quit|hangup`: a child has a terminal of its own; that key is pressed, or
-/// the terminal goes away.
+/// `terminal interrupt|quit|hangup`: a child has a terminal of its own; that key is pressed, or the terminal is
+/// closed.
 fn terminal(mut args: Args) -> Outcome {
     let key: &[u8] = match args.text("interrupt|quit|hangup")?.as_str() {
         "interrupt" => b"\x03",
@@ -41,7 +41,7 @@ fn terminal(mut args: Args) -> Outcome {
     Ok(sys::shell_status(sys::reap(child)?))
 }
 
-/// The keyboard's end of a new terminal, and the name of the program's end.
+/// The controlling end of a new terminal, and the path of the other end.
 fn open_terminal() -> Result<(OwnedFd, std::ffi::CString), String> {
     let mut name = [0_u8; 64];
     // SAFETY: the descriptor is new and nobody else's; the name is as long as said.

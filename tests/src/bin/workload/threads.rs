@@ -1,4 +1,4 @@
-//! Processes of several threads, whose end is not that of the thread that began them.
+//! Multi-threaded processes, which do not end with their first thread.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -16,14 +16,13 @@ pub(crate) const COMMANDS: &[Command] = &[
     ("exec-from-thread", exec_from_thread),
 ];
 
-/// What the leader leaves with; a report that says so looked at one thread only.
+/// The leader's own code. An `exit` with it would be wrong: only one thread was looked at.
 const LEADER_CODE: i32 = 3;
-/// What ends the process, long after.
+/// The code of the process.
 const LAST_CODE: i32 = 7;
 
-/// `leader-first group|last|wait [CODE]`: the first thread leaves with 3. The other one, once the first
-/// is a zombie, ends the process with CODE or 7: by `exit_group`, or as the last thread to leave; or it
-/// waits to be killed.
+/// `leader-first group|last|wait [CODE]`: the first thread exits with 3. Once it is a zombie, the other one ends the
+/// process with CODE or 7, by `exit_group` or as the last thread; or it waits to be killed.
 fn leader_first(mut args: Args) -> Outcome {
     let how = args.text("group|last|wait")?;
     let last = args.number_or(LAST_CODE);
@@ -43,7 +42,7 @@ fn leader_first(mut args: Args) -> Outcome {
     sys::leave_thread(LEADER_CODE)
 }
 
-/// A thread under a name of its own, which is not the process's.
+/// A thread with another name than the process.
 fn spawn<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, String> {
@@ -51,13 +50,13 @@ fn spawn<T: Send + 'static>(
     named.spawn(body).map_err(|why| why.to_string())
 }
 
-/// The leader's state, the word after the name in brackets, is Z.
+/// Whether the leader is a zombie.
 fn leader_is_gone() -> bool {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{}/stat", sys::own_pid()));
     stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
-/// `threads N CODE`: N threads in all leave one by one, all at the same moment.
+/// `threads N CODE`: N threads exit one by one, all at the same moment.
 fn threads(mut args: Args) -> Outcome {
     let number: usize = args.number("N")?;
     let code = args.number("CODE")?;
@@ -79,8 +78,8 @@ fn worker_exits(mut args: Args) -> Outcome {
     sys::pause_for_good()
 }
 
-/// `exec-from-thread COMMAND…`: a thread that is not the leader becomes COMMAND, under the same
-/// pid: the old leader is ended by the kernel, the process lives.
+/// `exec-from-thread COMMAND…`: a thread that is not the leader executes COMMAND, under the same pid: the kernel ends
+/// the old leader, the process lives.
 fn exec_from_thread(mut args: Args) -> Outcome {
     let mut words: Vec<OsString> = vec![args.os("COMMAND")?];
     while let Ok(word) = args.os("") {

@@ -1,4 +1,4 @@
-//! Other ways into the kernel than the C library's calls: io_uring, and the system calls of 32-bit programs.
+//! Bind and listen without the C library's calls: by io_uring, and by the system calls of 32-bit programs.
 
 use std::arch::asm;
 use std::mem::size_of;
@@ -12,19 +12,19 @@ use crate::{Command, Outcome, sys};
 
 pub(crate) const COMMANDS: &[Command] = &[("knows-way", knows_way)];
 
-/// How a bind and a listen get into the kernel. Each call gives 0, or an errno below zero.
+/// How bind and listen are called. Each call returns 0 or a negative errno.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// The C library's call.
     Call,
     /// `IORING_OP_BIND` and `IORING_OP_LISTEN`, since Linux 6.11.
     Uring,
-    /// The calls of a 32-bit program, by its interrupt, which a 64-bit one may raise too.
+    /// The system calls of a 32-bit program, by its interrupt, which a 64-bit program may use too.
     Ia32,
 }
 
-/// `knows-way by-uring|by-ia32`: exits with 0 where this kernel takes a bind that way. Without 32-bit programs the
-/// interrupt is a fault.
+/// `knows-way by-uring|by-ia32`: exits with 0 where this kernel supports it. Without 32-bit support the interrupt is
+/// a fault.
 fn knows_way(mut args: Args) -> Outcome {
     match Way::of_flag(&args.text("by-uring|by-ia32")?) {
         Some(Way::Uring) => Ok(i32::from(!Ring::new()?.knows(OP_LISTEN)?)),

@@ -31,7 +31,7 @@ fn in_cgroup(mut args: Args) -> Outcome {
     run(args)
 }
 
-/// `in-netns COMMAND…`: a network of its own, with loopback up.
+/// `in-netns COMMAND…`: in a new network namespace, with loopback up.
 fn in_netns(args: Args) -> Outcome {
     // SAFETY: takes an integer.
     sys::check("unshare", unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
@@ -50,8 +50,8 @@ fn in_netns(args: Args) -> Outcome {
     run(args)
 }
 
-/// `in-pidns COMMAND…`: a child that is pid 1 in a namespace of its own runs COMMAND. Says the
-/// child's pid as the test sees it, and ends as the child did.
+/// `in-pidns COMMAND…`: a child, pid 1 of a new pid namespace, runs COMMAND. Says the child's pid in the test's
+/// namespace, and ends as the child did.
 fn in_pidns(args: Args) -> Outcome {
     // SAFETY: takes an integer.
     sys::check("unshare", unsafe { libc::unshare(libc::CLONE_NEWPID) })?;
@@ -68,7 +68,7 @@ fn in_pidns(args: Args) -> Outcome {
     Ok(sys::shell_status(sys::reap(child)?))
 }
 
-/// `in-root DIR COMMAND…`: DIR is all it can see.
+/// `in-root DIR COMMAND…`: with DIR as its root.
 fn in_root(mut args: Args) -> Outcome {
     let dir = args.os("DIR")?;
     let name = dir.as_bytes().escape_ascii();
@@ -77,7 +77,7 @@ fn in_root(mut args: Args) -> Outcome {
     run(args)
 }
 
-/// `as-user UID COMMAND…`: with the group of the same number, and no others.
+/// `as-user UID COMMAND…`: with the group of the same number, and no other group.
 fn as_user(mut args: Args) -> Outcome {
     let uid = args.number("UID")?;
     // SAFETY: an empty list needs no memory.
@@ -89,7 +89,7 @@ fn as_user(mut args: Args) -> Outcome {
     run(args)
 }
 
-/// `named NAME COMMAND…`: under that command name, any bytes.
+/// `named NAME COMMAND…`: with this comm, any bytes.
 fn named(mut args: Args) -> Outcome {
     let name = CString::new(args.os("NAME")?.into_vec()).map_err(|why| why.to_string())?;
     // SAFETY: a C string; the kernel takes its first 15 bytes.
@@ -117,22 +117,21 @@ pub(crate) fn oom_score(score: &str) -> Result<(), String> {
     std::fs::write("/proc/self/oom_score_adj", score).map_err(|why| why.to_string())
 }
 
-/// `own-group COMMAND…`: leads a process group of its own, so that signals to the group reach
-/// nobody else.
+/// `own-group COMMAND…`: in a new process group, so that signals to the group reach no other process.
 fn own_group(args: Args) -> Outcome {
     // SAFETY: takes integers.
     sys::check("setpgid", unsafe { libc::setpgid(0, 0) })?;
     run(args)
 }
 
-/// `hide DIR COMMAND…`: sees an empty folder there. Nobody else does.
+/// `hide DIR COMMAND…`: this process alone sees an empty folder at DIR.
 fn hide(mut args: Args) -> Outcome {
     let dir = path(&mut args, "DIR")?;
     mount_privately(c"tmpfs", &dir, libc::MS_RDONLY)?;
     run(args)
 }
 
-/// `see SOURCE DIR COMMAND…`: sees at DIR what is in SOURCE. Nobody else does.
+/// `see SOURCE DIR COMMAND…`: this process alone sees SOURCE at DIR.
 fn see(mut args: Args) -> Outcome {
     let (source, dir) = (path(&mut args, "SOURCE")?, path(&mut args, "DIR")?);
     mount_privately(&source, &dir, libc::MS_BIND)?;
@@ -157,7 +156,7 @@ fn mount_privately(source: &CStr, dir: &CStr, flags: libc::c_ulong) -> Result<()
     }
 }
 
-/// `without-capabilities COMMAND…`: what COMMAND executes is root by name only.
+/// `without-capabilities COMMAND…`: what COMMAND executes is root without capabilities.
 fn without_capabilities(args: Args) -> Outcome {
     // SAFETY: takes integers.
     let drop_it = |which: i32| unsafe { libc::prctl(libc::PR_CAPBSET_DROP, which, 0, 0, 0) };
@@ -166,7 +165,7 @@ fn without_capabilities(args: Args) -> Outcome {
     run(args)
 }
 
-/// `exec PROGRAM WORD…`: becomes another program.
+/// `exec PROGRAM WORD…`: executes another program.
 fn exec(mut args: Args) -> Outcome {
     let mut program = std::process::Command::new(args.os("PROGRAM")?);
     while let Ok(word) = args.os("") {

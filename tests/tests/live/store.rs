@@ -1,40 +1,40 @@
-//! The record of the service: whole after every end, numbered without a gap, sealed.
+//! The store: whole after every end, numbered without a gap, sealed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use observer_tests::{Place, Record, Workload, patience, run};
+use observer_tests::{Place, Stored, Workload, patience, run};
 use serde_json::Value;
 
 crate::tests![
     killed_at_random_moments,
-    killed_while_a_segment_is_made,
-    stopped_and_gone_on_with,
-    a_stop_takes_in_what_came_before,
-    a_torn_line_is_set_aside,
-    a_hundred_thousand_deaths,
-    old_segments_are_retired,
-    segments_that_are_too_old_are_retired,
-    files_are_for_root_and_a_group,
+    killed_while_a_segment_is_created,
+    stopped_and_started_again,
+    stop_writes_all_earlier_events,
+    torn_line_is_set_aside,
+    deaths_100000,
+    segments_are_retired_by_size,
+    segments_are_retired_by_age,
+    files_belong_to_root_and_adm,
 ];
 
 /// Small segments, so that each round closes some.
 const SMALL: &str = "exits = \"all\"\n[files]\nsegment_bytes = 65536\nseal_seconds = 1\n";
 
-/// From zero to 255 ms, a moment that nobody chose. What it was is told when a test fails.
+/// A random time from 0 to 255 ms. A failing test prints it.
 fn random_moment(round: u64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let mixed = (u64::from(now.subsec_nanos()) ^ round).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     Duration::from_millis(mixed >> 56)
 }
 
-fn sessions(record: &Record) -> Vec<&Value> {
-    record.story.of_kind("session").collect()
+fn sessions(stored: &Stored) -> Vec<&Value> {
+    stored.events.of_kind("session").collect()
 }
 
-/// Each kill leaves a record that verifies, and the next run goes on with the next number.
+/// After each kill the store verifies, and the next run continues with the next number.
 fn killed_at_random_moments() {
     let place = Place::new(SMALL);
     let mut known = 0;
@@ -48,30 +48,29 @@ fn killed_at_random_moments() {
         place.verified();
         let output = place.output(&["log", "--json"]);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        let record = Record::read(&text);
-        record.assert_unbroken();
-        let last = record.all.last().map_or(0, |(seq, _)| *seq);
+        let stored = Stored::read(&text);
+        stored.assert_unbroken();
+        let last = stored.all.last().map_or(0, |(seq, _)| *seq);
         assert!(last >= known, "round {round}, killed after {moment:?}: {known} became {last}");
         known = last;
-        for session in sessions(&record) {
+        for session in sessions(&stored) {
             let after = &session["after"];
             assert!(after.is_null() || after["stopped"] == false, "round {round}: {session:#}");
         }
     }
     assert!(known > 1000, "only {known} events: nothing is proven");
     place.serve(&[]).stop();
-    let record = place.record();
-    // A file that was full already is followed by another one of the same run.
-    let mut runs = sessions(&record).into_iter().filter(|session| !session["after"].is_null());
+    let stored = place.stored();
+    // A full segment is followed by another one of the same run.
+    let mut runs = sessions(&stored).into_iter().filter(|session| !session["after"].is_null());
     let last = runs.next_back().expect("a session").clone();
-    record.assert_unbroken();
+    stored.assert_unbroken();
     assert_eq!(last["after"]["stopped"], false, "{last:#}");
     assert_eq!(last["after"]["seq"], last["seq"].as_u64().expect("a number") - 1, "{last:#}");
 }
 
-/// A crash between the new segment's file and its first seal leaves an empty one, of which
-/// nothing can be proven; nor has anything to be.
-fn killed_while_a_segment_is_made() {
+/// A crash between a new segment's file and its first seal leaves an empty segment, which needs no proof.
+fn killed_while_a_segment_is_created() {
     let seals: [Option<&str>; 3] = [None, Some(""), Some("{\"time\":\"2026-")];
     for seals in seals {
         let place = Place::new(SMALL);
@@ -85,59 +84,59 @@ fn killed_while_a_segment_is_made() {
         let (_marker, _) = run(["exit", "1"]);
         service.stop();
         place.verified();
-        place.record().assert_unbroken();
+        place.stored().assert_unbroken();
     }
 }
 
-fn stopped_and_gone_on_with() {
+fn stopped_and_started_again() {
     let place = Place::new(SMALL);
     let mut ends = Vec::new();
     for _ in 0..3 {
         let service = place.serve(&[]);
-        // Records that have no seal yet, behind the one that says that the last run was stopped.
+        // Events without a seal follow the one that says that the last run was stopped.
         place.verified();
         let (marker, _) = run(["exit", "3"]);
         ends.push(marker.pid());
         service.stop();
         place.verified();
     }
-    let record = place.record();
-    record.assert_unbroken();
+    let stored = place.stored();
+    stored.assert_unbroken();
     for pid in ends {
-        record.story.only_exit_of(pid);
+        stored.events.only_exit_of(pid);
     }
     let after: Vec<_> =
-        sessions(&record).iter().filter_map(|s| s["after"]["stopped"].as_bool()).collect();
+        sessions(&stored).iter().filter_map(|s| s["after"]["stopped"].as_bool()).collect();
     assert_eq!(after, [true, true]);
 }
 
-fn a_stop_takes_in_what_came_before() {
+fn stop_writes_all_earlier_events() {
     let place = Place::new(SMALL);
     let service = place.serve(&[]);
     let tail = place.tail(&["--kind", "exit"]);
     let (storm, _) = run(["storm", "300", "4"]);
     let (last, _) = run(["exit", "5"]);
     service.stop();
-    let record = place.record();
-    record.story.assert_all_told(&[storm.pid()], 300);
-    record.story.only_exit_of(last.pid());
-    let told = tail.finish_left().story;
-    told.assert_all_told(&[storm.pid()], 300);
-    told.only_exit_of(last.pid());
+    let stored = place.stored();
+    stored.events.assert_all_reported(&[storm.pid()], 300);
+    stored.events.only_exit_of(last.pid());
+    let reported = tail.finish_after_the_service().events;
+    reported.assert_all_reported(&[storm.pid()], 300);
+    reported.only_exit_of(last.pid());
     let seals = newest(&place, "seals");
     let line = seals.lines().last().expect("a seal");
     let seal: Value = serde_json::from_str(line).expect("JSON");
     assert_eq!(seal["stopped"], true, "{seal}");
 }
 
-/// The text of the newest file with that ending.
+/// The content of the newest file with that ending.
 fn newest(place: &Place, ending: &str) -> String {
     let names = place.names();
     let name = names.iter().rfind(|name| name.ends_with(&format!(".{ending}")));
     fs::read_to_string(place.dir().join(name.expect("one"))).expect("readable")
 }
 
-fn a_torn_line_is_set_aside() {
+fn torn_line_is_set_aside() {
     let place = Place::new(SMALL);
     let service = place.serve(&[]);
     let (_storm, _) = run(["storm", "5", "1"]);
@@ -151,18 +150,18 @@ fn a_torn_line_is_set_aside() {
     place.serve(&[]).stop();
     let report = place.verified();
     assert!(report["notes"].to_string().contains("torn"), "{report:#}");
-    place.record().assert_unbroken();
+    place.stored().assert_unbroken();
     let aside = path.with_extension("torn");
     assert_eq!(fs::read(aside).expect("it is kept"), torn);
 }
 
-fn a_hundred_thousand_deaths() {
+fn deaths_100000() {
     const SENT: usize = 100_000;
     let settings = "[files]\nsegment_bytes = 8388608\nkeep_bytes = 4294967296\n";
     let place = Place::new(settings);
     let service = place.serve(&["--exits", "all"]);
     let mut storms = Vec::new();
-    // Each within the time that one step may take.
+    // Each within the limit of one step.
     for _ in 0..20 {
         let (mut storm, _) = run(["storm".to_owned(), (SENT / 20).to_string(), "0".to_owned()]);
         assert_eq!(storm.number("total"), 5000);
@@ -171,20 +170,23 @@ fn a_hundred_thousand_deaths() {
     place.wait_compressed(3);
     service.stop();
     place.verified();
-    let record = place.record();
-    let lost = record.story.lost() + record.story.skipped();
+    let stored = place.stored();
+    let lost = stored.events.lost() + stored.events.skipped();
     let lost = usize::try_from(lost).expect("a count");
-    assert_eq!(record.missing(), 0, "losses in the kernel take no numbers");
-    let mut told = 0;
+    assert_eq!(stored.missing(), 0, "a loss in the kernel leaves no gap in seq");
+    let mut reported = 0;
     for storm in &storms {
-        told += record.story.exits_of_children(storm.pid()).count();
+        reported += stored.events.exits_of_children(storm.pid()).count();
     }
-    assert!(told <= SENT && told + lost >= SENT, "{told} told, {lost} lost of {SENT}");
-    assert!(lost > 0 || told == SENT, "{told} told of {SENT}, none said to be lost");
+    assert!(
+        reported <= SENT && reported + lost >= SENT,
+        "{reported} reported, {lost} lost of {SENT}"
+    );
+    assert!(lost > 0 || reported == SENT, "{reported} reported of {SENT}, none lost");
 }
 
-/// What is removed for its size leaves a note, so that it is told from what somebody removed.
-fn old_segments_are_retired() {
+/// A segment that is removed for its size leaves a note, unlike one that somebody removed.
+fn segments_are_retired_by_size() {
     let settings = "exits = \"all\"\n[files]\nsegment_bytes = 65536\nkeep_bytes = 131072\n";
     let place = Place::new(settings);
     let service = place.serve(&[]);
@@ -196,14 +198,14 @@ fn old_segments_are_retired() {
     service.stop();
     let report = place.verified();
     assert!(report["retired"].as_u64().is_some_and(|number| number >= 1), "{report:#}");
-    place.record().assert_unbroken();
-    // Across another run too.
+    place.stored().assert_unbroken();
+    // After another run too.
     place.serve(&[]).stop();
     place.verified();
 }
 
-/// 0640 root:adm in a 0750 folder, whatever the umask of whoever starts it.
-fn files_are_for_root_and_a_group() {
+/// 0640 root:adm in a 0750 folder, whatever the umask.
+fn files_belong_to_root_and_adm() {
     let place = Place::new(SMALL);
     let service = place.serve(&[]);
     let deadline = Instant::now() + patience::limit();
@@ -232,8 +234,8 @@ fn group(name: &str) -> u32 {
     id.unwrap_or_else(|| panic!("no group {name}"))
 }
 
-/// Whatever they take: a file that is older than `keep_days` goes, with a note that it did.
-fn segments_that_are_too_old_are_retired() {
+/// A file older than `keep_days` is removed, with a note, whatever its size.
+fn segments_are_retired_by_age() {
     let place = Place::new("[files]\nsegment_bytes = 16384\nseal_seconds = 1\nkeep_days = 7\n");
     let service = place.serve(&[]);
     let deadline = Instant::now() + patience::limit();
