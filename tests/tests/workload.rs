@@ -209,3 +209,16 @@ fn crowd_serves() {
     assert_ne!(crowd.pid_of("last_pid"), crowd.pid());
     assert_eq!(observer_tests::sys::children(crowd.pid()).len(), 3);
 }
+
+#[test]
+fn load_ends_by_itself_or_by_sigterm() {
+    let (mut alone, ended) = run(["load", "1"]);
+    assert_eq!(ended.code(), Some(0));
+    let mut stopped = Workload::start_ready(["load", "600"]);
+    stopped.signal(libc::SIGTERM);
+    assert_eq!(stopped.wait().code(), Some(0));
+    for key in ["forks", "refusals"] {
+        assert!(alone.number(key) > 0, "{key}");
+        stopped.number(key);
+    }
+}
