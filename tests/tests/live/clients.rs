@@ -79,18 +79,18 @@ fn hanging_client_does_not_block_others() {
     let stored = Stored::read(&reader.join().expect("it reads to the end"));
     stored.assert_each_gap_is_reported();
     let pids: Vec<u32> = storms.iter().map(Workload::pid).collect();
-    let both = tails.map(|tail| tail.finish_after_the_service().events);
+    let streams = tails.map(|tail| tail.finish_after_the_service().events);
     let count = |count: u64| usize::try_from(count).expect("a count");
     let lost = count(stored.events.lost());
     let reported: usize =
         pids.iter().map(|pid| stored.events.exits_of_children(*pid).count()).sum();
     // The kernel's skipped exits reach nobody, and a client that misses events may miss that loss too.
-    let skipped = count(both[0].skipped());
+    let skipped = count(streams[0].skipped());
     assert!(
         lost > 0 && reported < SENT && reported + lost + skipped >= SENT,
         "{reported} reported, {lost} lost"
     );
-    for events in both {
+    for events in streams {
         events.assert_all_reported(&pids, SENT);
     }
     place.verified();
