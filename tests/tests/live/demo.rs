@@ -179,14 +179,11 @@ fn whole_demo() {
     assert_the_port(&demo);
     let about_one = demo.own().filter(|event| event["process"].is_object());
     let pids: Vec<u32> = about_one.map(pid).collect();
-    let about_it = |incident: &&&Value| {
-        incident["pids"].as_array().is_some_and(|pids| pids.contains(&worker.into()))
+    let is_of_the_kill = |incident: &&Value| {
+        incident["events"].as_array().is_some_and(|all| all.contains(&oom["seq"]))
     };
-    let incidents: Vec<_> =
-        demo.of_kind("incident").into_iter().filter(|incident| about_it(&incident)).collect();
+    let incidents: Vec<_> = demo.of_kind("incident").into_iter().filter(is_of_the_kill).collect();
     let [incident] = incidents[..] else { panic!("{:#?}", demo.events) };
-    let seq = &oom["seq"];
-    assert!(incident["events"].as_array().is_some_and(|all| all.contains(seq)), "{incident:#}");
     let outage = incident["outage_seconds"].as_f64();
     assert!(outage.is_some_and(|seconds| seconds > 0.0), "{incident:#}");
     assert_nothing_left(&demo, &pids);
