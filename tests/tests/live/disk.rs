@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use observer_tests::{Mounted, Observer, Place, Service, Stored, Workload, deaths, patience, run};
+use serde_json::Value;
 
 crate::tests![
     full_twice,
@@ -283,7 +284,7 @@ fn torn_and_full_at_the_start() {
 fn read_only_while_running() {
     let disk = tempfile::tempdir().expect("a folder");
     let (image, at) = (disk.path().join("image"), disk.path().join("mounted"));
-    File::create(&image).and_then(|file| file.set_len(16 << 20)).expect("room");
+    File::create(&image).and_then(|file| file.set_len(256 << 20)).expect("room");
     command("mkfs.ext4", &["-q"], &[&image]);
     fs::create_dir(&at).expect("room");
     command("mount", &["-o", "loop,errors=remount-ro"], &[&image, &at]);
@@ -312,10 +313,13 @@ fn read_only_while_running() {
     assert_eq!(sessions.last().expect("some")["after"]["stopped"], false);
 }
 
+/// Waits until all events that a new store has numbered by now are sealed. Others make new ones all the time.
 fn wait_sealed(place: &Place) {
-    let unsealed = || place.verified()["unsealed"] != 0;
+    let status: Value = serde_json::from_str(&place.text(&["status", "--json"])).expect("JSON");
+    let numbered = status["seq"].as_u64().expect("a number");
+    let sealed = || place.verified()["sealed"].as_u64().expect("a count");
     let deadline = Instant::now() + patience::limit();
-    while unsealed() {
+    while sealed() < numbered {
         assert!(Instant::now() < deadline, "it is never sealed");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
