@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn gap_with_a_loss_of_its_size_is_told() {
+    fn gap_with_a_loss_of_its_size_is_reported() {
         let reported = numbers(&[1, 2, 5, 6], (5, 3));
         reported.assert_each_gap_is_reported();
         assert_eq!((reported.missing(), reported.lost_in_gaps()), (2, 3));

@@ -191,15 +191,15 @@ impl Service {
 
     /// Waits for this line on the notify socket.
     pub fn wait_notified(&mut self, what: &str) {
-        self.wait_told(what, |line| line == what);
+        self.wait_notification(what, |line| line == what);
     }
 
     /// Waits for a line with this beginning on the notify socket.
     pub fn wait_notified_of(&mut self, beginning: &str) {
-        self.wait_told(beginning, |line| line.starts_with(beginning));
+        self.wait_notification(beginning, |line| line.starts_with(beginning));
     }
 
-    fn wait_told(&mut self, what: &str, is_it: impl Fn(&str) -> bool) {
+    fn wait_notification(&mut self, what: &str, is_it: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + patience::limit();
         let mut text = [0; 4096];
         loop {

@@ -194,7 +194,7 @@ fn peak_memory() {
         let reported = exit["peak_rss_bytes"].as_u64().expect("a size");
         // The kernel counts memory per processor and adds it up now and then; the program and its libraries add some.
         let plausible = touched * MIB - 2 * MIB..touched * MIB + 16 * MIB;
-        assert!(plausible.contains(&reported), "{reported} told of {touched} MiB touched");
+        assert!(plausible.contains(&reported), "{reported} reported of {touched} MiB touched");
     }
 }
 

@@ -137,7 +137,7 @@ fn each_format() {
     assert!(of("/process/pid").contains(&scenario.named.to_string()));
     let text = log("text");
     for pid in [scenario.named, scenario.late] {
-        assert!(text.contains(&pid.to_string()), "{pid} is not told");
+        assert!(text.contains(&pid.to_string()), "{pid} is not shown");
     }
     assert!(!text.contains('\x1b'), "it is no terminal");
 }

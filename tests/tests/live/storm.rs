@@ -102,8 +102,8 @@ fn alternating_programs_use_the_exit_cache() {
         fs::create_dir(program.parent().expect("a folder")).expect("room");
         fs::copy(binaries::workload(), program).expect("room for a copy");
     }
-    let recording = folder.path().join("recording");
-    let mut observer = Observer::tail(&["--all", "--record", recording.to_str().expect("UTF-8")]);
+    let capture = folder.path().join("capture");
+    let mut observer = Observer::tail(&["--all", "--record", capture.to_str().expect("UTF-8")]);
     for _ in 0..ROUNDS {
         for program in &programs {
             let mut command = Command::new(program);
@@ -115,7 +115,7 @@ fn alternating_programs_use_the_exit_cache() {
         }
     }
     observer.stop();
-    let bytes = fs::read(&recording).expect("it was asked for");
+    let bytes = fs::read(&capture).expect("it was asked for");
     // In the capture an argument ends with a zero byte; a cached path has another order.
     let in_full = programs.iter().map(|program| {
         let argument = [program.as_os_str().as_encoded_bytes(), b"\0"].concat();

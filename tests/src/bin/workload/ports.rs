@@ -94,8 +94,8 @@ fn hold_and_go(mut args: Args) -> Outcome {
     let wish = Wish::parse(&["tcp".to_owned(), address.clone()])?;
     let holder = sys::fork_tied(|| {
         let Ok(fd) = serve(&wish) else { return 1 };
-        let told = writer.write_all(&socket::port(fd).to_ne_bytes());
-        if told.is_ok() { sys::pause_for_good() } else { 1 }
+        let written = writer.write_all(&socket::port(fd).to_ne_bytes());
+        if written.is_ok() { sys::pause_for_good() } else { 1 }
     })?;
     sys::say_pid("holder_pid", holder);
     let mut port = [0; 2];
@@ -266,8 +266,8 @@ fn crowd(mut args: Args) -> Outcome {
         let child = sys::fork_tied(|| {
             let listen = |port| TcpListener::bind((address, CROWD_PORT + port));
             let served: Result<Vec<_>, _> = (0..sockets).map(listen).collect();
-            let told = served.is_ok() && Write::write_all(&mut &writer, b"x").is_ok();
-            if told { sys::pause_for_good() } else { 1 }
+            let written = served.is_ok() && Write::write_all(&mut &writer, b"x").is_ok();
+            if written { sys::pause_for_good() } else { 1 }
         })?;
         if number == processes {
             sys::say_pid("last_pid", child);

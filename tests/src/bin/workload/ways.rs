@@ -46,7 +46,7 @@ impl Way {
     pub(crate) fn bind(self, fd: c_int, address: &sockaddr_storage, len: socklen_t) -> c_int {
         match self {
             // SAFETY: the address is as long as said.
-            Self::Call => told(unsafe { libc::bind(fd, ptr::from_ref(address).cast(), len) }),
+            Self::Call => result_of(unsafe { libc::bind(fd, ptr::from_ref(address).cast(), len) }),
             Self::Uring => Ring::new().map_or(-libc::ENOSYS, |ring| {
                 // The length stands where other operations have an offset into a file.
                 ring.submit(Entry {
@@ -67,7 +67,7 @@ impl Way {
     pub(crate) fn listen(self, fd: c_int, backlog: c_int) -> c_int {
         match self {
             // SAFETY: takes integers.
-            Self::Call => told(unsafe { libc::listen(fd, backlog) }),
+            Self::Call => result_of(unsafe { libc::listen(fd, backlog) }),
             Self::Uring => Ring::new().map_or(-libc::ENOSYS, |ring| {
                 ring.submit(Entry { opcode: OP_LISTEN, fd, len: number(backlog), ..Entry::EMPTY })
             }),
@@ -77,7 +77,7 @@ impl Way {
     }
 }
 
-fn told(result: c_int) -> c_int {
+fn result_of(result: c_int) -> c_int {
     if result == 0 { 0 } else { -sys::errno() }
 }
 
