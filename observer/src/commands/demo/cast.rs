@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{children, parts::part};
+use crate::model::{Process, Time};
 
 /// So long they may take to end by themselves, and then again to die.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -29,6 +30,8 @@ pub(super) struct Cast {
     orders: Option<ChildStdin>,
     said: Lines<BufReader<Receiver>>,
     pids: HashMap<String, Vec<u32>>,
+    /// When each was started, by the first event about it: its pid may be somebody else's after its death.
+    starts: HashMap<u32, Time>,
     /// The port that is contested, once the worker has said it.
     pub(super) port: Option<u16>,
 }
@@ -51,7 +54,7 @@ impl Cast {
         let said = Receiver::from_owned_fd(OwnedFd::from(said)).context("can't listen to it")?;
         let said = BufReader::new(said).lines();
         let pids = HashMap::from([("supervisor".to_owned(), vec![supervisor.id()])]);
-        Ok(Self { supervisor, orders, said, pids, port: None })
+        Ok(Self { supervisor, orders, said, pids, starts: HashMap::new(), port: None })
     }
 
     /// Waits until one of them says something, and takes note. Dropping the future loses nothing.
@@ -72,11 +75,12 @@ impl Cast {
         self.pids.get(role)?.first().copied()
     }
 
-    /// Whether that process is one of them: by what it has said, or because one of them started it.
-    #[must_use]
-    pub(super) fn has(&self, pid: u32, ppid: Option<u32>) -> bool {
-        self.pids.values().flatten().any(|known| *known == pid)
-            || ppid == Some(self.supervisor.id())
+    /// Whether that process is one of them: by what it has said, or because the supervisor started it.
+    pub(super) fn has(&mut self, process: &Process) -> bool {
+        let known = self.pids.values().flatten().any(|known| *known == process.pid)
+            || process.ppid == Some(self.supervisor.id());
+        let Some(start) = process.start_time.filter(|_| known) else { return known };
+        *self.starts.entry(process.pid).or_insert(start) == start
     }
 
     /// Has the supervisor start the worker.

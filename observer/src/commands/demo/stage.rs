@@ -122,23 +122,23 @@ impl<'a> Stage<'a> {
 
     /// Shows and keeps those that are about our own processes; the rest of the machine is nobody's business here.
     pub(super) async fn take(&mut self, mut events: Vec<Event>) -> Result<(), Cut> {
-        events.retain(|event| self.is_ours(&event.body));
+        events.retain(|event| is_ours(&mut self.cast, &event.body));
         let reader = self.show.events(&events).await?;
         self.events.append(&mut events);
         if reader == Reader::Gone { Err(Cut::Gone) } else { Ok(()) }
     }
+}
 
-    fn is_ours(&self, body: &Body) -> bool {
-        let has = |process: &Process| self.cast.has(process.pid, process.ppid);
-        match body {
-            Body::Exit(exit) => has(&exit.process),
-            Body::Oom(oom) => has(&oom.victim),
-            Body::Bind(bind) => has(&bind.process),
-            Body::Listen(listen) => has(&listen.process),
-            Body::Release(release) => release.process.as_ref().is_some_and(has),
-            Body::Session(_) | Body::Loss(_) => true,
-            // The incident is shown at the end, of these events alone.
-            Body::Incident(_) => false,
-        }
+fn is_ours(cast: &mut Cast, body: &Body) -> bool {
+    let mut has = |process: &Process| cast.has(process);
+    match body {
+        Body::Exit(exit) => has(&exit.process),
+        Body::Oom(oom) => has(&oom.victim),
+        Body::Bind(bind) => has(&bind.process),
+        Body::Listen(listen) => has(&listen.process),
+        Body::Release(release) => release.process.as_ref().is_some_and(has),
+        Body::Session(_) | Body::Loss(_) => true,
+        // The incident is shown at the end, of these events alone.
+        Body::Incident(_) => false,
     }
 }
