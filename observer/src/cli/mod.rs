@@ -28,9 +28,9 @@ pub use values::{EbpfLog, Exits, Format, MetricsAddress, StatusFormat, Switch};
 3 not permitted, or not supported by this kernel; 4 files or service out of reach."
 )]
 pub struct Cli {
-    /// The options of place, which may stand before the subcommand too.
+    /// Where things are.
     #[command(flatten)]
-    pub places: places::BeforeCommand,
+    pub places: Places,
     /// Load what a kernel without function tracing gets, whatever this one has: to try that here
     #[arg(long, global = true, hide = true)]
     pub no_trampolines: bool,

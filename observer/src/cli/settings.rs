@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::{
-    Cli, Command, Exits, MetricsAddress, Places, Switch,
+    Cli, Command, Exits, MetricsAddress, Switch,
     config::{Config, Files},
 };
 
@@ -34,33 +34,23 @@ pub struct Settings {
 impl Settings {
     /// Reads the file that the command line names, or the default one, which may be missing.
     pub fn of(cli: &Cli) -> Result<Self> {
-        let (own, exits, binds, metrics) = match &cli.command {
-            Command::Tail(args) => (Places::from(&args.places), None, args.binds, None),
-            Command::Serve(args) => {
-                (Places::from(&args.places), args.exits, args.binds, args.metrics)
-            }
-            Command::Status(args) => (Places::from(&args.places), None, None, None),
-            Command::Ports(args) => (Places::from(&args.places), None, None, None),
-            Command::Log(args) => (Places::from(&args.places), None, None, None),
-            Command::Why(args) => (Places::from(&args.places), None, None, None),
-            Command::Report(args) => (Places::from(&args.places), None, None, None),
-            Command::Verify(args) => {
-                let own = Places::from(&args.places);
-                (Places { dir: args.folder.clone().or(own.dir), ..own }, None, None, None)
-            }
-            Command::Replay(_)
-            | Command::Doctor(_)
-            | Command::Demo(_)
-            | Command::DemoPart(_)
-            | Command::Schema => (Places::default(), None, None, None),
+        let places = cli.places.clone();
+        let (exits, binds, metrics) = match &cli.command {
+            Command::Tail(args) => (None, args.binds, None),
+            Command::Serve(args) => (args.exits, args.binds, args.metrics),
+            _ => (None, None, None),
         };
-        let places = cli.places.beside(own);
+        // `observer verify DIR` names the folder itself.
+        let named = match &cli.command {
+            Command::Verify(args) => args.folder.clone(),
+            _ => None,
+        };
         let config = Config::read(places.config.as_deref())?;
         let or = |typed: Option<PathBuf>, set: Option<PathBuf>, default: &str| {
             typed.or(set).unwrap_or_else(|| Path::new(default).to_owned())
         };
         Ok(Self {
-            dir: or(places.dir, config.dir, DIR),
+            dir: or(named.or(places.dir), config.dir, DIR),
             socket: or(places.socket, config.socket, SOCKET),
             exits: exits.or(config.exits).unwrap_or_default(),
             binds: binds.or(config.binds).unwrap_or(Switch::On),

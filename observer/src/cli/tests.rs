@@ -24,6 +24,9 @@ fn a_flag_beats_the_file_and_the_file_counts_for_tail() {
     assert_eq!((tail.binds, tail.socket.to_str()), (Switch::Off, Some("/s")));
     let tail = settings(&["tail", "--config", file, "--binds", "on", "--socket", "/t"]);
     assert_eq!((tail.binds, tail.socket.to_str()), (Switch::On, Some("/t")));
+    // Accepted everywhere, also where they do not count.
+    let status = settings(&["status", "--dir", "/x", "--config", file, "--socket", "/y"]);
+    assert_eq!((status.dir.to_str(), status.socket.to_str()), (Some("/x"), Some("/y")));
     let log = settings(&["--config", file, "log"]);
     assert_eq!(log.dir.to_str(), Some("/d"));
     let verify = settings(&["verify", "--config", file, "/v"]);
