@@ -1,47 +1,70 @@
-//! The `seq` of every event of a stream, and the losses that account for gaps.
+//! The `seq` of the events of a stream, and the losses that account for gaps.
 
 use serde_json::Value;
 
 use crate::Events;
 
-/// The numbers of a stream, in order.
+/// The numbers of a stream, in order. Events that are not stored have none.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    /// The `seq` of every event, also of other processes' events.
+    /// Every `seq`, also of other processes' events.
     pub all: Vec<u64>,
-    /// The `seq` of each `loss` event, and how many events it says were lost.
-    losses: Vec<(u64, u64)>,
+    /// What the client missed since the last number, by its own `loss` events, which have no `seq`.
+    missed: Option<Missed>,
+    /// Gaps: the numbers before and after, and what was said in between.
+    gaps: Vec<(u64, u64, Option<Missed>)>,
+    lost_by_client: u64,
+    /// Exits with code 0 come without a number.
+    zero_exits: bool,
+}
+
+/// What a client missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Missed {
+    total: u64,
+    /// Of these, at most so many had a `seq`: incidents that grow have none.
+    incidents: u64,
+    exits: u64,
 }
 
 impl Numbers {
-    /// Takes the next event. `initial`: a client gets it when it joins, with the `seq` of its `session`.
-    pub fn add(&mut self, seq: u64, initial: bool) {
-        if !initial || self.all.last() != Some(&seq) {
-            self.all.push(seq);
+    /// Takes the next number.
+    pub fn add(&mut self, seq: u64) {
+        if let Some(before) = self.all.last().filter(|before| **before + 1 != seq) {
+            self.gaps.push((*before, seq, self.missed));
         }
+        self.missed = None;
+        self.all.push(seq);
     }
 
-    /// Notes the count of a `loss` event.
+    /// Takes note of an event without a number.
     pub fn note(&mut self, event: &Value) {
-        if let Some(seq) = event["seq"].as_u64().filter(|_| event["kind"] == "loss") {
-            self.losses.push((seq, Events { all: vec![event.clone()] }.lost()));
+        if !event["seq"].is_null() {
+            return;
+        }
+        self.zero_exits |= event["kind"] == "exit";
+        if event["kind"] == "loss" {
+            let of = |kind: &str| event["lost"][kind].as_u64().unwrap_or(0);
+            let total = Events { all: vec![event.clone()] }.lost();
+            let known = self.missed.unwrap_or_default();
+            self.missed = Some(Missed {
+                total: known.total + total,
+                incidents: known.incidents + of("incident"),
+                exits: known.exits + of("exit"),
+            });
+            self.lost_by_client += total;
         }
     }
 
-    /// How many events are lost according to the losses that follow a gap.
-    pub fn lost_in_gaps(&self) -> u64 {
-        let behind_gap = |seq: &u64| match self.all.binary_search(seq) {
-            Ok(at @ 1..) => self.all[at - 1] + 1 != *seq,
-            _ => false,
-        };
-        self.losses.iter().filter(|(seq, _)| behind_gap(seq)).map(|(_, lost)| lost).sum()
+    /// How many events the client missed, by its own losses.
+    pub fn lost_by_client(&self) -> u64 {
+        self.lost_by_client
     }
 
     /// Asserts that no number is missing or repeated.
     #[track_caller]
     pub fn assert_unbroken(&self) {
-        let gaps: Vec<_> = self.all.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
-        assert!(gaps.is_empty(), "{} gaps, such as {:?}", gaps.len(), gaps.first());
+        assert!(self.gaps.is_empty(), "{} gaps, such as {:?}", self.gaps.len(), self.gaps.first());
     }
 
     /// How many numbers are missing between the first and the last.
@@ -55,14 +78,18 @@ impl Numbers {
         }
     }
 
-    /// Asserts that each gap is followed by a `loss` of exactly its size.
+    /// Asserts that each gap is announced by a `loss` of its size.
     #[track_caller]
     pub fn assert_each_gap_is_reported(&self) {
-        for pair in self.all.windows(2).filter(|pair| pair[0] + 1 != pair[1]) {
-            let (before, seq) = (pair[0], pair[1]);
-            let reported = self.losses.iter().find(|(at, _)| *at == seq).map(|(_, lost)| *lost);
+        for (before, seq, missed) in &self.gaps {
             assert!(before < seq, "seq decreases from {before} to {seq}");
-            assert_eq!(reported, Some(seq - before), "from {before} to {seq}");
+            let missed = missed.unwrap_or_default();
+            let unnumbered = missed.incidents + if self.zero_exits { missed.exits } else { 0 };
+            let size = seq - before - 1;
+            assert!(
+                (missed.total - unnumbered..=missed.total).contains(&size),
+                "from {before} to {seq}: {missed:?}"
+            );
         }
     }
 }
@@ -73,33 +100,41 @@ mod tests {
 
     use super::*;
 
-    fn numbers(all: &[u64], loss: (u64, u64)) -> Numbers {
+    fn numbers(all: &[u64], before: u64, lost: &Value) -> Numbers {
         let mut numbers = Numbers::default();
         for seq in all {
-            numbers.add(*seq, false);
+            if *seq == before {
+                numbers.note(&json!({"kind": "loss", "lost": lost}));
+            }
+            numbers.add(*seq);
         }
-        let lost = json!({"exit": loss.1 - 1, "bind": 1});
-        numbers.note(&json!({"kind": "loss", "seq": loss.0, "lost": lost}));
         numbers
     }
 
     #[test]
     fn gap_with_a_loss_of_its_size_is_reported() {
-        let reported = numbers(&[1, 2, 5, 6], (5, 3));
+        let lost = json!({"exit": 1, "bind": 1});
+        let reported = numbers(&[1, 2, 5, 6], 5, &lost);
         reported.assert_each_gap_is_reported();
-        assert_eq!((reported.missing(), reported.lost_in_gaps()), (2, 3));
-        assert_eq!(numbers(&[1, 2, 3], (3, 7)).lost_in_gaps(), 0);
+        assert_eq!((reported.missing(), reported.lost_by_client()), (2, 2));
+        numbers(&[1, 2, 5, 6], 5, &json!({"exit": 2, "incident": 3})).assert_each_gap_is_reported();
     }
 
     #[test]
     #[should_panic(expected = "from 2 to 5")]
     fn gap_with_a_loss_of_another_size_is_not() {
-        numbers(&[1, 2, 5, 6], (5, 2)).assert_each_gap_is_reported();
+        numbers(&[1, 2, 5, 6], 5, &json!({"exit": 3})).assert_each_gap_is_reported();
+    }
+
+    #[test]
+    #[should_panic(expected = "from 2 to 5")]
+    fn loss_of_another_moment_is_not() {
+        numbers(&[1, 2, 5, 6], 2, &json!({"exit": 2})).assert_each_gap_is_reported();
     }
 
     #[test]
     #[should_panic(expected = "1 gaps")]
     fn gap_with_a_loss_is_still_a_gap() {
-        numbers(&[1, 2, 5, 6], (5, 3)).assert_unbroken();
+        numbers(&[1, 2, 5, 6], 5, &json!({"exit": 2})).assert_unbroken();
     }
 }

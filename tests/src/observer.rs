@@ -46,7 +46,7 @@ pub fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
 impl Finished {
     /// How many events were lost, except those that this client of the service did not read in time.
     pub fn lost_by_the_service(&self) -> u64 {
-        self.events.lost() - self.numbers.lost_in_gaps()
+        self.events.lost() - self.numbers.lost_by_client()
     }
 }
 
@@ -119,7 +119,7 @@ impl Observer {
     /// How many events were lost so far, except those that this client of the service did not read in time.
     pub fn lost_by_the_service(&mut self) -> u64 {
         self.read();
-        self.events.lost() - self.numbers.lost_in_gaps()
+        self.events.lost() - self.numbers.lost_by_client()
     }
 
     /// Reads the new lines. Events of other processes are not kept.
@@ -132,9 +132,9 @@ impl Observer {
             match skimmed {
                 Err(why) => self.faults.push(format!("line {} is no JSON: {why}", self.read)),
                 Ok(Skimmed::Whole(event)) => self.take(event, parsed),
-                Ok(Skimmed::Other { seq, initial, .. }) => {
+                Ok(Skimmed::Other { seq, .. }) => {
                     if let Some(seq) = seq {
-                        self.numbers.add(seq, initial);
+                        self.numbers.add(seq);
                     }
                 }
             }
@@ -146,9 +146,9 @@ impl Observer {
         if ours || check {
             self.faults.extend(schema::faults(&event, ours));
         }
+        self.numbers.note(&event);
         if let Some(seq) = event["seq"].as_u64() {
-            self.numbers.add(seq, event["initial"] == true);
-            self.numbers.note(&event);
+            self.numbers.add(seq);
         }
         if self.read == 1 && event["kind"] != "session" {
             self.faults.push(format!("the first event is no session but {}", event["kind"]));

@@ -280,6 +280,8 @@ pub struct Stored {
     pub events: Events,
     /// `seq` and kind of all events, also of other processes' events.
     pub all: Vec<(u64, String)>,
+    /// How many events have no `seq`: none of a store.
+    unnumbered: usize,
     numbers: Numbers,
 }
 
@@ -292,7 +294,7 @@ impl Stored {
             match skim::skim(line.as_bytes()) {
                 Err(why) => panic!("line {n} is no JSON: {why}"),
                 Ok(Skimmed::Whole(event)) => stored.add(event),
-                Ok(Skimmed::Other { seq, kind, initial }) => stored.number(seq, kind, initial),
+                Ok(Skimmed::Other { seq, kind }) => stored.number(seq, kind),
             }
         }
         stored
@@ -303,7 +305,7 @@ impl Stored {
         let seq = event["seq"].as_u64();
         let kind = event["kind"].as_str().expect("each event has a kind").to_owned();
         self.numbers.note(&event);
-        self.number(seq, kind, event["initial"] == true);
+        self.number(seq, kind);
         if ours {
             // A thousand of a hundred thousand similar events are enough to check against the schema.
             if self.events.all.len() < 1000 {
@@ -313,18 +315,20 @@ impl Stored {
         }
     }
 
-    fn number(&mut self, seq: Option<u64>, kind: String, initial: bool) {
-        let seq = seq.expect("each event has a number");
-        let known = self.numbers.all.len();
-        self.numbers.add(seq, initial);
-        if self.numbers.all.len() > known {
-            self.all.push((seq, kind));
+    fn number(&mut self, seq: Option<u64>, kind: String) {
+        match seq {
+            Some(seq) => {
+                self.numbers.add(seq);
+                self.all.push((seq, kind));
+            }
+            None => self.unnumbered += 1,
         }
     }
 
-    /// Asserts that no number is missing or repeated.
+    /// Asserts that each event has a number, and that none is missing or repeated.
     #[track_caller]
     pub fn assert_unbroken(&self) {
+        assert_eq!(self.unnumbered, 0, "events without `seq`");
         self.numbers.assert_unbroken();
     }
 

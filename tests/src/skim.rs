@@ -15,8 +15,6 @@ pub enum Skimmed {
         seq: Option<u64>,
         /// Its kind.
         kind: String,
-        /// A client gets it when it joins.
-        initial: bool,
     },
 }
 
@@ -29,7 +27,6 @@ pub fn skim(line: &[u8]) -> Result<Skimmed, String> {
         Some(kind) => Ok(Skimmed::Other {
             seq: after(line, b"\"seq\":").and_then(number),
             kind: String::from_utf8_lossy(kind).into_owned(),
-            initial: sys::find(line, b"\"initial\":true").is_some(),
         }),
         None => whole(line),
     }
@@ -71,10 +68,10 @@ mod tests {
     #[test]
     fn event_of_others_is_not_parsed() {
         let line = br#"{"seq":7,"kind":"exit","process":{"pid":4300001,"ppid":1}}"#;
-        let Ok(Skimmed::Other { seq, kind, initial }) = skim(line) else { panic!("parsed") };
-        assert_eq!((seq, kind.as_str(), initial), (Some(7), "exit", false));
-        let line = br#"{"seq":7,"kind":"listen","initial":true}"#;
-        assert!(matches!(skim(line), Ok(Skimmed::Other { initial: true, .. })));
+        let Ok(Skimmed::Other { seq, kind }) = skim(line) else { panic!("parsed") };
+        assert_eq!((seq, kind.as_str()), (Some(7), "exit"));
+        let line = br#"{"kind":"listen","initial":true}"#;
+        assert!(matches!(skim(line), Ok(Skimmed::Other { seq: None, .. })));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod again;
 mod beside;
 mod bind;
 mod cause;
+mod capture;
 mod clients;
 mod demo;
 mod disk;
@@ -80,6 +81,7 @@ const FAMILIES: [(&str, &[Test]); 25] = [
     ("renamed", renamed::TESTS),
     ("tamper", tamper::TESTS),
     ("disk", disk::TESTS),
+    ("capture", capture::TESTS),
     ("clients", clients::TESTS),
     ("service", service::TESTS),
     ("log", log::TESTS),

@@ -69,7 +69,7 @@ fn counters_grow() {
     let before = scrape(address);
     assert!(before["observer_recording"] >= 1.0);
     assert!(before["observer_clients"] >= 1.0, "{before:?}");
-    assert!(before["observer_record_free_bytes"] > 0.0);
+    assert!(before["observer_store_free_bytes"] > 0.0);
     assert!(before["observer_process_resident_memory_bytes"] > 1e6);
     let build = format!("observer_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert!(before.contains_key(&build), "{before:?}");
@@ -88,7 +88,7 @@ fn counters_grow() {
     let known = before.get(by_cause).copied().unwrap_or_default();
     assert!(after[by_cause] >= known + 20.0, "{after:?}");
     assert!(after["observer_last_seq"] >= before["observer_last_seq"] + 20.0);
-    assert!(after["observer_record_bytes"] > before["observer_record_bytes"]);
+    assert!(after["observer_store_bytes"] > before["observer_store_bytes"]);
     tail.stop();
     service.stop();
     TcpStream::connect(address).expect_err("it still listens");

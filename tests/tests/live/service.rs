@@ -44,7 +44,7 @@ fn two_on_one_folder() {
     let place = Place::new("");
     let mut service = place.serve(&[]);
     let second = Place::new("").with_store_in(place.dir());
-    refused(&second.output(&["serve"]), 4, "another observer records in");
+    refused(&second.output(&["serve"]), 4, "another observer stores events in");
     assert!(!second.socket().exists(), "it listens");
     assert_first_goes_on(&place, &mut service);
     service.stop();
@@ -100,17 +100,17 @@ fn file_at_the_socket_path_is_kept() {
 }
 
 const BROKEN: [(&str, &str); 5] = [
-    ("exits = \"some\"\n", "line 1, column 9"),
-    ("[files]\nkeep_dys = 7\n", "line 2, column 1"),
-    ("[files]\nkeep_days = \"7\"\n", "line 2, column 13"),
-    ("\n\nbinds = \n", "line 3, column 9"),
-    ("[files]\nsegment_bytes = 5\n", "segment_bytes"),
+    ("exits = \"some\"\n", "observer.toml:1:9: "),
+    ("[files]\nkeep_dys = 7\n", "observer.toml:2:1: unknown setting `keep_dys`"),
+    ("[files]\nkeep_days = \"7\"\n", "observer.toml:2:13: "),
+    ("\n\nbinds = \n", "observer.toml:3:9: "),
+    ("[files]\nsegment_bytes = 5\n", "observer.toml:2:17: 5 is too small"),
 ];
 
 fn broken_config_at_start() {
     for (settings, word) in BROKEN {
         let place = Place::new(settings);
-        refused(&place.output(&["serve"]), 4, word);
+        refused(&place.output(&["serve"]), 2, word);
         assert!(!place.dir().exists(), "it has begun");
     }
     let place = Place::new("");
@@ -213,14 +213,14 @@ fn status_report() {
         "events": {"session": 1},
         "lost": {},
         "clients": {"now": 1, "missed": 0},
-        "record": {"dir": dir, "segments": 1, "stopped": null},
+        "store": {"dir": dir, "segments": 1, "stopped": null},
     });
     assert_has(&status, &expected);
     let number = |path: &str| status.pointer(path).and_then(Value::as_f64).unwrap_or_default();
     assert!(number("/events/exit") >= 10.0, "{status:#}");
     assert!(number("/seq") >= 11.0, "{status:#}");
-    assert!(number("/record/used_bytes") > 1000.0, "{status:#}");
-    assert!(number("/record/free_bytes") > 0.0, "{status:#}");
+    assert!(number("/store/used_bytes") > 1000.0, "{status:#}");
+    assert!(number("/store/free_bytes") > 0.0, "{status:#}");
     assert!(number("/own/cpu_seconds") > 0.0, "{status:#}");
     let (rss, peak) = (number("/own/rss_bytes"), number("/own/peak_rss_bytes"));
     assert!(rss > 1e6 && peak >= rss && peak < 3e8, "{status:#}");

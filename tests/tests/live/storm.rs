@@ -103,7 +103,7 @@ fn alternating_programs_use_the_exit_cache() {
         fs::copy(binaries::workload(), program).expect("room for a copy");
     }
     let capture = folder.path().join("capture");
-    let mut observer = Observer::tail(&["--all", "--record", capture.to_str().expect("UTF-8")]);
+    let mut observer = Observer::tail(&["--all", "--capture", capture.to_str().expect("UTF-8")]);
     for _ in 0..ROUNDS {
         for program in &programs {
             let mut command = Command::new(program);
