@@ -25,7 +25,7 @@ use crate::{
         TASK_SECCOMP_MODE, TASK_SIGNAL, TASK_START, TASK_TGID, field, now, try_field,
     },
     maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, WATCHED, may_have_notes, setting},
-    pattern,
+    pattern_cache,
     scratch::Writer,
     task::{PF_KTHREAD, capture, peak_rss, value_or_zero},
 };
@@ -165,7 +165,7 @@ fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
     // SAFETY: as above.
     unsafe { (*record).notes = notes };
     if slot == SLOT_EXIT && notes <= 1 {
-        pattern::submit(writer, now(), if notes == 1 { note } else { 0 });
+        pattern_cache::submit(writer, now(), if notes == 1 { note } else { 0 });
     } else {
         writer.submit(KIND_EXIT, now(), &EXIT_RING);
     }

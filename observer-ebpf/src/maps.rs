@@ -12,8 +12,8 @@ use observer_common::{
 
 use crate::{
     oom::OomControl,
-    pattern::Pattern,
-    remember::{PLACES, Remembered},
+    path_cache::{CachedPath, PATH_PLACES},
+    pattern_cache::Pattern,
     scratch::Scratch,
 };
 
@@ -74,9 +74,10 @@ pub(crate) static PATTERNS: PerCpuArray<Pattern> = PerCpuArray::with_max_entries
 /// A power of two.
 pub(crate) const PATTERN_PLACES: u32 = 16;
 
-/// Paths by the places of [`crate::remember`]: 8 KiB on each CPU.
+/// Paths by the places of [`crate::path_cache`]: 8 KiB on each CPU.
 #[map]
-pub(crate) static REMEMBERED: PerCpuArray<Remembered> = PerCpuArray::with_max_entries(PLACES, 0);
+pub(crate) static REMEMBERED: PerCpuArray<CachedPath> =
+    PerCpuArray::with_max_entries(PATH_PLACES, 0);
 
 /// Room to build a record: 12 KiB for each program on each CPU.
 #[map]

@@ -1,4 +1,6 @@
-//! Paths that the kernel keeps as chains of names: written leaf first, each name ended by NUL; userspace turns them round.
+//! Paths, which the kernel keeps as chains of names. Each name is written with its NUL, leaf first; userspace reverses them.
+//!
+//! **Bounded:** [`DEPTH`] names a walk, [`PATH_MAX`] bytes a path.
 
 use crate::{
     fields::{
@@ -7,7 +9,7 @@ use crate::{
         MOUNT_MNT, MOUNT_MOUNTPOINT, MOUNT_PARENT, Probe, TASK_CGROUPS, VFSMOUNT_ROOT, field,
         pointer,
     },
-    remember::Chain,
+    path_cache::PathKey,
     scratch::Writer,
 };
 use observer_common::{
@@ -15,7 +17,7 @@ use observer_common::{
     task::{PATH_MAX, TASK_CGROUP_CUT, TASK_CGROUP_V1, TASK_EXE_CUT, TASK_EXE_DELETED},
 };
 
-/// Most names of a path that are followed, in the file system of the program and again above that, mounts included.
+/// Most names that are followed in the file system of the executable, and again above it, mounts included.
 pub(crate) const DEPTH: u32 = 24;
 /// Longest single name the kernel allows, with its NUL.
 const NAME: u32 = 256;
@@ -43,24 +45,24 @@ pub(crate) fn executable<A: Access>(writer: Writer, mm: *const u8) -> Path {
     if MOUNT_MNT.load() == ABSENT {
         return path;
     }
-    let before = Chain::of_file::<A>(writer, dentry, vfsmount);
-    if before.recall(writer) {
+    let before = PathKey::of_file::<A>(writer, dentry, vfsmount);
+    if before.append_cached(writer) {
         path.len = (writer.len() - start) as u16;
         return path;
     }
-    // `vfsmount` is a member of `struct mount`, which no typed pointer leads to: what is above is probed.
+    // `vfsmount` is a member of `struct mount`, to which no typed pointer leads: everything above it is probed.
     let ended = climb::<A>(writer, start, dentry, vfsmount)
         && above(writer, start, vfsmount.wrapping_sub(MOUNT_MNT.load() as usize));
     if !ended {
         path.flags |= TASK_EXE_CUT;
-    } else if Chain::of_file::<A>(writer, dentry, vfsmount) == before {
-        before.remember(writer, start);
+    } else if PathKey::of_file::<A>(writer, dentry, vfsmount) == before {
+        before.insert(writer, start);
     }
     path.len = (writer.len() - start) as u16;
     path
 }
 
-/// Appends the names from `dentry` up to the root of its file system; false when they are too many.
+/// Appends the names from `dentry` up to the root of its file system; false when there are too many.
 #[inline(always)]
 fn climb<A: Access>(writer: Writer, start: u32, dentry: *const u8, vfsmount: *const u8) -> bool {
     let root: *const u8 = field::<A, _>(vfsmount, &VFSMOUNT_ROOT);
@@ -78,7 +80,7 @@ fn climb<A: Access>(writer: Writer, start: u32, dentry: *const u8, vfsmount: *co
     false
 }
 
-/// Goes on where a mount is mounted, up to the root of the mount namespace; false when the names are too many.
+/// Appends the names above each mount point, up to the root of the mount namespace; false when there are too many.
 #[inline(always)]
 fn above(writer: Writer, start: u32, mount: *const u8) -> bool {
     let mut up: *const u8 = field::<Probe, _>(mount, &MOUNT_PARENT);
@@ -108,18 +110,18 @@ fn above(writer: Writer, start: u32, mount: *const u8) -> bool {
     false
 }
 
-/// Appends a name of a path that began at `start`; false when there is no room.
+/// Appends one name of the path that began at `start`; false when there is no room.
 #[inline(always)]
 fn name(writer: Writer, start: u32, name: *const u8) -> bool {
     writer.len() - start <= PATH_MAX - NAME && !writer.full() && writer.kernel_str(name) != 0
 }
 
-/// Appends the path of a cgroup: kernfs names from `kn` up to the root, whose own name does not count.
+/// Appends the path of a cgroup: the kernfs names from `kn` up to the root, without the root's own.
 #[inline(always)]
 fn kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Path {
     let start = writer.len();
-    let (leaf, before) = (kn, Chain::of_kernfs::<A>(writer, kn, v2));
-    if before.recall(writer) {
+    let (leaf, before) = (kn, PathKey::of_kernfs::<A>(writer, kn, v2));
+    if before.append_cached(writer) {
         return Path { len: (writer.len() - start) as u16, flags: 0 };
     }
     let mut kn = kn;
@@ -135,13 +137,13 @@ fn kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Path {
         }
         kn = parent;
     }
-    if ended && Chain::of_kernfs::<A>(writer, leaf, v2) == before {
-        before.remember(writer, start);
+    if ended && PathKey::of_kernfs::<A>(writer, leaf, v2) == before {
+        before.insert(writer, start);
     }
     Path { len: (writer.len() - start) as u16, flags: if ended { 0 } else { TASK_CGROUP_CUT } }
 }
 
-/// Appends the cgroup of a task: that of the v2 hierarchy, or of the v1 memory controller when the task is in v2's root.
+/// Appends the cgroup of a task: its v2 cgroup, or that of the v1 memory controller when the task is in the root of v2.
 #[inline(always)]
 pub(crate) fn cgroup<A: Access>(writer: Writer, task: *const u8) -> Path {
     let none = Path { len: 0, flags: TASK_CGROUP_CUT };
@@ -177,7 +179,7 @@ pub(crate) fn memory_cgroup<A: Access>(writer: Writer, task: *const u8) -> Path 
     }
 }
 
-/// The task's state in the memory controller: `css_set.subsys[memory_cgrp_id]`, at which its `struct mem_cgroup` begins.
+/// The task's memory cgroup: `css_set.subsys[memory_cgrp_id]`, the first member of its `struct mem_cgroup`.
 #[inline(always)]
 pub(crate) fn memory_css<A: Access>(task: *const u8) -> Option<*const u8> {
     if MEMORY_CGRP_ID.load() == ABSENT || CSS_SET_SUBSYS.load() == ABSENT {

@@ -1,7 +1,15 @@
-//! Deaths that are like one before them: what they share is told once.
+//! The cache of deaths: what a death shares with an earlier one is sent once.
 //!
-//! A storm is nearly always one program that ends again and again, or one that kills many. Paths, arguments and limits, and those
-//! of the killer, are four fifths of a record; a ring of 1 MiB keeps 1,800 to 3,300 deaths with them and 14,500 without.
+//! In a storm, one program usually ends again and again, or kills many others. Four fifths of a record are the paths, arguments
+//! and limits of the process and of its killer: a ring of 1 MiB holds 1,800 to 3,300 deaths with them, and 14,500 without.
+//!
+//! **Policy.** The key is the whole record of a death, without its header and without what always differs (process ids, times,
+//! status, peak memory, the age of the note). There are 16 places on each processor, 1 KiB each. The name of the process and the
+//! length of the record choose a pair of places, and the record is compared with both, word by word. A hit sends a [`LikeRecord`]
+//! with the id of the pattern; a miss sends the whole record and replaces the pattern of the pair that was filled fewer times.
+//! An entry is stale only when the ring had no room for the record that filled it: it is emptied at once, since userspace never
+//! got that record. Each filling gets the next of 65,535 ids, so that userspace cannot mistake a replaced pattern for the present
+//! one. Records of more than 960 bytes, with several notes or with a note older than 4 s are sent whole and not kept.
 
 use core::mem::replace;
 
@@ -19,11 +27,12 @@ use crate::{
     scratch::Writer,
 };
 
-/// Eight bytes each; a longer record is no pattern.
+/// Most words of a pattern, eight bytes each; a longer record is not kept.
 const WORDS: usize = 120;
 const WORD: usize = size_of::<u64>();
 
-/// The last record that was told in full here, without what differs from death to death.
+/// The last record that filled this place, without what differs from death to death. `like` is the room to build a
+/// [`LikeRecord`] in.
 #[repr(C, align(8))]
 pub(crate) struct Pattern {
     len: u32,
@@ -32,20 +41,20 @@ pub(crate) struct Pattern {
     words: [u64; WORDS],
 }
 
-/// Submits the record of a death: what is in `writer`, or what makes it differ from its pattern. `note` is where its only note
-/// lies; 0 without one. Only the first exit program may call this: on one CPU the kernel never runs it twice at once.
+/// Submits the record of a death: all of `writer`, or only what differs from its pattern. `note` is the offset of its only note,
+/// 0 without one. Only the first exit program may call this: the kernel never runs that program twice at once on one CPU.
 #[inline(always)]
 pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
     let exit = writer.bytes().cast_mut().cast::<ExitRecord>();
     let len = writer.len();
-    // SAFETY: the record begins with an `ExitRecord`, and a note lies where the caller says; their fields are written.
+    // SAFETY: the record begins with an `ExitRecord`, and the note lies at the caller's offset; their fields are written.
     let (small, age) = unsafe {
         let small = u32::try_from((*exit).peak_rss_pages).is_ok();
         let made = if note == 0 { time_ns } else { (*writer.part::<SignalNote>(note)).time_ns };
         (small, time_ns.wrapping_sub(made))
     };
     let fits = small && u32::try_from(age).is_ok() && len as usize <= WORDS * WORD;
-    let first = place(exit, len);
+    let first = first_place(exit, len);
     let (Some(one), Some(other), true) =
         (PATTERNS.get_ptr_mut(first), PATTERNS.get_ptr_mut(first + 1), fits)
     else {
@@ -53,7 +62,7 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
         return;
     };
     writer.pad();
-    // SAFETY: both are a map's values of this program on this CPU; the record is complete.
+    // SAFETY: both are values of a map that only this program uses on this CPU; the record is complete.
     unsafe {
         let like = &raw mut (*one).like;
         take_out(exit, like);
@@ -61,15 +70,15 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
         if note != 0 {
             take_out_note(writer.part(note), like);
         }
-        if is(one, exit.cast(), len) {
-            submit_like(like, name((*one).filled, first), time_ns);
+        if matches(one, exit.cast(), len) {
+            submit_like(like, pattern_id((*one).filled, first), time_ns);
             return;
         }
-        if is(other, exit.cast(), len) {
-            submit_like(like, name((*other).filled, first + 1), time_ns);
+        if matches(other, exit.cast(), len) {
+            submit_like(like, pattern_id((*other).filled, first + 1), time_ns);
             return;
         }
-        // They take turns.
+        // The two places take turns.
         let (pattern, place) =
             if (*other).filled < (*one).filled { (other, first + 1) } else { (one, first) };
         fill(pattern, exit.cast(), len);
@@ -77,7 +86,7 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
         if note != 0 {
             put_back_note(writer.part(note), like, time_ns);
         }
-        (*exit).pattern = name((*pattern).filled, place);
+        (*exit).pattern = pattern_id((*pattern).filled, place);
         if !writer.submit(KIND_EXIT, time_ns, &EXIT_RING) {
             (*pattern).len = 0;
         }
@@ -85,25 +94,25 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
 }
 
 /// # Safety
-/// `like` must have everything but its header and its pattern.
+/// Every field of `like` must be written but its header and its pattern.
 #[inline(always)]
 unsafe fn submit_like(like: *mut LikeRecord, pattern: u32, time_ns: u64) {
     let size = size_of::<LikeRecord>() as u32;
-    // SAFETY: it is complete with these two.
-    let told = unsafe {
+    // SAFETY: these two complete it.
+    let sent = unsafe {
         (*like).pattern = pattern;
         (*like).header = Header { size, kind: KIND_EXIT_LIKE, abi: ABI, time_ns };
         EXIT_RING.output::<LikeRecord>(&*like, 0)
     };
-    if told.is_err() {
+    if sent.is_err() {
         count_lost(SLOT_EXIT);
     }
 }
 
-/// The first of the two places for patterns of that name and length: a shell's loop alternates between few, which must not
-/// push each other out.
+/// The first of the two places for records of this name and length. There are two, since a shell's loop alternates between a few
+/// programs, which must not replace each other.
 #[inline(always)]
-fn place(exit: *const ExitRecord, len: u32) -> u32 {
+fn first_place(exit: *const ExitRecord, len: u32) -> u32 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     // SAFETY: a task follows the fixed part of a complete record.
     let comm = unsafe { (*exit.add(1).cast::<TaskRecord>()).comm };
@@ -114,15 +123,17 @@ fn place(exit: *const ExitRecord, len: u32) -> u32 {
         & !1
 }
 
-/// Never 0, which stands for none.
+/// What [`ExitRecord::pattern`] and [`LikeRecord::pattern`] hold: never 0, which stands for none.
 #[inline(always)]
-fn name(filled: u32, place: u32) -> u32 {
+fn pattern_id(filled: u32, place: u32) -> u32 {
     // SAFETY: the helper has no preconditions.
     let cpu = unsafe { helpers::bpf_get_smp_processor_id() };
     let place = (cpu * PATTERN_PLACES + place) & ((1 << PATTERN_PLACE_BITS) - 1);
     ((filled % 0xffff + 1) << PATTERN_PLACE_BITS) | place
 }
 
+/// Moves what differs from death to death from the record to `like`.
+///
 /// # Safety
 /// `exit` must be a complete record.
 #[inline(always)]
@@ -141,11 +152,13 @@ unsafe fn take_out(exit: *mut ExitRecord, like: *mut LikeRecord) {
     }
 }
 
-/// Stands for the process itself as the sender: no process has that id.
+/// Marks the process itself as the sender: no process has this id.
 const ITSELF: u32 = u32::MAX;
 
+/// Clears what differs from death to death in the note; `like` holds enough to restore it.
+///
 /// # Safety
-/// `note` must be a complete note of the process that `like` tells of.
+/// `note` must be a complete note of the process that `like` describes.
 #[inline(always)]
 unsafe fn take_out_note(note: *mut SignalNote, like: *const LikeRecord) {
     // SAFETY: both are complete.
@@ -164,6 +177,8 @@ unsafe fn take_out_note(note: *mut SignalNote, like: *const LikeRecord) {
     }
 }
 
+/// Undoes [`take_out_note`].
+///
 /// # Safety
 /// As [`take_out_note`].
 #[inline(always)]
@@ -181,6 +196,8 @@ unsafe fn put_back_note(note: *mut SignalNote, like: *const LikeRecord, time_ns:
     }
 }
 
+/// Undoes [`take_out`].
+///
 /// # Safety
 /// As [`take_out`].
 #[inline(always)]
@@ -199,13 +216,13 @@ unsafe fn put_back(exit: *mut ExitRecord, like: *const LikeRecord) {
     }
 }
 
-/// Whether the record is the pattern, header apart.
+/// Whether the record equals the pattern, apart from the header.
 ///
 /// # Safety
 /// `record` must have `len` bytes and zeros up to the next word.
 #[inline(always)]
-unsafe fn is(pattern: *const Pattern, record: *const u64, len: u32) -> bool {
-    // SAFETY: a map's value.
+unsafe fn matches(pattern: *const Pattern, record: *const u64, len: u32) -> bool {
+    // SAFETY: a value of a map.
     if unsafe { (*pattern).len } != len {
         return false;
     }
@@ -213,10 +230,10 @@ unsafe fn is(pattern: *const Pattern, record: *const u64, len: u32) -> bool {
         if at * WORD >= len as usize {
             break;
         }
-        // SAFETY: below `len`, and below the room of both.
+        // SAFETY: below `len`, and inside both.
         let same = unsafe {
-            let known = (&raw const (*pattern).words).cast::<u64>().add(at);
-            record.add(at).read_volatile() == known.read_volatile()
+            let kept = (&raw const (*pattern).words).cast::<u64>().add(at);
+            record.add(at).read_volatile() == kept.read_volatile()
         };
         if !same {
             return false;
@@ -225,23 +242,23 @@ unsafe fn is(pattern: *const Pattern, record: *const u64, len: u32) -> bool {
     true
 }
 
-/// Makes the pattern what the record is, header apart.
+/// Replaces the pattern by the record, apart from the header.
 ///
 /// # Safety
-/// As for [`is`].
+/// As [`matches`].
 #[inline(always)]
 unsafe fn fill(pattern: *mut Pattern, record: *const u64, len: u32) {
     for at in size_of::<Header>() / WORD..WORDS {
         if at * WORD >= len as usize {
             break;
         }
-        // SAFETY: as in `is`.
+        // SAFETY: as in `matches`.
         unsafe {
-            let known = (&raw mut (*pattern).words).cast::<u64>().add(at);
-            known.write_volatile(record.add(at).read_volatile());
+            let kept = (&raw mut (*pattern).words).cast::<u64>().add(at);
+            kept.write_volatile(record.add(at).read_volatile());
         }
     }
-    // SAFETY: as in `is`.
+    // SAFETY: as in `matches`.
     unsafe {
         (*pattern).len = len;
         (*pattern).filled += 1;
