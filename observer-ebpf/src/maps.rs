@@ -1,4 +1,13 @@
-//! Everything shared between programs, and with userspace. Memory is bounded here, in one place.
+//! Every map: what the programs share with each other and with userspace.
+//!
+//! **Bounded:** all memory of the programs is declared here. Keys and values are 3,000,836 bytes (2.9 MiB) that the processors
+//! share and 197,088 bytes (192 KiB) for each processor; an assertion at the end of this file holds both sums. Not in them: the
+//! ring of `aya_log` (4 KiB, or 128 KiB when the log is on), and what the kernel adds. `memlock` of all maps is 3.9 MiB on Linux
+//! 6.18 with two processors, and 1 MiB more when [`WATCHED`] is full.
+//!
+//! The circle around this file is deliberate. Maps are sized by types of [`crate::oom`], [`crate::path_cache`],
+//! [`crate::pattern_cache`] and [`crate::scratch`], and those files use the maps. If each file declared its own maps, no place
+//! would show the sum.
 
 use aya_ebpf::{
     macros::map,
@@ -17,18 +26,22 @@ use crate::{
     scratch::Scratch,
 };
 
-// Rings, one per family, so that a storm in one can't push out another. An OOM record is about 1 KiB: room for 250 kills.
+// One ring a family, so that a burst of one family cannot fill the ring of another. An OOM record is about 1 KiB: room for
+// 250 kills.
 #[map]
-pub(crate) static OOM_RING: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
-// A refused bind is about 600 bytes: room for 850, at 10 ms a drain 85,000 a second.
+pub(crate) static OOM_RING: RingBuf = RingBuf::with_byte_size(OOM_RING_BYTES, 0);
+const OOM_RING_BYTES: u32 = 256 * 1024;
+// A refused bind is about 600 bytes: room for 850. With a drain every 10 ms that is 85,000 a second.
 #[map]
-pub(crate) static PORT_RING: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
-// An exit is 250 to 600 bytes, and 72 where it is like one before it: room for 1,800 to 14,500 deaths while the reader does
+pub(crate) static PORT_RING: RingBuf = RingBuf::with_byte_size(PORT_RING_BYTES, 0);
+const PORT_RING_BYTES: u32 = 512 * 1024;
+// An exit is 250 to 600 bytes, or 72 when it is like an earlier one: room for 1,800 to 14,500 deaths while the reader does
 // not run.
 #[map]
-pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
+pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(EXIT_RING_BYTES, 0);
+const EXIT_RING_BYTES: u32 = 1024 * 1024;
 
-/// What each program could not deliver: one entry, since userspace asks after each drain.
+/// Counters of dropped records, one a program. A single entry, which userspace reads after each drain with one call.
 #[map]
 static LOST: PerCpuArray<[u64; SLOTS as usize]> = PerCpuArray::with_max_entries(1, 0);
 
@@ -36,60 +49,67 @@ static LOST: PerCpuArray<[u64; SLOTS as usize]> = PerCpuArray::with_max_entries(
 #[map]
 static SETTINGS: Array<u32> = Array::with_max_entries(SETTINGS_LEN, 0);
 
-/// Ports whose connections the iterator yields too, not only their listeners: a bit each.
+/// Ports of which the iterator reports connections too, not only listeners: one bit a port.
 #[map]
 pub(crate) static PORTS_WANTED: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 
-/// Processes that serve a port: their deaths are reported whatever the exit code. Not preallocated: usually a few dozen.
+/// Processes that serve a port: their deaths are reported whatever the exit code. Not preallocated, since there are usually a
+/// few dozen.
 #[map]
 pub(crate) static WATCHED: HashMap<u32, u32> =
     HashMap::with_max_entries(WATCHED_LEN, aya_ebpf::bindings::BPF_F_NO_PREALLOC);
 
-/// The last signals of each target that may end it: 8,192 notes are about 1 MiB.
+/// For each target the last signals that may end it.
 #[map]
-pub(crate) static NOTES: LruHashMap<NoteKey, SignalNote> = LruHashMap::with_max_entries(8192, 0);
+pub(crate) static NOTES: LruHashMap<NoteKey, SignalNote> =
+    LruHashMap::with_max_entries(NOTE_PLACES, 0);
+const NOTE_PLACES: u32 = 8192;
 
-/// When the last note was made of any of the processes whose ids share a slot: who was started later has none.
+/// When the last note was made for any of the processes whose ids share a slot: a process that started later has no note.
 #[map]
 static NOTED: Array<u64> = Array::with_max_entries(NOTED_SLOTS, 0);
 const NOTED_SLOTS: u32 = 4096;
-/// Two CPUs may write the same slot, the later one first: so much later it does not matter any more.
+/// Two CPUs may write one slot in the wrong order; this slack is longer than they can differ by.
 const NOTED_SLACK_NS: u64 = 1_000_000_000;
 
-/// The processes that sent them: 256 are about 300 KiB.
+/// The processes that sent those signals.
 #[map]
-pub(crate) static SENDERS: LruHashMap<SenderKey, Sender> = LruHashMap::with_max_entries(256, 0);
+pub(crate) static SENDERS: LruHashMap<SenderKey, Sender> =
+    LruHashMap::with_max_entries(SENDER_PLACES, 0);
+const SENDER_PLACES: u32 = 256;
 
-/// `oom_control` of the OOM kills under way, by the thread that runs them.
+/// `oom_control` of each OOM kill in progress, by the thread that runs it.
 #[map]
-pub(crate) static OOM_CONTROLS: LruHashMap<u64, OomControl> = LruHashMap::with_max_entries(64, 0);
+pub(crate) static OOM_CONTROLS: LruHashMap<u64, OomControl> =
+    LruHashMap::with_max_entries(OOM_PLACES, 0);
+const OOM_PLACES: u32 = 64;
 
-/// Who was reported last on each CPU, by one exit program for the next: (start time, tgid).
+/// The last death reported on each CPU, as (start time, tgid): one exit program leaves it for the next.
 #[map]
 pub(crate) static LAST_EXIT: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
-/// Deaths that later ones may be like: [`PATTERN_PLACES`] on each CPU, 1 KiB each.
+/// The cache of [`crate::pattern_cache`]: [`PATTERN_PLACES`] deaths on each CPU, 1 KiB each.
 #[map]
 pub(crate) static PATTERNS: PerCpuArray<Pattern> = PerCpuArray::with_max_entries(PATTERN_PLACES, 0);
 /// A power of two.
 pub(crate) const PATTERN_PLACES: u32 = 16;
 
-/// Paths by the places of [`crate::path_cache`]: 8 KiB on each CPU.
+/// The cache of [`crate::path_cache`]: [`PATH_PLACES`] paths on each CPU, 256 bytes each.
 #[map]
 pub(crate) static REMEMBERED: PerCpuArray<CachedPath> =
     PerCpuArray::with_max_entries(PATH_PLACES, 0);
 
-/// Room to build a record: 12 KiB for each program on each CPU.
+/// Memory to build a record in: 12 KiB for each program on each CPU.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 0);
 
-/// Counts one record that the program in `slot` could not deliver.
+/// Counts one record that the program of `slot` had to drop.
 #[inline(always)]
 pub(crate) fn count_lost(slot: u32) {
     if let Some(counts) = LOST.get_ptr_mut(0)
         && slot < SLOTS
     {
-        // SAFETY: inside the value; this CPU's counter of a program that does not run twice at once on one CPU.
+        // SAFETY: inside the value; the counter belongs to this CPU, and no program runs twice at once on one CPU.
         unsafe { *counts.cast::<u64>().add(slot as usize) += 1 };
     }
 }
@@ -100,21 +120,42 @@ pub(crate) fn setting(index: u32) -> u32 {
     SETTINGS.get(index).copied().unwrap_or(0)
 }
 
-/// Says that a process has a note from `now_ns` on.
+/// Marks that a process has a note from `now_ns` on.
 #[inline(always)]
-pub(crate) fn note_made(tgid: u32, now_ns: u64) {
+pub(crate) fn mark_noted(tgid: u32, now_ns: u64) {
     if let Some(last) = NOTED.get_ptr_mut(tgid % NOTED_SLOTS) {
-        // SAFETY: aligned, in a map that lives as long as the programs; one store, whose races the slack covers.
+        // SAFETY: aligned, in a map that lives as long as the programs; one store, and the slack covers its races.
         unsafe { core::ptr::write_volatile(last, now_ns) };
     }
 }
 
-/// Whether a process that was started then may have notes. Most have none, and three look-ups are dear.
+/// Whether a process that was started then may have notes. Most have none, and this saves them three lookups.
 #[inline(always)]
 pub(crate) fn may_have_notes(tgid: u32, start_ns: u64) -> bool {
     NOTED.get(tgid % NOTED_SLOTS).is_none_or(|last| {
-        // SAFETY: as in `note_made`.
+        // SAFETY: as in `mark_noted`.
         let last = unsafe { core::ptr::read_volatile(last) };
         last != 0 && last.saturating_add(NOTED_SLACK_NS) >= start_ns
     })
 }
+
+/// Keys and values of every map that the processors share.
+const BYTES: usize = OOM_RING_BYTES as usize
+    + PORT_RING_BYTES as usize
+    + EXIT_RING_BYTES as usize
+    + SETTINGS_LEN as usize * size_of::<u32>()
+    + PORT_WORDS as usize * size_of::<u64>()
+    + WATCHED_LEN as usize * size_of::<[u32; 2]>()
+    + NOTE_PLACES as usize * (size_of::<NoteKey>() + size_of::<SignalNote>())
+    + NOTED_SLOTS as usize * size_of::<u64>()
+    + SENDER_PLACES as usize * (size_of::<SenderKey>() + size_of::<Sender>())
+    + OOM_PLACES as usize * (size_of::<u64>() + size_of::<OomControl>());
+
+/// Values of every map that each processor has for itself.
+const CPU_BYTES: usize = size_of::<[u64; SLOTS as usize]>()
+    + size_of::<[u64; 2]>()
+    + PATTERN_PLACES as usize * size_of::<Pattern>()
+    + PATH_PLACES as usize * size_of::<CachedPath>()
+    + SLOTS as usize * size_of::<Scratch>();
+
+const _: () = assert!(BYTES == 3_000_836 && CPU_BYTES == 197_088, "update the first comment");

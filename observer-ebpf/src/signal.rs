@@ -20,7 +20,7 @@ use crate::{
         Access, Direct, Probe, SIGHAND_ACTION, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SIGHAND,
         TASK_START, TASK_TGID, current, field, now, pointer, try_field,
     },
-    maps::{NOTES, SENDERS, count_lost, note_made},
+    maps::{NOTES, SENDERS, count_lost, mark_noted},
     scratch::Writer,
     task::{PF_EXITING, PF_KTHREAD, capture, comm},
 };
@@ -194,7 +194,7 @@ fn note(sent: &Signal) {
         origin: info.origin,
         flags,
     };
-    note_made(target_tgid, note.time_ns);
+    mark_noted(target_tgid, note.time_ns);
     if NOTES.insert(key, note, 0).is_err() {
         count_lost(SLOT_SIGNAL);
     }
