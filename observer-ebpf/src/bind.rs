@@ -1,7 +1,8 @@
-//! Family `bind`: a bind or a listen that failed, a process that begins to serve, and a listener that is gone.
+//! Family `bind`: a bind or a listen that failed, a process that begins to serve, and a listener that ended.
 //!
-//! Where BPF trampolines work: the protocols' own functions, so that io_uring and 32-bit calls are seen. Where they don't:
-//! the exit side of the two system calls, with the arguments from the saved registers. The records are the same.
+//! Where BPF trampolines work, the programs are attached to the protocols' own functions, and see io_uring and 32-bit calls too.
+//! Elsewhere they are attached to the exit of the two system calls, and take the arguments from the saved registers. The records
+//! are the same.
 
 use aya_ebpf::{
     helpers::generated as helpers,
@@ -37,10 +38,10 @@ use crate::{
 const SOCK_DGRAM: u16 = 2;
 const IPPROTO_TCP: u16 = 6;
 
-/// `sizeof(struct sockaddr_in6)`: read when the whole room can't be, since an address may end a page.
+/// `sizeof(struct sockaddr_in6)`: read when [`SOCKADDR`] bytes can't be, since the address may lie at the end of a page.
 const SHORT: u32 = 28;
 
-/// Where the address asked for lies.
+/// Where the requested address lies, and its length.
 #[derive(Clone, Copy)]
 enum Asked {
     Kernel(*const u8, u32),
@@ -90,15 +91,16 @@ pub(crate) fn listen_mptcp(ctx: FExitContext) -> i32 {
     listened(&ctx, SLOT_LISTEN_MPTCP)
 }
 
-/// `void inet_csk_listen_stop(struct sock *)`, net/ipv4/inet_connection_sock.c: once, when the last sharer is gone.
+/// `void inet_csk_listen_stop(struct sock *)`, net/ipv4/inet_connection_sock.c: once, when the last process that
+/// shares the listener closes it.
 #[fentry(function = "inet_csk_listen_stop")]
 pub(crate) fn listen_stop(ctx: FEntryContext) -> i32 {
     report(CALL_STOP, SLOT_STOP, ctx.arg(0), 0, Asked::Nothing, 0);
     0
 }
 
-/// The same without function tracing: the end of any TCP socket, `tcp_v4_destroy_sock` in net/ipv4/tcp_ipv4.c, from
-/// `inet_csk_destroy_sock`. A listener has room for connections, and no peer.
+/// The same without function tracing: the end of any TCP socket (`tcp_v4_destroy_sock` in net/ipv4/tcp_ipv4.c, called by
+/// `inet_csk_destroy_sock`). A listener has a backlog and no peer.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub(crate) fn listen_end(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
@@ -150,7 +152,7 @@ fn result(ctx: &TracePointContext) -> i32 {
     unsafe { ctx.read_at::<i64>(16) }.unwrap_or(0) as i32
 }
 
-/// The socket, address and length of the system call that just returned, from the registers it came with.
+/// The socket, address and length of the system call that returns, from its saved registers.
 #[inline(always)]
 fn call() -> Option<(*const u8, u64, u32)> {
     // SAFETY: the helpers have no preconditions; this program is loaded only where both exist.
@@ -173,7 +175,8 @@ fn call() -> Option<(*const u8, u64, u32)> {
     Some((pointer::<Probe>(file, &FILE_PRIVATE)?, address, len))
 }
 
-/// Failures always; successes only where somebody begins to serve: listening, or a datagram socket on a port of its choice.
+/// Reports failures always, and successes only when the process begins to serve: a listen, or the bind of a datagram socket to a
+/// chosen port or name.
 #[inline(always)]
 fn outcome(call: u16, slot: u32, socket: *const u8, result: i32, asked: Asked) {
     let Some(sk) = pointer::<Probe>(socket, &SOCKET_SK) else { return };
@@ -194,7 +197,7 @@ fn outcome(call: u16, slot: u32, socket: *const u8, result: i32, asked: Asked) {
     report(call, slot, sk, result, asked, inode);
 }
 
-/// A TCP socket inside an MPTCP one, which is reported itself.
+/// Whether it is a TCP socket inside an MPTCP one: the outer socket is reported instead.
 #[inline(always)]
 fn is_subflow(sk: *const u8) -> bool {
     if ICSK_ULP.load() == ABSENT || try_field::<Probe, u16>(sk, &SK_PROTOCOL) != Some(IPPROTO_TCP) {
@@ -205,7 +208,7 @@ fn is_subflow(sk: *const u8) -> bool {
         .is_some_and(|name| name == *b"mptcp")
 }
 
-/// `sin_port` and `sin6_port` lie at the same place.
+/// The requested port: `sin_port` and `sin6_port` have the same offset.
 #[inline(always)]
 fn asked_port(asked: Asked) -> u16 {
     let mut port = [0u8; 2];
@@ -245,6 +248,8 @@ fn report(call: u16, slot: u32, sk: *const u8, result: i32, asked: Asked, inode:
     writer.submit(KIND_BIND, now(), &PORT_RING);
 }
 
+/// Copies the requested address; returns its length, 0 when it can't be read.
+///
 /// # Safety
 /// `to` must have room for an address.
 #[inline(always)]

@@ -1,7 +1,7 @@
-//! Family `exit`: a process ended, once, when its last thread did.
+//! Family `exit`: one record a process, when its last thread ends.
 //!
-//! do_exit (kernel/exit.c) passes, in this order: taskstats_exit, sched_process_exit (Linux 6.16 and later), exit_mm,
-//! sched_process_exit (earlier). Whoever runs before exit_mm sees arguments, executable and memory figures.
+//! do_exit (kernel/exit.c) runs, in this order: taskstats_exit, sched_process_exit (Linux 6.16 and later), exit_mm,
+//! sched_process_exit (before 6.16). A program that runs before exit_mm sees arguments, executable and memory figures.
 
 use aya_ebpf::{
     EbpfContext,
@@ -37,8 +37,8 @@ const RLIMIT: usize = 16;
 /// `signal->flags`, include/linux/sched/signal.h.
 const SIGNAL_GROUP_EXIT: u32 = 4;
 
-/// Linux 6.16 and later: before exit_mm, and the kernel says whether this is the last thread.
-/// Earlier: after exit_mm, and the count of living threads tells, sometimes to two threads at once (userspace removes doubles).
+/// Linux 6.16 and later: before exit_mm, with an argument that says whether this is the last thread.
+/// Earlier: after exit_mm. The count of living threads decides, and two threads may both see 0 (userspace removes doubles).
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn exit(ctx: BtfTracePointContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
@@ -49,7 +49,7 @@ pub(crate) fn exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Kernels before 6.16 with function tracing: earlier in do_exit, with everything still there.
+/// Linux before 6.16 with function tracing: earlier in do_exit, when the process still has its memory.
 #[fentry(function = "taskstats_exit")]
 pub(crate) fn exit_early(ctx: FEntryContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
@@ -60,22 +60,22 @@ pub(crate) fn exit_early(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// The second look: on a preemptible kernel the first program is skipped when another thread was preempted inside it on
-/// the same CPU. This one has a guard of its own.
+/// The second exit program. A preemptible kernel skips the first one while another thread is preempted inside it on the same CPU;
+/// this one has its own recursion guard.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn exit_again(ctx: BtfTracePointContext) -> i32 {
-    look_again(&ctx, SLOT_EXIT_AGAIN)
+    report_missed(&ctx, SLOT_EXIT_AGAIN)
 }
 
-/// The third: when processes die together, one may be preempted in the first program and the next one in the second.
+/// The third exit program: when processes die together, one may be preempted in the first program and the next in the second.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn exit_third(ctx: BtfTracePointContext) -> i32 {
-    look_again(&ctx, SLOT_EXIT_THIRD)
+    report_missed(&ctx, SLOT_EXIT_THIRD)
 }
 
-/// What an earlier program did report stays alone.
+/// Reports a death unless an earlier program did.
 #[inline(always)]
-fn look_again(ctx: &BtfTracePointContext, slot: u32) -> i32 {
+fn report_missed(ctx: &BtfTracePointContext, slot: u32) -> i32 {
     let task: *const u8 = ctx.arg(0);
     if !group_dead(ctx, task) {
         return 0;
@@ -100,7 +100,7 @@ fn group_dead(ctx: &BtfTracePointContext, task: *const u8) -> bool {
     }
     let signal: *const u8 = field::<Direct, _>(task, &TASK_SIGNAL);
     let leader: *const u8 = field::<Direct, _>(task, &TASK_LEADER);
-    // All threads are leaving, but a leader that has its memory yet may have no exit code yet: it comes by here later.
+    // All threads are ending. A leader that still has its memory may have no exit code yet: it runs this program later.
     field::<Direct, u32>(signal, &SIGNAL_LIVE) == 0
         && field::<Direct, *const u8>(leader, &TASK_MM).is_null()
 }
@@ -119,7 +119,7 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
         return;
     }
     let signal: *const u8 = field::<Direct, _>(task, &TASK_SIGNAL);
-    // As wait_task_zombie does it. Without the flag a group code may be there all the same: that of a stop, long over.
+    // By the rule of wait_task_zombie. Without the flag, the group's code may be left over from an earlier stop.
     let status: u32 = if field::<Direct, u32>(signal, &SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
         field::<Direct, _>(signal, &SIGNAL_GROUP_EXIT_CODE)
     } else {
@@ -128,7 +128,7 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
     };
     if status == 0 && setting(EXITS_ALL) == 0 {
         let tgid: u32 = field::<Direct, _>(task, &TASK_TGID);
-        // SAFETY: only whether there is a value matters.
+        // SAFETY: only the presence of a value is used.
         if unsafe { WATCHED.get(tgid) }.is_none() {
             return;
         }
@@ -137,7 +137,7 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
     if slot != SLOT_EXIT_THIRD
         && let Some(last) = LAST_EXIT.get_ptr_mut(0)
     {
-        // SAFETY: a value of this CPU's; a race with another thread here costs at worst a double, removed in userspace.
+        // SAFETY: a value of this CPU; at worst, a race with another thread gives a double, which userspace removes.
         unsafe { *last = identity(task) };
     }
     debug!(ctx, "exit: tgid {} status {}", field::<Direct, u32>(task, &TASK_TGID), status);
@@ -176,7 +176,7 @@ fn rlimit(signal: *const u8, offset: usize) -> u64 {
     try_field::<Direct, u64>(signal.wrapping_add(offset), &SIGNAL_RLIM).unwrap_or(u64::MAX)
 }
 
-/// Appends what was sent to the process, each with its sender, and forgets it. Returns how many there are.
+/// Appends the notes of the process, each with its sender, and removes them from the map. Returns how many there are.
 #[inline(always)]
 fn notes(writer: Writer, identity: [u64; 2]) -> u32 {
     let tgid = identity[1] as u32;
@@ -186,8 +186,8 @@ fn notes(writer: Writer, identity: [u64; 2]) -> u32 {
     let mut count = 0;
     for class in 0..CLASSES {
         let key = NoteKey { tgid, class };
-        // SAFETY: plain numbers. The process is dead, so that nothing writes its notes any more; but another CPU may push one
-        // out this instant and use its room again, which is why the copy is asked whose it is.
+        // SAFETY: plain numbers. The process is dead, so nothing writes its notes any more; but another CPU may evict one and
+        // reuse its memory at this moment, so `append_note` checks whose note it copied.
         let Some(note) = (unsafe { NOTES.get(key) }) else { continue };
         if append_note(writer, note, identity) {
             count += 1;
@@ -226,7 +226,7 @@ fn append_sender(writer: Writer, note: &SignalNote) -> bool {
     if writer.full() {
         return false;
     }
-    // SAFETY: a value that changes under us would belong to a sender evicted this instant; its length is bounded below.
+    // SAFETY: the value can change meanwhile only when the sender is evicted; its length is bounded below.
     let Some(sender) = (unsafe { SENDERS.get(note.sender) }) else { return false };
     let len = if sender.len > SENDER_BYTES as u32 { SENDER_BYTES as u32 } else { sender.len };
     writer.kernel_bytes((&raw const sender.bytes).cast(), len);

@@ -1,4 +1,5 @@
-//! Every read of a kernel structure. Offsets come from the running kernel's BTF (`observer_common::offsets`).
+//! Reads of kernel structures: every one goes through here. Offsets come from the running kernel's BTF
+//! (`observer_common::offsets`).
 
 use aya_ebpf::{Global, helpers::generated as helpers};
 use observer_common::offsets::ABSENT;
@@ -34,7 +35,7 @@ pub(crate) trait Access {
     /// Reads a value; a bad address reads as 0.
     ///
     /// # Safety
-    /// `from` must be what the implementation can follow.
+    /// `from` must be a pointer that the implementation can read through.
     unsafe fn read<T: Copy>(from: *const u8) -> T;
 
     /// Reads 16 bytes.
@@ -44,7 +45,7 @@ pub(crate) trait Access {
     unsafe fn read_16(from: *const u8) -> [u8; 16];
 }
 
-/// Plain loads through pointers that the verifier tracks by BTF (tp_btf, fentry, iterators): no call, about 40 ns less.
+/// Plain loads through pointers that the verifier tracks by BTF (tp_btf, fentry, iterators): no call, which saves about 40 ns.
 pub(crate) struct Direct;
 
 impl Access for Direct {
@@ -70,7 +71,7 @@ impl Access for Probe {
     #[inline(always)]
     unsafe fn read<T: Copy>(from: *const u8) -> T {
         let mut value = core::mem::MaybeUninit::<T>::uninit();
-        // SAFETY: the helper fills the whole value, with zeros when it can't read; every T here is valid as zeros.
+        // SAFETY: the helper fills the whole value, with zeros when the read fails; every T here is valid as zeros.
         unsafe {
             helpers::bpf_probe_read_kernel(
                 value.as_mut_ptr().cast(),
@@ -102,7 +103,7 @@ pub(crate) fn field_16<A: Access>(base: *const u8, offset: &Global<u32>) -> [u8;
     unsafe { A::read_16(base.wrapping_add(offset.load() as usize)) }
 }
 
-/// A field that a kernel may lack: `None` then, and for a NULL base.
+/// A field that a kernel may lack: `None` without it, and for a NULL base.
 #[inline(always)]
 pub(crate) fn try_field<A: Access, T: Copy>(base: *const u8, offset: &Global<u32>) -> Option<T> {
     if offset.load() == ABSENT || base.is_null() {
@@ -117,7 +118,7 @@ pub(crate) fn pointer<A: Access>(base: *const u8, offset: &Global<u32>) -> Optio
     try_field::<A, *const u8>(base, offset).filter(|p| !p.is_null())
 }
 
-/// The thread that runs, as a number for [`Probe`] reads.
+/// The running thread, as a number for [`Probe`] reads.
 #[inline(always)]
 pub(crate) fn current() -> *const u8 {
     // SAFETY: the helper has no preconditions.

@@ -1,6 +1,6 @@
-//! Who holds which socket: one pass over every descriptor of every process, in all network namespaces.
+//! The scan: one pass over every descriptor of every process, in all network namespaces, for who holds which socket.
 //!
-//! Runs only while somebody reads the iterator; nothing in the kernel passes through here.
+//! It runs only while userspace reads the iterator, and is attached to no path of the kernel.
 
 use core::ffi::c_void;
 
@@ -39,12 +39,12 @@ struct Meta {
     seq: *mut seq_file,
 }
 
-/// Typed: every field of the socket is a plain load. Linux 5.11 and later.
+/// The scan with typed pointers: every field of the socket is a plain load. Linux 5.11 and later.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 fn holders(ctx: *mut c_void) -> i32 {
     let Some((seq, task, fd, file)) = arguments(ctx) else { return 0 };
-    // SAFETY: the iterator hands over a file; the helper answers NULL for one that is no socket.
+    // SAFETY: the iterator passes a file; the helper returns NULL for one that is not a socket.
     let socket = unsafe { helpers::bpf_sock_from_file(file.cast_mut().cast()) };
     if let Some(sk) = pointer::<Direct>(socket.cast_const().cast(), &SOCKET_SK)
         && wanted::<Direct>(sk)
@@ -54,7 +54,7 @@ fn holders(ctx: *mut c_void) -> i32 {
     0
 }
 
-/// The same for kernels without `bpf_sock_from_file`: a probe for each field.
+/// The scan for kernels without `bpf_sock_from_file`: one probe a field.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 fn holders_by_probe(ctx: *mut c_void) -> i32 {
@@ -71,7 +71,7 @@ fn holders_by_probe(ctx: *mut c_void) -> i32 {
 
 #[inline(always)]
 fn arguments(ctx: *mut c_void) -> Option<(*mut seq_file, *const u8, u32, *const u8)> {
-    // SAFETY: the kernel hands an iterator program this context; the last call has no task.
+    // SAFETY: the kernel passes this context to an iterator program; in its last call there is no task.
     let (seq, task, fd, file) = unsafe {
         let ctx = &*ctx.cast::<Context>();
         (core::ptr::read_volatile(&raw const (*ctx.meta).seq), ctx.task, ctx.fd, ctx.file)
@@ -79,14 +79,14 @@ fn arguments(ctx: *mut c_void) -> Option<(*mut seq_file, *const u8, u32, *const 
     if task.is_null() || file.is_null() { None } else { Some((seq, task, fd, file)) }
 }
 
-/// Sockets that somebody may want to serve with, and every socket on a contested port.
+/// Whether the scan reports it: sockets that serve or could, and every socket on a contested port.
 #[inline(always)]
 fn wanted<A: Access>(sk: *const u8) -> bool {
     let state = try_field::<A, u8>(sk, &SK_STATE).unwrap_or(0);
     let datagram = try_field::<A, u16>(sk, &SK_TYPE).unwrap_or(0) == SOCK_DGRAM;
     match family::<A>(sk) {
         AF_UNIX => {
-            // An accepted connection has its listener's name; only the listener is in the way.
+            // An accepted connection has the name of its listener, but only the listener blocks a bind.
             (datagram || state == STATE_LISTEN || state == STATE_CLOSE)
                 && pointer::<Probe>(sk, &UNIX_ADDR).is_some()
         }
@@ -118,8 +118,8 @@ fn write<A: Access>(seq: *mut seq_file, task: *const u8, fd: u32, file: *const u
     if task_flags & PF_EXITING != 0 {
         flags |= TASK_EXITING;
     }
-    // SAFETY: `fixed` gave room for the record, every field is written but a `name` that is not used, and the helper copies
-    // exactly its size.
+    // SAFETY: `fixed` gave room for the record, every field is written but an unused `name`, and the helper copies exactly
+    // its size.
     unsafe {
         capture::<A>(&raw mut (*record).socket, sk);
         (*record).socket.inode = inode::<Direct>(file);

@@ -1,22 +1,26 @@
-//! The kernel side of observer: what the kernel knows at the moment of an event, and nothing that userspace can work out.
+//! The eBPF programs of observer: they report what only the kernel knows at the moment of an event, and leave the rest to
+//! userspace.
 //!
-//! One file per family, [`fields`] for every read of a kernel structure, [`scratch`] for building records, [`maps`] for
-//! everything that is shared. A program must never delay the path that it sits on: each returns at its first reason to.
+//! One file a family. [`fields`] reads kernel structures, [`scratch`] builds records, [`maps`] has every map, and
+//! [`path_cache`] and [`pattern_cache`] are the two caches.
+//!
+//! **Invariant:** a program does not delay the kernel path that it is attached to: it returns as soon as it knows that there
+//! is nothing to report, and each of its loops has a fixed bound.
 #![no_std]
 #![no_main]
 #![expect(
     clippy::inline_always,
-    reason = "a call between BPF functions loses what the verifier knows of their arguments on older kernels"
+    reason = "older verifiers forget what they know about arguments at a call between BPF functions"
 )]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the helpers and the records have their own widths, and a checked conversion would need a panic"
+    reason = "helpers and records have fixed widths, and a checked conversion would need a panic"
 )]
 #![expect(
     clippy::cast_ptr_alignment,
     clippy::no_mangle_with_rust_abi,
-    reason = "records lie at multiples of 8 in scratch memory that is aligned to 8; the kernel calls an iterator with one argument in one register"
+    reason = "records start at multiples of 8 in scratch memory that is aligned to 8; the kernel calls an iterator with one argument in one register"
 )]
 #![expect(
     clippy::needless_pass_by_value,
@@ -39,11 +43,11 @@ mod task;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: no code path panics; the verifier would refuse a program that could get here.
+    // SAFETY: no code path panics; the verifier refuses a program that could get here.
     unsafe { core::hint::unreachable_unchecked() }
 }
 
-/// Helpers of the kernel that are free to use only for programs under a GPL-compatible licence need this.
+/// Some kernel helpers are only for programs under a GPL-compatible licence; the kernel reads it here.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

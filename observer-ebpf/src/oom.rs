@@ -1,7 +1,7 @@
 //! Family `oom`: the kernel's OOM killer chose a victim.
 //!
-//! mark_victim (mm/oom_kill.c, `mark_oom_victim`) runs in the context of whoever asked for memory, right after the SIGKILL:
-//! the asking process is the trigger, never the killer.
+//! mark_victim (mm/oom_kill.c, `mark_oom_victim`) runs right after the SIGKILL, in the context of the process that asked for
+//! memory: that process is the trigger, never the killer.
 
 use aya_ebpf::{
     EbpfContext,
@@ -32,7 +32,7 @@ use crate::{
     task::{MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, capture, resident, value_or_zero},
 };
 
-/// What `oom_control` says of the kill under way.
+/// Fields of `oom_control` of the kill in progress.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct OomControl {
@@ -42,7 +42,7 @@ pub(crate) struct OomControl {
     constraint: u64,
 }
 
-/// Linux 6.9 and later, and stable kernels since 2025: the victim's task is handed over.
+/// Linux 6.9 and later, and stable kernels since 2025: the argument is the victim's task.
 #[btf_tracepoint(function = "mark_victim")]
 pub(crate) fn oom(ctx: BtfTracePointContext) -> i32 {
     let victim: *const u8 = ctx.arg(0);
@@ -50,15 +50,15 @@ pub(crate) fn oom(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Earlier kernels hand over a thread's id: the task is the one that `oom_begin` has seen chosen.
+/// Earlier kernels: the argument is a thread id, and the task is the one that `oom_begin` saw chosen.
 #[btf_tracepoint(function = "mark_victim")]
 pub(crate) fn oom_by_pid(ctx: BtfTracePointContext) -> i32 {
     let pid: u32 = ctx.arg(0);
-    // SAFETY: a value of this thread's own: nobody else writes it.
+    // SAFETY: the value belongs to this thread: no other thread writes it.
     let Some(control) = (unsafe { OOM_CONTROLS.get(this_thread()) }) else { return 0 };
     let chosen = control.chosen as *const u8;
-    // Another thread of the chosen process may be marked, when the chosen one has no memory left; and with
-    // memory.oom.group other processes are.
+    // The kernel may mark another thread of the chosen process, when the chosen one has no memory left; with memory.oom.group it
+    // marks other processes too.
     if field::<Probe, u32>(chosen, &TASK_PID) == pid
         || field::<Probe, u32>(chosen, &TASK_TGID) == pid
     {
@@ -67,7 +67,7 @@ pub(crate) fn oom_by_pid(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Where function tracing works: whose limit it was, from the kernel's own mouth.
+/// Where function tracing works: `oom_control` says whose limit was hit.
 #[fentry(function = "oom_kill_process")]
 pub(crate) fn oom_begin(ctx: FEntryContext) -> i32 {
     let oc: *const u8 = ctx.arg(0);
@@ -83,7 +83,7 @@ pub(crate) fn oom_begin(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// The kill is over: a later mark by the same thread is not its doing.
+/// The kill is over: a later mark by the same thread belongs to another kill.
 #[fexit(function = "oom_kill_process")]
 pub(crate) fn oom_end(_ctx: FExitContext) -> i32 {
     let _ = OOM_CONTROLS.remove(this_thread());
@@ -102,7 +102,7 @@ fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
     let record = writer.fixed::<OomRecord>();
     let mm: *const u8 = field::<A, _>(victim, &TASK_MM);
     let signal: *const u8 = field::<A, _>(victim, &TASK_SIGNAL);
-    // SAFETY: a value of this thread's own: nobody else writes it.
+    // SAFETY: the value belongs to this thread: no other thread writes it.
     let control = unsafe { OOM_CONTROLS.get(this_thread()) }.copied();
     // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
     unsafe {
@@ -137,7 +137,8 @@ fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
     writer.submit(KIND_OOM, now(), &OOM_RING);
 }
 
-/// `__oom_kill_process` sends SIGKILL before it marks; a process that was ending anyway is marked without one.
+/// Whether the victim got a SIGKILL: `__oom_kill_process` sends it before the mark, and marks a process that was ending anyway
+/// without one.
 #[inline(always)]
 fn kill_was_sent(victim: *const u8) -> bool {
     let tgid: u32 = field::<Probe, _>(victim, &TASK_TGID);

@@ -1,7 +1,9 @@
-//! Builds a record of variable length in memory of the program's own, then hands it to a ring.
+//! Builds a record of variable length in the program's own memory, then submits it to a ring.
 //!
-//! The length lies in the map and is read back before each use: the compiler can't see through a volatile read, so it
-//! keeps the mask that the verifier needs (kernels before 6.12 lose the bound of an offset that grows in a loop).
+//! The length is kept in the map and read back before each use. The compiler can't see through a volatile read, so it keeps the
+//! mask that the verifier needs (kernels before 6.12 lose the bound of an offset that grows in a loop).
+//!
+//! **Bounded:** 12 KiB a program and processor.
 
 use core::ptr::{read_volatile, write_volatile};
 
@@ -10,11 +12,11 @@ use observer_common::header::{ABI, Header};
 
 use crate::maps::{SCRATCH, count_lost};
 
-/// A record never starts a segment past this.
+/// Highest offset at which a segment may begin.
 const START_MAX: u32 = 0x1fff;
-/// A segment is never longer.
+/// Longest segment.
 const SEGMENT_MAX: u32 = 0xfff;
-/// Room for both.
+/// Room for a segment of that length at that offset.
 const BYTES: usize = 0x3000;
 
 #[repr(C, align(8))]
@@ -53,7 +55,7 @@ impl Writer {
         unsafe { write_volatile(&raw mut (*self.scratch).len, len) }
     }
 
-    /// Takes back what was appended since.
+    /// Removes what was appended after the first `len` bytes.
     #[inline(always)]
     pub(crate) fn cut(self, len: u32) {
         self.set_len(len);
@@ -67,7 +69,7 @@ impl Writer {
         unsafe { (&raw mut (*self.scratch).bytes).cast::<u8>().add(at) }
     }
 
-    /// No room for another segment.
+    /// Whether there is no room for another segment.
     #[inline(always)]
     pub(crate) fn full(self) -> bool {
         self.len() > START_MAX - 512
@@ -91,7 +93,7 @@ impl Writer {
         (self.len() + 7) & !7
     }
 
-    /// A fixed part that was appended where [`Self::next`] had said.
+    /// A fixed part that was appended at this offset, which [`Self::next`] returned.
     #[inline(always)]
     pub(crate) fn part<T>(self, at: u32) -> *mut T {
         const { assert!(size_of::<T>() <= 1024 && align_of::<T>() <= 8) };
@@ -109,7 +111,7 @@ impl Writer {
         unsafe { (&raw const (*self.scratch).bytes).cast::<u8>().add(at).cast() }
     }
 
-    /// An address to reckon with, which the verifier forbids as long as it knows it for a pointer.
+    /// An address as a number to calculate with: the verifier forbids that as long as it knows that it is a pointer.
     #[inline(always)]
     pub(crate) fn number(self, pointer: *const u8) -> u64 {
         // SAFETY: as in `len`.
@@ -119,13 +121,13 @@ impl Writer {
         }
     }
 
-    /// Whose slot it is.
+    /// The slot of the calling program.
     #[inline(always)]
     pub(crate) fn slot(self) -> u32 {
         self.slot
     }
 
-    /// Appends a NUL-terminated string of the kernel's; returns its length with the NUL, 0 when it could not be read.
+    /// Appends a NUL-terminated string of the kernel; returns its length with the NUL, 0 when it can't be read.
     #[inline(always)]
     pub(crate) fn kernel_str(self, from: *const u8) -> u32 {
         // SAFETY: `end` has room for 256 bytes; the helper checks `from` itself.
@@ -137,11 +139,11 @@ impl Writer {
         n as u32
     }
 
-    /// Appends `len` bytes of the current process's memory, page by page, up to the first that is not in memory.
-    /// Returns how many it got.
+    /// Appends `len` bytes of the current process's memory, half a page at a time, up to the first that is not in memory.
+    /// Returns how many it appended.
     #[inline(always)]
     pub(crate) fn user_bytes(self, from: u64, len: u32) -> u32 {
-        // Half a page at most, so that a segment is shorter than SEGMENT_MAX.
+        // Half a page at most: one read is then shorter than SEGMENT_MAX.
         const PIECE: u64 = 2048;
         let mut got = 0;
         for _ in 0..3 {
@@ -182,7 +184,7 @@ impl Writer {
         }
     }
 
-    /// `n` as the verifier believes it: at most SEGMENT_MAX.
+    /// `n` with a bound that the verifier sees: at most SEGMENT_MAX.
     #[inline(always)]
     fn bound(self, n: u32) -> u32 {
         // SAFETY: as in `len`.
@@ -199,15 +201,15 @@ impl Writer {
         unsafe { (&raw const (*self.scratch).bytes).cast() }
     }
 
-    /// Makes the last eight bytes whole: what an earlier record left behind this one reads as 0.
+    /// Writes eight zeros behind the record, so that its last word has no bytes of an earlier record.
     #[inline(always)]
     pub(crate) fn pad(self) {
         // SAFETY: `end` has room for more than eight bytes.
         unsafe { self.end().cast::<u64>().write_unaligned(0) };
     }
 
-    /// Fills in the header, which begins the record, and submits it; counts it as lost when the ring is full. Says whether
-    /// it went well.
+    /// Writes the header, with which the record begins, and submits the record; counts it as lost when the ring is full.
+    /// Returns whether the ring took it.
     #[inline(always)]
     pub(crate) fn submit(self, kind: u16, time_ns: u64, ring: &RingBuf) -> bool {
         let len = self.len();

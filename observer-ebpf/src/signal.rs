@@ -1,8 +1,9 @@
-//! Family `signal`: who sent what may end a process. Kept in a map until the process ends; nothing goes to userspace.
+//! Family `signal`: who sent a signal that may end a process. The note stays in a map until the process ends, and goes to
+//! userspace with its exit record.
 //!
-//! `trace_signal_generate` (kernel/signal.c, `__send_signal_locked`) runs in the sender's context under the target's
-//! siglock with interrupts off: no preemption here. The sender is taken from the running thread and never from siginfo,
-//! which kill(2) no longer fills on the newest kernels.
+//! `trace_signal_generate` (kernel/signal.c, `__send_signal_locked`) runs in the sender's context under the target's siglock with
+//! interrupts off, so that nothing preempts this program. The sender is the running thread, not the one in siginfo, which kill(2)
+//! no longer fills on the newest kernels.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use observer_common::{
@@ -35,14 +36,15 @@ const SIGALRM: i32 = 14;
 const SIGTERM: i32 = 15;
 const SIGPROF: i32 = 27;
 
-/// Bit n - 1 for each signal n that ends a process by default: all but CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+/// Bit n - 1 for each signal n that ends a process by default: all but SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU,
+/// SIGURG and SIGWINCH.
 const ENDING: u64 =
     !(1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27);
 
-/// The same for signals of faults: ILL, TRAP, BUS, FPE, SEGV, SYS.
+/// The same for the signals of faults: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS.
 const FAULTS: u64 = 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 30;
 
-/// A fault's handler may take so long to write its report, in nanoseconds.
+/// How long the handler of a fault may take to write its report, in nanoseconds.
 const RAISED_AGAIN_NS: u64 = 10_000_000_000;
 
 /// Size of `struct k_sigaction` on x86-64, which begins with the handler.
@@ -54,7 +56,7 @@ const DELIVERED: i32 = 0;
 const IGNORED: i32 = 1;
 const LOSE_INFO: i32 = 4;
 
-/// `si_code` of signals that a timer or I/O made, perhaps in an interrupt: whoever runs then is a bystander.
+/// `si_code` of signals from a timer or from finished I/O, perhaps in an interrupt: the running thread did not send them.
 const SI_TIMER: i32 = -2;
 const SI_ASYNCIO: i32 = -4;
 const SI_SIGIO: i32 = -5;
@@ -69,7 +71,7 @@ pub(crate) fn signal(ctx: BtfTracePointContext) -> i32 {
     if !(1..=64).contains(&signal) || (ENDING >> (signal - 1)) & 1 == 0 {
         return 0;
     }
-    // All of them here: the verifier wants plain offsets from the context.
+    // All arguments are read here: the verifier wants constant offsets from the context.
     let info: *const u8 = ctx.arg(1);
     let target: *const u8 = ctx.arg(2);
     let group: i32 = ctx.arg(3);
@@ -92,16 +94,16 @@ struct Signal {
     target: *const u8,
     to_thread: bool,
     result: i32,
-    /// To stop, which a process may handle.
+    /// A request to stop, which a process may handle.
     request: bool,
 }
 
-/// Whether the target has a handler for it: it lives on, and programs that pace themselves with signals get thousands.
+/// Whether the target has a handler for it, and so lives on. Programs that use signals as timers get thousands of them.
 #[inline(always)]
 fn is_handled(target: *const u8, signal: i32) -> bool {
     let Some(hand) = pointer::<Direct>(target, &TASK_SIGHAND) else { return false };
     let action = |n: i32| hand.wrapping_add((n - 1) as usize * SIGACTION_BYTES);
-    // A typed pointer takes no number that only the run knows; those that programs pace themselves with are worth a branch.
+    // A typed pointer takes constant offsets only; the signals that programs use as timers are worth a branch each.
     let handler = match signal {
         SIGUSR1 => try_field::<Direct, u64>(action(SIGUSR1), &SIGHAND_ACTION),
         SIGUSR2 => try_field::<Direct, u64>(action(SIGUSR2), &SIGHAND_ACTION),
@@ -112,7 +114,7 @@ fn is_handled(target: *const u8, signal: i32) -> bool {
     handler.is_some_and(|handler| handler > SIG_IGN)
 }
 
-/// Whether the kernel sent it for something that the target did: its handler may end it for that.
+/// Whether the kernel sent it for a fault of the target, whose handler may then end the process.
 #[inline(always)]
 fn is_fault(signal: i32, info: *const u8) -> bool {
     match info as u64 {
@@ -141,7 +143,7 @@ fn note(sent: &Signal) {
     };
     let key = NoteKey { tgid: target_tgid, class };
     if class == CLASS_KILL {
-        // SAFETY: the value is only compared; a torn read of it could at worst keep the later SIGKILL.
+        // SAFETY: the value is only compared; at worst, a torn read keeps the later SIGKILL.
         if let Some(earlier) = unsafe { NOTES.get(key) }
             && earlier.target_start_ns == target_start
         {
@@ -150,7 +152,7 @@ fn note(sent: &Signal) {
     }
 
     if class == CLASS_OTHER && own {
-        // A crash reporter handles the fault, then sends the same signal again to die of it: the fault is the news.
+        // A crash reporter handles the fault, then sends itself the same signal to die of it: keep the note of the fault.
         // SAFETY: the value is only compared.
         if let Some(earlier) = unsafe { NOTES.get(key) }
             && earlier.target_start_ns == target_start
@@ -199,25 +201,25 @@ fn note(sent: &Signal) {
         count_lost(SLOT_SIGNAL);
     }
     if info.origin == ORIGIN_USER && !own && sender_flags & PF_KTHREAD == 0 {
-        remember(note.sender, sender);
+        capture_sender(note.sender, sender);
     }
 }
 
-/// Keeps the sender's own picture, once for each program it runs.
+/// Captures the sender, once for each program that it runs.
 #[inline(always)]
-fn remember(key: SenderKey, task: *const u8) {
-    // SAFETY: only whether there is a value matters.
+fn capture_sender(key: SenderKey, task: *const u8) {
+    // SAFETY: only the presence of a value is used.
     if unsafe { SENDERS.get(key) }.is_some() {
         return;
     }
     let Some(writer) = Writer::start(SLOT_SIGNAL) else { return };
-    // A `Sender` begins with its length, filled in when it is known.
+    // A `Sender` begins with its length, which is written last.
     let sender = writer.fixed::<[u32; 2]>();
     capture::<Probe>(writer, task, OTHER_ARGS_MAX);
     let head = size_of::<[u32; 2]>() as u32;
     let mut len = writer.len() - head;
     if len > SENDER_BYTES as u32 {
-        // The arguments come last: userspace sees how many bytes are there.
+        // Only the arguments at the end are cut; userspace sees by how much.
         len = SENDER_BYTES as u32;
     }
     // SAFETY: `fixed` gave room for both words, and the scratch memory is larger than a `Sender`.
@@ -228,7 +230,7 @@ fn remember(key: SenderKey, task: *const u8) {
     }
 }
 
-/// What `info` says, when it says anything.
+/// What the `info` argument of the tracepoint holds.
 struct Info {
     origin: u32,
     flags: u32,
@@ -261,8 +263,8 @@ impl Info {
 /// `si_code` of a `struct kernel_siginfo`.
 #[inline(always)]
 fn code(info: *const u8) -> i32 {
-    // SAFETY: a kernel address by the tracepoint's contract; the helper checks it. No typed load: for some kernels' verifiers
-    // this argument is a number, since it may be 0 or 1.
+    // SAFETY: a kernel address by the tracepoint's contract; the helper checks it. No typed load: since the argument may be 0 or
+    // 1, the verifiers of some kernels take it for a number.
     unsafe { Probe::read::<i32>(info.wrapping_add(SI_CODE)) }
 }
 

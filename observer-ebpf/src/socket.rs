@@ -49,7 +49,8 @@ pub(crate) fn family<A: Access>(sk: *const u8) -> u16 {
     try_field::<A, u16>(sk, &SK_FAMILY).unwrap_or(0)
 }
 
-/// Fills a record; everything but `inode`. `A` must fit a `struct sock`; what lies behind it is probed.
+/// Fills a record, except `inode`. `A` must suit a `struct sock`; fields of the larger structures that begin
+/// with it are probed.
 ///
 /// # Safety
 /// `record` must point to room for a record.
@@ -57,8 +58,8 @@ pub(crate) fn family<A: Access>(sk: *const u8) -> u16 {
 pub(crate) unsafe fn capture<A: Access>(record: *mut SocketRecord, sk: *const u8) {
     let family = family::<A>(sk);
     let state = try_field::<A, u8>(sk, &SK_STATE).unwrap_or(0);
-    // SAFETY: the caller gave room; every field but `inode` is written, and of `name` as much as there is: the memory was zero
-    // at first, and what an earlier record left behind `name_len` nobody reads.
+    // SAFETY: the caller gave room. Every field but `inode` is written, and `name` as far as it is used: the memory was zero at
+    // first, and nothing reads the bytes behind `name_len`, which an earlier record may have left.
     unsafe {
         (*record).sk = sk as u64;
         (*record).netns = pointer::<A>(sk, &SK_NET)
@@ -88,7 +89,7 @@ pub(crate) unsafe fn capture<A: Access>(record: *mut SocketRecord, sk: *const u8
     }
 }
 
-/// First port that needs no privilege where the socket is: `inet_port_requires_bind_service`, include/net/ip.h.
+/// First port that needs no privilege in the socket's network namespace: `inet_port_requires_bind_service`, include/net/ip.h.
 #[inline(always)]
 pub(crate) fn unprivileged_port(sk: *const u8) -> u32 {
     pointer::<Probe>(sk, &SK_NET)
@@ -96,7 +97,7 @@ pub(crate) fn unprivileged_port(sk: *const u8) -> u32 {
         .map_or(0, |first| if first == 0 { 1 } else { first })
 }
 
-/// Local port. `skc_num` is 0 again once a listener whose port bind(2) did not name stops; `inet_sport` stays.
+/// Local port. When a listener ends whose port the kernel chose, `skc_num` goes back to 0; `inet_sport` keeps the port.
 #[inline(always)]
 fn port<A: Access>(sk: *const u8) -> u16 {
     let num = try_field::<A, u16>(sk, &SK_NUM).unwrap_or(0);
@@ -169,8 +170,8 @@ unsafe fn unix(record: *mut SocketRecord, sk: *const u8) {
     if used > UNIX_NAME as u32 {
         used = UNIX_NAME as u32;
     }
-    // SAFETY: `name` has UNIX_NAME bytes; the kernel allocates a whole `sockaddr_un`'s worth or less, and the helper
-    // turns a bad read into an error. `sun_path` begins after the family.
+    // SAFETY: `name` has UNIX_NAME bytes. The kernel allocates at most a whole `sockaddr_un`, and the helper turns a bad read into
+    // an error. `sun_path` begins after the family.
     unsafe {
         let from = name.wrapping_add(UNIX_ADDR_NAME.load() as usize + 2);
         let to = (&raw mut (*record).name).cast();

@@ -1,4 +1,4 @@
-//! Captures a process: its identity, place, executable, cgroup and arguments.
+//! Captures a process: its identity, namespaces, executable, cgroup and arguments.
 
 use aya_ebpf::Global;
 use observer_common::{
@@ -31,8 +31,8 @@ pub(crate) const MM_FILEPAGES: u32 = 0;
 pub(crate) const MM_ANONPAGES: u32 = 1;
 pub(crate) const MM_SHMEMPAGES: u32 = 3;
 
-/// Appends a [`TaskRecord`] and its segments. `args_max` is 0 for a task that does not run here: only the memory of the
-/// current process can be read.
+/// Appends a [`TaskRecord`] and its segments. `args_max` must be 0 unless the task is the current one: only the current process's
+/// memory can be read.
 #[inline(always)]
 pub(crate) fn capture<A: Access>(writer: Writer, task: *const u8, args_max: u32) {
     let leader: *const u8 = field::<A, _>(task, &TASK_LEADER);
@@ -103,7 +103,7 @@ pub(crate) fn capture<A: Access>(writer: Writer, task: *const u8, args_max: u32)
     }
 }
 
-/// A task's name.
+/// Name of a task.
 #[inline(always)]
 pub(crate) fn comm<A: Access>(task: *const u8) -> [u8; COMM_LEN] {
     field_16::<A>(task, &TASK_COMM)
@@ -135,7 +135,7 @@ fn namespace_pid<A: Access>(leader: *const u8, tgid: u32) -> (u32, u32, u32) {
     if level == 0 {
         return (PROC_PID_INIT_INO, tgid, 0);
     }
-    // Which one it is, the verifier can't know.
+    // Probed from here on: the index is not a constant, which a typed pointer would need.
     let upid = pid.wrapping_add(PID_NUMBERS.load() as usize + (level * UPID_SIZE.load()) as usize);
     let inum = pointer::<Probe>(upid, &UPID_NS)
         .and_then(|ns| try_field::<Probe, u32>(ns, &PIDNS_INUM))
@@ -143,12 +143,12 @@ fn namespace_pid<A: Access>(leader: *const u8, tgid: u32) -> (u32, u32, u32) {
     (inum, field::<Probe, u32>(upid, &UPID_NR), level)
 }
 
-/// One of the mm's resident-page counters; the per-CPU parts that are not folded in yet are left out, as the kernel's own
-/// `percpu_counter_read_positive` leaves them out.
+/// One of the resident-page counters of an mm, without the per-CPU parts that are not folded in yet, as the kernel's
+/// `percpu_counter_read_positive` reads it.
 #[inline(always)]
 pub(crate) fn resident<A: Access>(mm: *const u8, counter: u32) -> u64 {
     let pages = if MM_RSS_COUNT.load() != ABSENT {
-        // Kernels before 6.2; their verifiers don't look into an array of atomic numbers.
+        // Linux before 6.2, whose verifier allows no typed load from an array of atomic numbers.
         field::<Probe, i64>(mm.wrapping_add(counter as usize * 8), &MM_RSS_COUNT)
     } else if MM_RSS.load() != ABSENT && PERCPU_COUNTER_COUNT.load() != ABSENT {
         let at = MM_RSS.load() + counter * PERCPU_COUNTER_SIZE.load();
@@ -169,7 +169,7 @@ pub(crate) fn peak_rss<A: Access>(mm: *const u8) -> u64 {
     if peak > now { peak } else { now }
 }
 
-/// A number that a kernel may lack.
+/// A number that a kernel may lack: 0 without it.
 #[inline(always)]
 pub(crate) fn value_or_zero<A: Access>(base: *const u8, offset: &Global<u32>) -> u64 {
     try_field::<A, u64>(base, offset).unwrap_or(0)
