@@ -20,7 +20,7 @@ record! {
         pub status: u32,
         /// `task->seccomp.mode` of the last thread.
         pub seccomp: u32,
-        /// Highest resident size of this program image, in pages: `mm->hiwater_rss` or the present size, whichever is larger.
+        /// Highest resident size of this program image, in pages: the larger of `mm->hiwater_rss` and the present size.
         pub peak_rss_pages: u64,
         /// Not 0 when the OOM killer had marked this process (`signal->oom_mm`).
         pub oom_mm: u64,
@@ -32,18 +32,18 @@ record! {
         pub rlimit_fsize: u64,
         /// Number of signal notes that follow.
         pub notes: u32,
-        /// What a [`LikeRecord`] calls this one; 0 when none will follow it.
+        /// The id by which a [`LikeRecord`] names this record; 0 when none can.
         pub pattern: u32,
     } size 72
 }
 
-/// A pattern is the place that the kernel side keeps it in, with how often that was filled above it: what comes later with
-/// the same place stands for the pattern no longer.
+/// Low bits of a pattern's id, which are its place in the cache of the eBPF side; the bits above count how often that place was
+/// filled. A record with the same place and another count replaces the pattern.
 pub const PATTERN_PLACE_BITS: u32 = 16;
 
 record! {
-    /// A death that differs from an earlier one, its pattern, in nothing but this: a crash loop or a shell's loop tells its
-    /// paths and arguments once. It comes through the same ring, behind its pattern.
+    /// A death that differs from an earlier one, its pattern, only in these fields: a crash loop or a shell's loop reports its
+    /// paths and arguments once. It comes through the same ring, after its pattern.
     pub struct LikeRecord {
         /// Kind [`crate::header::KIND_EXIT_LIKE`].
         pub header: Header,
@@ -61,12 +61,12 @@ record! {
         pub ns_pid: u32,
         /// As in [`ExitRecord`].
         pub status: u32,
-        /// As in [`ExitRecord`]; whoever had more is told in full.
+        /// As in [`ExitRecord`]; a process with a larger number is reported in full.
         pub peak_rss_pages: u32,
         /// [`ExitRecord::pattern`] of the earlier death.
         pub pattern: u32,
-        /// From the one signal's note to the death, in nanoseconds; 0 without a note. Whoever had an older one, or several,
-        /// is told in full. A note that the earlier process had of itself, this one has of itself.
+        /// Nanoseconds from the only signal's note to the death; 0 without a note. A process with an older note, or with
+        /// several, is reported in full. Where the earlier process sent itself the signal, so did this one.
         pub note_age_ns: u32,
     } size 64
 }

@@ -1,6 +1,6 @@
 //! What every record begins with.
 
-/// Version of every layout in this crate; it grows with each change of one.
+/// Version of the layouts in this crate: it grows by one whenever any of them changes.
 pub const ABI: u16 = 1;
 
 /// A process ended: [`crate::exit::ExitRecord`].
@@ -9,7 +9,7 @@ pub const KIND_EXIT: u16 = 1;
 pub const KIND_OOM: u16 = 2;
 /// A bind or a listen, or the end of a listener: [`crate::socket::BindRecord`].
 pub const KIND_BIND: u16 = 3;
-/// A process ended as one before it did: [`crate::exit::LikeRecord`].
+/// A process ended like an earlier one: [`crate::exit::LikeRecord`].
 pub const KIND_EXIT_LIKE: u16 = 4;
 
 record! {

@@ -1,8 +1,9 @@
 //! The contract between the eBPF programs and userspace.
 //!
-//! Every record is a [`header::Header`], a fixed part, and then segments of bytes whose lengths the fixed part names.
-//! Only integers and byte arrays cross this border, padding is explicit, and sizes are checked at compile time: an
-//! eBPF program and a decoder built from different sources must fail to build or to decode, never misread.
+//! Every record is a [`header::Header`], a fixed part, and then segments of bytes; the fixed part has their lengths.
+//!
+//! **Invariant:** a record has only integers and byte arrays, its padding is explicit, and its size is checked at compile time.
+//! An eBPF program and a decoder that were built from different sources fail to build or to decode; they never misread.
 #![no_std]
 
 /// Declares a record: `repr(C)`, copyable, and decodable by userspace without `unsafe`.

@@ -1,7 +1,7 @@
-//! Where the fields lie that the programs read, resolved by userspace from the running kernel's BTF before loading.
+//! The kernel fields that the programs read. Userspace resolves their offsets from the running kernel's BTF before it loads.
 //!
-//! Rust emits no CO-RE relocations, so each offset is a read-only global of the eBPF object. The kernel freezes them:
-//! the verifier sees constants, and a branch on [`ABSENT`] costs nothing.
+//! Rust emits no CO-RE relocations, so each offset is a read-only global of the eBPF object. The kernel freezes the globals: the
+//! verifier sees constants, and a branch on [`ABSENT`] costs nothing.
 
 /// The kernel has no such field.
 pub const ABSENT: u32 = u32::MAX;
@@ -17,7 +17,7 @@ pub enum Wanted {
     Size(&'static str),
     /// Value of an enumerator.
     Enumerator(&'static str, &'static str),
-    /// 1 when the tracepoint hands over at least so many arguments.
+    /// 1 when the tracepoint has at least so many arguments.
     TracepointArguments(&'static str, u32),
 }
 
@@ -28,7 +28,7 @@ pub struct Global {
     pub name: &'static str,
     /// What it holds.
     pub wanted: Wanted,
-    /// Without it no process can be told from another: loading is refused.
+    /// Whether loading fails without it: processes can't be identified.
     pub required: bool,
 }
 
@@ -52,7 +52,7 @@ const fn other(name: &'static str, wanted: Wanted) -> Global {
     Global { name, wanted, required: false }
 }
 
-/// Every global that userspace fills in.
+/// Every global that userspace sets.
 pub const GLOBALS: &[Global] = &[
     required("TASK_EXIT_CODE", "task_struct", &["exit_code"]),
     required("TASK_FLAGS", "task_struct", &["flags"]),

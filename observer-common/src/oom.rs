@@ -2,16 +2,16 @@
 
 use crate::header::Header;
 
-/// Levels of memory cgroups kept, from the victim's own upwards.
+/// Most levels of memory cgroups, from the victim's own upwards.
 pub const LEVELS: usize = 8;
-/// Kernel stack frames kept.
+/// Most kernel stack frames.
 pub const FRAMES: usize = 24;
 /// `OomRecord::constraint` when no hook could read `oom_control`.
 pub const CONSTRAINT_UNKNOWN: u32 = u32::MAX;
 /// `OomRecord::limit_level` when no hook could read `oom_control`, or the kill was not a cgroup's.
 pub const LEVEL_UNKNOWN: u32 = u32::MAX;
 
-/// The kernel had sent SIGKILL: without this the process was ending anyway and was only marked.
+/// `OomRecord::flags`: the kernel sent SIGKILL. Without it, the process was ending anyway and the kernel only marked it.
 pub const OOM_KILL_SENT: u32 = 1;
 
 record! {
@@ -23,7 +23,7 @@ record! {
         pub max: u64,
         /// v1 only: memory and swap together.
         pub memsw_usage: u64,
-        /// v1 only: its limit.
+        /// v1 only: the limit of both.
         pub memsw_max: u64,
     } size 32
 }
@@ -44,7 +44,7 @@ record! {
         pub shmem_rss: u64,
         /// `mm->pgtables_bytes` in bytes.
         pub page_tables: u64,
-        /// `oom_control.totalpages`: the allowance of the domain, in pages; 0 when unknown.
+        /// `oom_control.totalpages`: the memory that the kill was about (cgroup, nodes or machine), in pages; 0 when unknown.
         pub total_pages: u64,
         /// `signal->oom_score_adj`.
         pub oom_score_adj: i32,
@@ -58,9 +58,9 @@ record! {
         pub levels_len: u32,
         /// How many of `frames` are used.
         pub frames_len: u32,
-        /// Length of the first segment: the path of `levels[0]`, in whatever hierarchy has the memory controller.
+        /// Length of the first segment: the path of `levels[0]`, in the hierarchy that has the memory controller.
         pub victim_memory_len: u32,
-        /// Length of the second segment: the same of the trigger.
+        /// Length of the second segment: the path of the trigger's memory cgroup.
         pub trigger_memory_len: u32,
         /// From the victim's memory cgroup up to the root.
         pub levels: [MemoryLevel; LEVELS],

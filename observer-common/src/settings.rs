@@ -7,5 +7,5 @@ pub const SETTINGS: u32 = 1;
 
 /// Words of the bitmap `PORTS_WANTED`: a bit for each port.
 pub const PORT_WORDS: u32 = 65536 / 64;
-/// How many holders' deaths are watched at a time.
+/// Most processes in `WATCHED`, whose deaths are reported whatever the exit code.
 pub const WATCHED: u32 = 16384;

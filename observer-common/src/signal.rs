@@ -1,15 +1,15 @@
-//! Signals that may end a process, kept in a kernel map until it does.
+//! Signals that may end a process: the eBPF side keeps a note of each in a map until the process ends.
 
 use crate::task::COMM_LEN;
 
-/// Who made a signal, by `send_signal`'s `info` argument and `si_code`.
-/// A process, by kill(2) and its kin; the sender is the process that was running.
+/// Origin of a signal, by the `info` argument of `send_signal` and by `si_code`: a process, by kill(2) and similar calls. The
+/// sender is the process that was running.
 pub const ORIGIN_USER: u32 = 0;
-/// The kernel itself (`SEND_SIG_PRIV`): whoever was running has nothing to do with it.
+/// The kernel itself (`SEND_SIG_PRIV`): the process that was running has nothing to do with it.
 pub const ORIGIN_KERNEL: u32 = 1;
-/// A fault of the process's own (`si_code` above 0): the address is known.
+/// A fault of the target itself (`si_code` above 0): the address is known.
 pub const ORIGIN_FAULT: u32 = 2;
-/// A timer or finished I/O of the process's own.
+/// A timer or finished I/O of the target itself.
 pub const ORIGIN_TIMER: u32 = 3;
 
 /// The target ignored the signal (`TRACE_SIGNAL_IGNORED`).
@@ -20,12 +20,12 @@ pub const NOTE_SENDER_EXITING: u32 = 1 << 1;
 pub const NOTE_HAS_SENDER: u32 = 1 << 2;
 /// Sent to one thread (tgkill), not to the process.
 pub const NOTE_TO_THREAD: u32 = 1 << 3;
-/// Sent without a siginfo (`SEND_SIG_NOINFO`): the kernel on behalf of the process that ran.
+/// Sent without a siginfo (`SEND_SIG_NOINFO`): by the kernel, for the process that was running.
 pub const NOTE_NO_INFO: u32 = 1 << 4;
 /// The sender was the first process of its pid namespace.
 pub const NOTE_SENDER_NS_INIT: u32 = 1 << 5;
 
-/// SIGKILL: the first one counts, later ones change nothing.
+/// SIGKILL: the first one is kept, later ones change nothing.
 pub const CLASS_KILL: u32 = 0;
 /// SIGTERM, SIGINT, SIGQUIT, SIGHUP from another process: a request to stop, which a process may handle.
 pub const CLASS_REQUEST: u32 = 1;
@@ -49,7 +49,7 @@ record! {
     pub struct SenderKey {
         /// The sender's start time, as in [`crate::task::TaskRecord`].
         pub start_time_ns: u64,
-        /// The sender's `mm`: another one after an exec.
+        /// The sender's `mm`: an exec gives it another one.
         pub mm: u64,
         /// The sender's process id.
         pub tgid: u32,
@@ -59,15 +59,15 @@ record! {
 }
 
 record! {
-    /// A signal at its generation (`trace_signal_generate`, kernel/signal.c), in the sender's context.
+    /// A signal when it was generated (`trace_signal_generate`, kernel/signal.c), in the sender's context.
     pub struct SignalNote {
         /// `CLOCK_BOOTTIME` in nanoseconds.
         pub time_ns: u64,
-        /// Start time of the target: tells an old note for a process id that has come round again.
+        /// Start time of the target: distinguishes it from an earlier process with the same id.
         pub target_start_ns: u64,
         /// `si_addr` of a fault; 0 otherwise.
         pub address: u64,
-        /// The process that was running: the sender where the origin is [`ORIGIN_USER`], the allocating one in an OOM kill.
+        /// The process that was running: the sender when the origin is [`ORIGIN_USER`], in an OOM kill the trigger.
         pub sender: SenderKey,
         /// That process's name.
         pub sender_comm: [u8; COMM_LEN],
@@ -82,11 +82,11 @@ record! {
     } size 80
 }
 
-/// Bytes kept of a sender: a [`crate::task::TaskRecord`] and its segments.
+/// Most bytes kept of a sender: a [`crate::task::TaskRecord`] and its segments.
 pub const SENDER_BYTES: usize = 1024;
 
 record! {
-    /// A sender as captured when it sent its first signal.
+    /// A sender, captured when it sent its first signal.
     pub struct Sender {
         /// How many of `bytes` are used.
         pub len: u32,

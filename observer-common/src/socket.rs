@@ -1,4 +1,4 @@
-//! Sockets: what a bind or a listen did, who stopped to serve, and who holds what.
+//! Sockets: the outcome of a bind or a listen, the end of a listener, and who holds which socket.
 
 use crate::{header::Header, task::COMM_LEN};
 
@@ -8,8 +8,8 @@ pub const SOCKET_REUSEADDR: u8 = 1;
 pub const SOCKET_REUSEPORT: u8 = 1 << 1;
 /// `SocketRecord::flags`: IPV6_V6ONLY, or bound to an IPv6 address that is not a wildcard.
 pub const SOCKET_V6ONLY: u8 = 1 << 2;
-/// `SocketRecord::flags`: bind(2) named the port (`SOCK_BINDPORT_LOCK`); else the kernel dealt it out. Accepted connections
-/// don't inherit it, and an MPTCP socket never has it.
+/// `SocketRecord::flags`: bind(2) named the port (`SOCK_BINDPORT_LOCK`); without it the kernel chose the port. Accepted
+/// connections don't inherit it, and an MPTCP socket never has it.
 pub const SOCKET_PORT_CHOSEN: u8 = 1 << 3;
 
 /// `SocketRecord::protocol` of MPTCP.
@@ -20,9 +20,9 @@ pub const UNIX_NAME: usize = 108;
 
 /// `enum` of TCP states, include/net/tcp_states.h; unix and UDP sockets use some of them.
 pub const STATE_ESTABLISHED: u8 = 1;
-/// Closed by this side, the other side has not answered.
+/// Closed by this side; the other side has not answered.
 pub const STATE_FIN_WAIT1: u8 = 4;
-/// Closed by this side, the other side has answered but not closed.
+/// Closed by this side; the other side has answered but not closed.
 pub const STATE_FIN_WAIT2: u8 = 5;
 /// Waiting for late packets.
 pub const STATE_TIME_WAIT: u8 = 6;
@@ -30,19 +30,19 @@ pub const STATE_TIME_WAIT: u8 = 6;
 pub const STATE_CLOSE: u8 = 7;
 /// Closed by the other side, not by this one.
 pub const STATE_CLOSE_WAIT: u8 = 8;
-/// Closed by both, the last packet is not confirmed.
+/// Closed by both sides; the last packet is not confirmed.
 pub const STATE_LAST_ACK: u8 = 9;
-/// Serving.
+/// Listening.
 pub const STATE_LISTEN: u8 = 10;
-/// Closed by both at once.
+/// Closed by both sides at once.
 pub const STATE_CLOSING: u8 = 11;
 
 record! {
     /// A socket as the kernel has it (`struct sock`).
     pub struct SocketRecord {
-        /// Address of the `struct sock` as a number: its identity while it lives, never a place to read from.
+        /// Address of the `struct sock` as a number: its identity while it lives. Never an address to read.
         pub sk: u64,
-        /// Inode number of the socket; 0 when it has no file any more.
+        /// Inode number of the socket; 0 when it no longer has a file.
         pub inode: u64,
         /// Inode number of the file that a unix socket is bound to.
         pub path_inode: u64,
@@ -62,7 +62,7 @@ record! {
         pub kind: u16,
         /// `IPPROTO_TCP` 6, `IPPROTO_UDP` 17, [`PROTOCOL_MPTCP`]; 0 for unix.
         pub protocol: u16,
-        /// Local port in the machine's byte order; 0 when unbound.
+        /// Local port in host byte order; 0 when unbound.
         pub port: u16,
         /// `STATE_` constant.
         pub state: u8,
@@ -84,15 +84,15 @@ record! {
 pub const CALL_BIND: u16 = 0;
 /// `BindRecord::call`: listen(2).
 pub const CALL_LISTEN: u16 = 1;
-/// `BindRecord::call`: the last holder of a listening socket is gone (`inet_csk_listen_stop`).
+/// `BindRecord::call`: the last holder of a listening socket closed it (`inet_csk_listen_stop`).
 pub const CALL_STOP: u16 = 2;
 
-/// Bytes kept of the address asked for: `sizeof(struct sockaddr_un)` and a little.
+/// Most bytes of the requested address: `sizeof(struct sockaddr_un)`, rounded up.
 pub const SOCKADDR: usize = 112;
 
 record! {
-    /// Outcome of a bind or a listen, or the end of a listener. The process, a [`crate::task::TaskRecord`] with its
-    /// segments, follows.
+    /// Outcome of a bind or a listen, or the end of a listener. After it: the process, a [`crate::task::TaskRecord`] with its
+    /// segments.
     pub struct BindRecord {
         /// Kind [`crate::header::KIND_BIND`].
         pub header: Header,
@@ -102,7 +102,7 @@ record! {
         pub asked_len: u16,
         /// 0, or the errno, negative.
         pub result: i32,
-        /// The `struct sockaddr` asked for.
+        /// The requested `struct sockaddr`.
         pub asked: [u8; SOCKADDR],
         /// The socket after the call.
         pub socket: SocketRecord,
@@ -110,7 +110,7 @@ record! {
 }
 
 record! {
-    /// Who has a descriptor of a socket.
+    /// A process that has a descriptor of a socket.
     pub struct HolderRecord {
         /// The holder's start time, as in [`crate::task::TaskRecord`].
         pub start_time_ns: u64,
@@ -132,7 +132,7 @@ record! {
 }
 
 record! {
-    /// One descriptor of one process: what the `task_file` iterator yields.
+    /// One descriptor of one process, as the scan (the `task_file` iterator) reports it.
     pub struct HeldRecord {
         /// The socket.
         pub socket: SocketRecord,

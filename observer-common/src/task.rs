@@ -1,8 +1,8 @@
-//! A process as the kernel knew it at the moment of an event.
+//! A process as the kernel had it at the moment of an event.
 
 /// Longest argument list that is kept, in bytes; a longer one is cut.
 pub const ARGS_MAX: u32 = 4096;
-/// Longest argument list that is kept of a process that is not the subject of the record (a signal's sender).
+/// Longest argument list that is kept of a process that the record is not about (the sender of a signal).
 pub const OTHER_ARGS_MAX: u32 = 512;
 /// Longest path (executable, cgroup) that is kept, in bytes; a longer one loses its first components.
 pub const PATH_MAX: u32 = 768;
@@ -11,15 +11,15 @@ pub const COMM_LEN: usize = 16;
 
 /// The process had no memory map left (`task->mm` was NULL): no arguments, no executable, no memory figures.
 pub const TASK_NO_MM: u32 = 1;
-/// The arguments could not be read: their page was not in memory, or they belong to a process that is not running here.
+/// The arguments could not be read: their page was not in memory, or the process was not the running one.
 pub const TASK_NO_ARGS: u32 = 1 << 1;
-/// The executable's file was deleted or replaced since it was started (its dentry is unhashed).
+/// The executable's file was deleted or replaced after the start (its dentry is unhashed).
 pub const TASK_EXE_DELETED: u32 = 1 << 2;
-/// The executable's path was longer than [`PATH_MAX`] or deeper than the walk goes: its first components are missing.
+/// The executable's path was longer than [`PATH_MAX`] or had too many components: its first ones are missing.
 pub const TASK_EXE_CUT: u32 = 1 << 3;
 /// As [`TASK_EXE_CUT`], for the cgroup's path.
 pub const TASK_CGROUP_CUT: u32 = 1 << 4;
-/// The cgroup is that of the v1 memory controller, since the process is in the root of the v2 hierarchy.
+/// The cgroup is the one of the v1 memory controller, since the process is in the root of the v2 hierarchy.
 pub const TASK_CGROUP_V1: u32 = 1 << 5;
 /// The process was already ending (`PF_EXITING`).
 pub const TASK_EXITING: u32 = 1 << 6;
@@ -27,16 +27,16 @@ pub const TASK_EXITING: u32 = 1 << 6;
 pub const TASK_FORKED: u32 = 1 << 7;
 
 record! {
-    /// Identity and place of a process. Three segments follow it: the executable's path and the cgroup's path as their
-    /// components, leaf first, each ended by NUL; and the arguments as they stand in memory, each ended by NUL.
+    /// Identity and namespaces of a process. Three segments follow it: the components of the executable's path and those of the
+    /// cgroup's path, leaf first, and the arguments as in the process's memory. Each component and argument ends with NUL.
     pub struct TaskRecord {
-        /// `task->group_leader->start_boottime`: nanoseconds of `CLOCK_BOOTTIME`. With `tgid` it names a process for good.
+        /// `task->group_leader->start_boottime`: nanoseconds of `CLOCK_BOOTTIME`. With `tgid` it identifies a process for good.
         pub start_time_ns: u64,
-        /// `task->mm` as a number: equal for processes that share their memory, never a place to read from.
+        /// `task->mm` as a number: equal for processes that share their memory. Never an address to read.
         pub mm: u64,
         /// Process id in the initial pid namespace.
         pub tgid: u32,
-        /// Thread id of the thread that was seen.
+        /// Id of the captured thread.
         pub tid: u32,
         /// `task->real_parent->tgid`.
         pub ppid: u32,
@@ -52,7 +52,7 @@ record! {
         pub ns_level: u32,
         /// `TASK_` flags.
         pub flags: u32,
-        /// Length of the argument list in the process's memory, in bytes, before it was cut.
+        /// Length of the whole argument list in the process's memory, in bytes.
         pub args_total: u32,
         /// Length of the first segment: the executable.
         pub exe_len: u16,
