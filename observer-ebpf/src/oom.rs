@@ -83,7 +83,7 @@ pub(crate) fn oom_begin(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// The kill is over: a later mark by the same thread belongs to another kill.
+/// The kill is over: a later mark by the same thread does not belong to it.
 #[fexit(function = "oom_kill_process")]
 pub(crate) fn oom_end(_ctx: FExitContext) -> i32 {
     let _ = OOM_CONTROLS.remove(this_thread());
