@@ -1,6 +1,8 @@
-//! The running kernel's type information, as far as field offsets need it.
+//! Parses the running kernel's BTF (type information) for field offsets.
 //!
-//! Format: Documentation/bpf/btf.rst. `aya` reads BTF too but keeps members to itself, and the crates that show them are
+//! **Bounded:** one lookup visits at most [`NESTED`] anonymous structures, so malformed types that contain themselves end.
+//!
+//! Format: Documentation/bpf/btf.rst. `aya` reads BTF too but has no public API for members, and the crates that have one are
 //! under licences that don't fit a static binary.
 
 use std::path::Path;
@@ -11,7 +13,7 @@ use zerocopy::FromBytes as _;
 const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
 const TYPE: usize = 12;
-/// So many anonymous structures are looked through for a member: broken types may lie in themselves.
+/// Most anonymous structures that one lookup of a member visits: malformed types may contain themselves.
 const NESTED: u32 = 256;
 
 /// Kinds of types, `BTF_KIND_*`.
@@ -35,11 +37,11 @@ pub struct Btf {
     data: Vec<u8>,
     strings: usize,
     strings_len: usize,
-    /// Where each type begins in `data`; type ids start at 1.
+    /// Offset of each type in `data`; type ids start at 1.
     types: Vec<u32>,
 }
 
-/// A structure or union among them.
+/// A structure or union of the kernel's.
 #[derive(Clone, Copy)]
 pub struct Structure<'a> {
     btf: &'a Btf,
@@ -83,8 +85,8 @@ impl Btf {
         Ok(btf)
     }
 
-    /// The same types under the same ids, without anything but the names of what a program can be attached to: functions
-    /// and tracepoints. Who looks for those alone is spared reading some 50,000 members.
+    /// The same types under the same ids, reduced to the names of functions and tracepoints, which programs attach to.
+    /// `aya` needs no more, and so does not parse some 50,000 members.
     pub fn names_to_attach_to(&self) -> Result<Vec<u8>> {
         let types_len = self.types.len() * TYPE;
         let mut bytes = Vec::with_capacity(HEADER + types_len + self.strings_len);
@@ -106,7 +108,7 @@ impl Btf {
     }
 
     fn type_at(&self, at: usize) -> Result<Type> {
-        // In one piece: some 65,000 of them are read, twice.
+        // One read of three words: some 65,000 types are read, twice.
         let rest = self.data.get(at..).unwrap_or_default();
         let Ok(([name, info, size_or_id], _)) = <[u32; 3]>::read_from_prefix(rest) else {
             bail!("cut off");
@@ -130,7 +132,7 @@ impl Btf {
         &self.data[self.strings..self.strings + self.strings_len]
     }
 
-    /// Offset of a name in the string table. BTF is deduplicated: a name stands there once.
+    /// Offset of a name in the string table. BTF is deduplicated: each name is there once.
     fn name(&self, name: &str) -> Option<u32> {
         let mut needle = Vec::with_capacity(name.len() + 2);
         needle.push(0);
@@ -154,7 +156,7 @@ impl Btf {
         self.find(name, &[STRUCT, UNION]).map(|ty| Structure { btf: self, ty })
     }
 
-    /// Whether the kernel has a function of this name that a program could be attached to.
+    /// Whether the kernel has a function of this name that a program can attach to.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
         self.find(name, &[FUNC]).is_some()
@@ -170,7 +172,7 @@ impl Btf {
         })
     }
 
-    /// How many arguments a tracepoint hands to its programs, and whether each is a pointer.
+    /// The arguments that a tracepoint passes to its programs: whether each is a pointer.
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<Vec<bool>> {
         let typedef = self.find(&format!("btf_trace_{tracepoint}"), &[TYPEDEF])?;
@@ -185,7 +187,7 @@ impl Btf {
             .collect()
     }
 
-    /// Looks through typedefs and qualifiers.
+    /// Follows typedefs and qualifiers to the structure or union.
     fn resolve(&self, mut ty: Type) -> Option<Type> {
         for _ in 0..16 {
             match ty.kind {
@@ -198,7 +200,7 @@ impl Btf {
         None
     }
 
-    /// (offset in bits, type id) of a member, looking through so many anonymous ones at most.
+    /// (offset in bits, type id) of a member; visits at most `nested` anonymous ones on the way.
     fn member(&self, ty: Type, name: u32, nested: &mut u32) -> Option<(u32, u32)> {
         for n in 0..ty.vlen {
             let at = ty.at + TYPE + n * 12;
@@ -228,7 +230,7 @@ impl Structure<'_> {
         self.ty.size_or_id
     }
 
-    /// Offset in bytes of a member such as `live.counter`; anonymous members are looked through.
+    /// Offset in bytes of a member such as `live.counter`; anonymous members are searched too.
     #[must_use]
     pub fn offset(&self, path: &str) -> Option<u32> {
         self.bit(path).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
@@ -249,7 +251,7 @@ impl Structure<'_> {
     }
 }
 
-/// Length of what follows a type's fixed part.
+/// Length of the data after a type's fixed part.
 fn trailer(kind: u32, vlen: usize) -> Result<usize> {
     Ok(match kind {
         INT | VAR | DECL_TAG => 4,
@@ -295,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn a_structure_that_lies_in_itself_has_an_end() {
+    fn a_structure_that_contains_itself_ends() {
         let offset = |btf: &Btf| btf.structure("task").expect("the union").offset("pid");
         assert_eq!(offset(&union_of(1, 1)), None);
         assert_eq!(offset(&union_of(1, u32::MAX)), None);
     }
 
     #[test]
-    fn what_can_be_attached_to_keeps_its_id_and_its_name() {
+    fn functions_and_tracepoints_keep_id_and_name() {
         let int = [1, INT << 24, 4, 32];
         let structure = [5, STRUCT << 24 | 1, 4, 10, 1, 0];
         let (pointer, function, typedef) =

@@ -1,25 +1,27 @@
-//! From the kernel's `CLOCK_BOOTTIME` to the time of day.
+//! Converts the kernel's `CLOCK_BOOTTIME` to the time of day.
+//!
+//! **Invariant:** a process's start time never changes within a run, whatever happens to the time of day.
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The difference between the two clocks. It only changes by [`Clock::set`]: the time of day may be set while we run.
+/// The difference between the two clocks. Only [`Clock::set`] changes it, after somebody set the time of day.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// Nanoseconds of the epoch at boot, as first sampled: start times are told by it for good, since a process's
-    /// (pid, start time) must not change when the clock is set.
+    /// Nanoseconds of the epoch at boot, as first sampled. Start times always use it: a process's (pid, start time) must not
+    /// change when the clock is set.
     first: i128,
     now: i128,
 }
 
-/// A smaller change is the jitter of sampling two clocks one after the other.
+/// A smaller change is jitter: the two clocks are sampled one after the other.
 const STEP_NS: i128 = 1_000_000;
 
-/// Start times are told by an epoch of this grain: another run of observer samples the clocks some nanoseconds off, and a
-/// process's (pid, start time) must be the same to all of them. Rounded down: nothing ends before it began.
+/// The epoch of start times is rounded to this: another run of observer samples the clocks some nanoseconds off, and must get
+/// the same (pid, start time) for a process. Rounded down: nothing ends before it began.
 const GRAIN_NS: i128 = 50_000;
 
-/// How often the clocks are read; the closest reading counts.
+/// Readings a sample; the one with the smallest gap between the clocks counts.
 const READINGS: usize = 5;
 
 impl Clock {
@@ -36,7 +38,7 @@ impl Clock {
         Self { first: boot_ns, now: boot_ns }
     }
 
-    /// Samples both clocks: the epoch's nanoseconds at boot where the time of day was set since, for [`Self::set`].
+    /// Samples both clocks. If somebody set the time of day, the epoch's nanoseconds at boot, for [`Self::set`].
     #[must_use]
     pub fn step(&self) -> Option<i64> {
         let offset = sample();
@@ -44,7 +46,7 @@ impl Clock {
         i64::try_from(offset).ok().filter(|_| stepped)
     }
 
-    /// Follows the time of day.
+    /// Adopts the time of day that [`Self::step`] found.
     pub fn set(&mut self, boot_epoch_ns: i64) {
         self.now = boot_epoch_ns.into();
     }
@@ -55,19 +57,19 @@ impl Clock {
         i64::try_from(self.first).unwrap_or(0)
     }
 
-    /// When something happened, by the time of day as it is now.
+    /// Time of an event, by the time of day as it is set now.
     #[must_use]
     pub fn time(&self, boot_ns: u64) -> Timestamp {
         timestamp(self.now + i128::from(boot_ns))
     }
 
-    /// Nanoseconds since boot at a time of day; 0 for one before.
+    /// Nanoseconds since boot at a time of day; 0 for a time before boot.
     #[must_use]
     pub fn boot_ns(&self, time: Timestamp) -> u64 {
         u64::try_from(time.as_nanosecond() - self.now).unwrap_or(0)
     }
 
-    /// When a process was started; the same for one process whatever happens to the clock.
+    /// When a process started: the same whatever happens to the clock.
     #[must_use]
     pub fn start_time(&self, boot_ns: u64) -> Timestamp {
         timestamp(self.first + i128::from(boot_ns))
@@ -90,7 +92,7 @@ pub fn boot_ns() -> u64 {
     u64::try_from(nanoseconds(ClockId::Boottime)).unwrap_or(0)
 }
 
-/// The time of day lies between two readings of the other clock: the closer they are, the better it is known.
+/// Reads the time of day between two readings of the boot clock: the closer those two, the more exact the offset.
 fn sample() -> i128 {
     let reading = |_| {
         let before = nanoseconds(ClockId::Boottime);

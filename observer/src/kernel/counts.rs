@@ -1,4 +1,4 @@
-//! What the kernel counts of the loaded programs.
+//! Reads the kernel's counters of the loaded programs: records lost, runs skipped, time spent.
 
 use std::{
     collections::BTreeMap,
@@ -10,17 +10,17 @@ use observer_common::loss::SLOTS;
 
 use super::Kernel;
 
-/// What a program cost.
+/// CPU cost of a program.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Cost {
     /// The program.
     pub program: String,
     /// Where it is attached.
     pub hook: String,
-    /// How often it ran, where the kernel counts.
+    /// How often it ran, if the kernel counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<u64>,
-    /// How long in all.
+    /// Total run time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nanoseconds: Option<u64>,
 }
@@ -29,7 +29,7 @@ pub struct Cost {
 pub type Lost = [u64; SLOTS as usize];
 
 impl Kernel {
-    /// What each program could not deliver so far.
+    /// Records that the programs could not deliver so far, a count for each slot.
     pub fn lost(&self) -> Result<Lost> {
         let mut lost = [0; SLOTS as usize];
         for of_one_cpu in self.lost.get(&0, 0).context("LOST")?.iter() {
@@ -40,8 +40,8 @@ impl Kernel {
         Ok(lost)
     }
 
-    /// How many events of each kind programs were skipped for, at most: the kernel counts for each program how often another
-    /// thread was preempted inside it (`recursion_misses`). A death is lost only when all exit programs were skipped.
+    /// Upper bound of the events of each kind that skipped programs missed. The kernel skips a program while another thread is
+    /// preempted inside it, and counts that (`recursion_misses`). A death is lost only if every exit program was skipped.
     #[must_use]
     pub fn skipped(&self) -> BTreeMap<&'static str, u64> {
         let mut skipped = BTreeMap::new();
@@ -62,13 +62,13 @@ impl Kernel {
         number(&self.program_info(program)?, "recursion_misses:")
     }
 
-    /// What the kernel tells of a program (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c).
+    /// The kernel's figures of a program (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c).
     fn program_info(&self, program: &str) -> Option<String> {
         let fd = self.ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
         std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()
     }
 
-    /// What each attached program cost so far; without `kernel.bpf_stats_enabled` the kernel does not count.
+    /// CPU cost of each attached program so far; the kernel counts only with `kernel.bpf_stats_enabled`.
     #[must_use]
     pub fn costs(&self) -> Vec<Cost> {
         let attached = self.attached.iter().filter(|attached| attached.refused.is_none());

@@ -1,18 +1,18 @@
-//! What loading needed and watching does not.
+//! Keeps the service small: returns to the kernel the memory that only loading needed.
 
 use std::ffi::c_void;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Gives back what is free on the heap.
+/// Returns free heap memory to the kernel.
 pub fn give_memory_back() {
     // SAFETY: malloc_trim has no preconditions.
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Room for the kernel's types while they are read: what is freed is used again, and comes in large pages.
+/// Heap for the kernel's types while they are parsed, grown at once and in huge pages.
 ///
-/// They are parsed twice at the start. Small pages for them, thousands, take longer than reading them.
+/// The types are parsed twice at the start. Faulting in thousands of small pages takes longer than the parsing.
 pub(super) struct Room {
     start: *mut c_void,
     bytes: usize,
@@ -21,11 +21,11 @@ pub(super) struct Room {
 const MIB: i32 = 1 << 20;
 
 impl Room {
-    /// The heap grows once, by all of it; where a limit forbids that, piece by piece.
+    /// Grows the heap once, by 40 MiB; where a limit forbids that, it grows piece by piece.
     pub(super) fn new() -> Self {
         let start = heap_end();
         set(64 * MIB, 40 * MIB);
-        // SAFETY: what it gives is given back, even if that is nothing. The compiler leaves out what nobody looks at.
+        // SAFETY: `free` gets what `malloc` returned, or null. `black_box` keeps the compiler from removing the pair.
         unsafe { libc::free(std::hint::black_box(libc::malloc(1 << 20))) };
         set(64 * MIB, MIB / 8);
         let bytes = (heap_end() as usize).saturating_sub(start as usize);
@@ -38,7 +38,7 @@ impl Room {
         let page = rustix::param::page_size();
         let start = (self.start as usize).next_multiple_of(page);
         let end = self.start as usize + self.bytes;
-        // SAFETY: of this process's heap, whose end only the C library moves; the advice changes no content.
+        // SAFETY: the range is this process's heap, whose end only the C library moves; the advice changes no content.
         unsafe { libc::madvise(start as *mut c_void, end.saturating_sub(start), advice) };
     }
 }
@@ -52,11 +52,11 @@ impl Drop for Room {
 }
 
 fn heap_end() -> *mut c_void {
-    // SAFETY: 0 asks for the end, and moves nothing.
+    // SAFETY: an increment of 0 only asks for the end.
     unsafe { libc::sbrk(0) }
 }
 
-/// From which size on memory goes back to the kernel at once, and how much more the heap grows by than it must.
+/// Sets from which size on memory returns to the kernel at once (`back`), and how much extra the heap grows by (`more`).
 fn set(back: i32, more: i32) {
     // SAFETY: mallopt has no preconditions.
     unsafe {
@@ -66,7 +66,7 @@ fn set(back: i32, more: i32) {
     }
 }
 
-/// Calls `make` while no file can be opened; as it is where another thread may want one.
+/// Calls `make` while this process can open no file. With other threads, which may need one, just calls it.
 pub(super) fn without_files<T>(make: impl FnOnce() -> T) -> T {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     let limit = getrlimit(Resource::Nofile);
@@ -76,27 +76,27 @@ pub(super) fn without_files<T>(make: impl FnOnce() -> T) -> T {
     }
     let made = make();
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("can't set the limit of open files back: {error}");
+        tracing::warn!("can't restore the limit on open files: {error}");
     }
     made
 }
 
-/// Takes the pages of this program's file out of its memory: half of them served the start alone, the eBPF object among them.
-/// What runs comes back from the page cache as it is needed.
+/// Drops the pages of this program's file from its memory: only the start needs half of them, such as the eBPF object.
+/// The rest comes back from the page cache on demand.
 pub(super) fn give_program_back() {
-    // SAFETY: the callback does not keep what it is handed.
+    // SAFETY: the callback does not keep its arguments.
     unsafe { libc::dl_iterate_phdr(Some(of_object), std::ptr::null_mut()) };
 }
 
-/// The first object is the program itself; not 0 ends the walk.
+/// The first object is the program itself; a result other than 0 ends the walk.
 unsafe extern "C" fn of_object(info: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> i32 {
     let page = rustix::param::page_size() as u64;
-    // SAFETY: the C library hands over a description that lasts as long as the program, and so many headers.
+    // SAFETY: the C library's description lasts as long as the program, and has `dlpi_phnum` headers.
     let (info, headers) = unsafe {
         let info = &*info;
         (info, std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()))
     };
-    // What can't be written is in memory what it is in the file; what the linker fills in is part of a segment that can.
+    // Memory that can't be written equals the file; relocations are in writable segments.
     let is_of_the_file =
         |h: &&libc::Elf64_Phdr| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0;
     for header in headers.iter().filter(is_of_the_file) {

@@ -1,4 +1,4 @@
-//! Every program of the eBPF object: what it is attached to, what it is for, and what is lost without it.
+//! The table of eBPF programs: where each attaches, what it is for, and what is missing without it.
 
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
@@ -17,7 +17,7 @@ pub enum Attach {
 }
 
 impl Attach {
-    /// Needs a BPF trampoline, which some kernels refuse.
+    /// Whether it needs a BPF trampoline, which some kernels refuse.
     #[must_use]
     pub const fn is_trampoline(self) -> bool {
         matches!(self, Self::Fentry(_) | Self::Fexit(_))
@@ -40,16 +40,16 @@ impl std::fmt::Display for Attach {
 pub struct Hook {
     /// Name in the eBPF object.
     pub program: &'static str,
-    /// Where it is attached.
+    /// Where it attaches.
     pub attach: Attach,
     /// What it is for.
     pub purpose: &'static str,
-    /// What is lost without it.
+    /// What is missing without it.
     pub without: &'static str,
 }
 
 impl Hook {
-    /// Kind of the event that is missing when the program was skipped; `None` where an event only knows less.
+    /// Kind of the event that is missing when the kernel skips the program; `None` if an event only has fewer keys.
     #[must_use]
     pub fn loses(&self) -> Option<&'static str> {
         let program = self.program;
@@ -79,14 +79,14 @@ pub const EXIT_EARLY: Hook = Hook {
     purpose: "deaths",
     without: "arguments, executable and peak memory of a dead process are missing before Linux 6.16",
 };
-/// The second look at deaths on preemptible kernels.
+/// The second exit program on preemptible kernels: reports deaths that the first was skipped for.
 pub const EXIT_AGAIN: Hook = Hook {
     program: "exit_again",
     attach: Attach::TpBtf("sched_process_exit"),
     purpose: "deaths that the first program was skipped for",
     without: "a death may be lost when a thread is preempted inside the first program; it is counted",
 };
-/// The third.
+/// The third exit program.
 pub const EXIT_THIRD: Hook = Hook {
     program: "exit_third",
     attach: Attach::TpBtf("sched_process_exit"),
@@ -107,21 +107,21 @@ pub const OOM: Hook = Hook {
     purpose: "OOM kills",
     without: "no oom events; a death by the OOM killer is still recognised by the mark on the process",
 };
-/// OOM kills on kernels whose mark_victim hands over a number.
+/// OOM kills on kernels whose mark_victim passes a process id instead of a task.
 pub const OOM_BY_PID: Hook = Hook {
     program: "oom_by_pid",
     attach: Attach::TpBtf("mark_victim"),
     purpose: "OOM kills, of the chosen process only",
     without: "no oom events; a death by the OOM killer is still recognised by the mark on the process",
 };
-/// Whose limit an OOM kill was for.
+/// The limit that an OOM kill was for.
 pub const OOM_BEGIN: Hook = Hook {
     program: "oom_begin",
     attach: Attach::Fentry("oom_kill_process"),
     purpose: "limit owner and scope of an OOM kill, from oom_control",
     without: "the limit owner is worked out from the cgroups' counters, the scope from the kernel stack",
 };
-/// Forgets what `OOM_BEGIN` kept.
+/// Removes what `OOM_BEGIN` kept.
 pub const OOM_END: Hook = Hook {
     program: "oom_end",
     attach: Attach::Fexit("oom_kill_process"),
@@ -129,26 +129,26 @@ pub const OOM_END: Hook = Hook {
     without: "see oom_begin",
 };
 
-/// The program that tells the end of a listener, where BPF trampolines work.
+/// Reports the end of a listener, where BPF trampolines work.
 const LISTEN_STOP: &str = "listen_stop";
-/// The one that tells it where they don't.
+/// Reports the end of a listener, where they don't.
 pub const LISTEN_END: Hook = Hook {
     program: "listen_end",
     attach: Attach::TpBtf("tcp_destroy_sock"),
     purpose: "end of a listening socket",
-    without: LOOKS,
+    without: SCANS,
 };
-/// Whether the kernel tells where servers begin and where they end: else looks have to find that.
+/// Whether the attached programs report both the start and the end of a server; otherwise scans have to find them.
 pub fn tell_servers(attached: impl Fn(&str) -> bool) -> bool {
     let begin = attached(BINDS[0].program) || BIND_CALLS.iter().all(|hook| attached(hook.program));
     begin && (attached(LISTEN_STOP) || attached(LISTEN_END.program))
 }
 
-const LOOKS: &str =
-    "a port that a living process gave up is noticed by a look a second, when looks are cheap";
+const SCANS: &str =
+    "a port that a living process closed is found by a scan once a second, if scans are cheap";
 
-/// Refused binds and listens, new servers and the ends of listeners, where BPF trampolines work. The first one tells
-/// whether they do.
+/// Refused binds and listens, new servers and the ends of listeners, where BPF trampolines work: if the first one attaches,
+/// they do.
 pub const BINDS: [Hook; 8] = [
     bind("bind_inet", Attach::Fexit("inet_bind")),
     bind("bind_inet6", Attach::Fexit("inet6_bind")),
@@ -161,7 +161,7 @@ pub const BINDS: [Hook; 8] = [
         program: LISTEN_STOP,
         attach: Attach::Fentry("inet_csk_listen_stop"),
         purpose: "end of a listening socket",
-        without: LOOKS,
+        without: SCANS,
     },
 ];
 
@@ -174,7 +174,7 @@ const fn bind(program: &'static str, attach: Attach) -> Hook {
     }
 }
 
-/// The same where trampolines don't work.
+/// Refused binds and listens and new servers, where trampolines don't work.
 pub const BIND_CALLS: [Hook; 2] =
     [call("bind_exit", "sys_exit_bind"), call("listen_exit", "sys_exit_listen")];
 
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_loses_when_it_is_skipped() {
+    fn a_skipped_program_loses_its_kind() {
         let lost = |hooks: &[Hook]| hooks.iter().map(Hook::loses).collect::<Vec<_>>();
         assert_eq!(lost(&[EXIT, EXIT_EARLY, EXIT_AGAIN, EXIT_THIRD]), [Some("exit"); 4]);
         assert_eq!(lost(&[SIGNAL, OOM, OOM_BY_PID]), [Some("signal"), Some("oom"), Some("oom")]);
@@ -230,12 +230,12 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_needed_for_what_no_program_tells() {
-        let told = |attached: &[&str]| tell_servers(|program| attached.contains(&program));
-        assert!(told(&["bind_inet", "listen_stop"]));
-        assert!(told(&["bind_exit", "listen_exit", "listen_end"]));
-        // Linux 5.10 without function tracing: ends alone.
-        assert!(!told(&["listen_end"]));
-        assert!(!told(&["bind_inet"]));
+    fn scans_are_needed_unless_programs_report_start_and_end() {
+        let reported = |attached: &[&str]| tell_servers(|program| attached.contains(&program));
+        assert!(reported(&["bind_inet", "listen_stop"]));
+        assert!(reported(&["bind_exit", "listen_exit", "listen_end"]));
+        // Linux 5.10 without function tracing: only the end.
+        assert!(!reported(&["listen_end"]));
+        assert!(!reported(&["bind_inet"]));
     }
 }

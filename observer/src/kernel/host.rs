@@ -1,4 +1,4 @@
-//! What is the same in every event of a session.
+//! What is the same in every event of a session: boot id, host name, page size, memory.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ pub struct Host {
     pub name: Arc<str>,
     /// Bytes a page.
     pub page_bytes: u64,
-    /// The root cgroup of the memory controller is a v1 hierarchy.
+    /// The memory controller is on a cgroup v1 hierarchy.
     pub memory_v1: bool,
     /// Memory and swap of the machine in bytes.
     pub memory_bytes: u64,
 }
 
 impl Host {
-    /// Asks this machine.
+    /// Reads it from this machine.
     #[must_use]
     pub fn this() -> Self {
         let boot_id =

@@ -1,4 +1,6 @@
-//! Loads the eBPF object, hands it the offsets, and attaches what this kernel allows.
+//! Loads the eBPF object, sets its field offsets, and attaches the programs that this kernel allows.
+//!
+//! **Invariant:** a program that the kernel refuses is in [`Kernel::attached`] with the reason; only a required one fails.
 
 use std::{collections::HashSet, fs::File, path::Path};
 
@@ -25,10 +27,10 @@ use crate::error::Failure;
 /// The object that `cargo xtask ebpf` builds.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../observer-ebpf/object/observer.bpf.o");
 
-/// One pass over all descriptors, the cheapest program first; the other is for kernels without `bpf_sock_from_file`.
+/// Programs that scan all descriptors, the cheaper one first; the other is for kernels without `bpf_sock_from_file`.
 const HOLDERS: [&str; 2] = ["holders", "holders_by_probe"];
 
-/// What the other programs keep: made, and filled with zeros, whether they are loaded or not.
+/// Maps of the other programs: the kernel allocates and zeroes them whether those programs are loaded or not.
 const KEPT: [&str; 7] =
     ["NOTES", "NOTED", "SENDERS", "OOM_CONTROLS", "PATTERNS", "REMEMBERED", "WATCHED"];
 
@@ -42,13 +44,13 @@ pub struct Options {
     pub holders_only: bool,
     /// Watch binds and listens.
     pub binds: bool,
-    /// Do without BPF trampolines, as on a kernel that refuses them.
+    /// Attach without BPF trampolines, as on a kernel that refuses them.
     pub no_trampolines: bool,
     /// Level of the programs' own log (`aya_log`): 0 is off.
     pub log_level: u8,
 }
 
-/// What became of one program.
+/// A program that was tried, and the outcome.
 #[derive(Debug)]
 pub struct Attached {
     /// The program.
@@ -68,9 +70,9 @@ pub struct Kernel {
     watched: HashMap<MapData, u32, u32>,
     holders: &'static str,
     no_trampolines: bool,
-    /// What was tried, in order.
+    /// Every program that was tried, in order.
     pub attached: Vec<Attached>,
-    /// What the kernel's structures lack.
+    /// Fields that this kernel's structures lack.
     pub missing_fields: Vec<String>,
 }
 
@@ -88,10 +90,10 @@ impl Kernel {
         let names = types.names_to_attach_to()?;
         drop(types);
 
-        // It would read and parse the kernel's types for relocations, which the object has none of, before it can be told not to:
-        // 5 ms and 20 MiB, beside ours.
+        // `EbpfLoader::new` parses the kernel's types for relocations, which the object has none of, and no option stops it:
+        // 5 ms and 20 MiB. It goes on without them when it can't open the file.
         let mut loader = without_files(EbpfLoader::new);
-        // What the verifier says takes longer to write than the programs to load.
+        // The verifier's log takes longer to write than the programs take to load.
         let log_level = if tracing::enabled!(tracing::Level::DEBUG) {
             VerifierLogLevel::DEBUG
         } else {
@@ -146,7 +148,7 @@ impl Kernel {
         kernel.prepare_holders(&btf)?;
         drop(btf);
         if options.holders_only {
-            // Whoever only asks ends soon.
+            // A process that only scans ends soon.
             std::mem::forget(room);
         } else {
             drop(room);
@@ -155,7 +157,7 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Senders first: a death whose signal was sent before we looked can't name its sender.
+    /// The signal program first: a death whose signal was sent before it is attached has no sender.
     fn attach(&mut self, btf: &Btf, has_group_dead: bool, victim_is_task: bool) -> Result<()> {
         self.optional(btf, hooks::SIGNAL);
         let begin = self.optional(btf, hooks::OOM_BEGIN);
@@ -169,7 +171,7 @@ impl Kernel {
         } else {
             self.skip(
                 hooks::OOM,
-                "mark_victim hands over a number, and function tracing does not work",
+                "mark_victim passes a process id only, and function tracing does not work",
             );
         }
         let early = !has_group_dead && self.optional(btf, hooks::EXIT_EARLY);
@@ -183,7 +185,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Either the protocols' own functions, or the system calls.
+    /// Attaches to the protocols' own functions or, where that fails, to the system calls.
     fn attach_binds(&mut self, btf: &Btf, has_task_pt_regs: bool) {
         let [first, rest @ ..] = hooks::BINDS;
         if self.optional(btf, first) {
@@ -204,7 +206,7 @@ impl Kernel {
         self.optional(btf, hooks::LISTEN_END);
     }
 
-    /// The typed program, or the one that probes.
+    /// Loads the first of [`HOLDERS`] that this kernel takes.
     fn prepare_holders(&mut self, btf: &Btf) -> Result<()> {
         let mut refused = String::new();
         for name in HOLDERS {
@@ -221,8 +223,8 @@ impl Kernel {
         Err(Failure::Unsupported(format!("this kernel refuses iter/task_file ({refused})")).into())
     }
 
-    /// Opens one pass over all descriptors: every socket that serves or could, and every connection on `ports`.
-    /// Reading the file runs the pass; only one may be read at a time.
+    /// Opens a scan of all descriptors: every socket that serves or could, and every connection on `ports`.
+    /// Reading the file runs the scan; only one may be read at a time.
     pub fn open_holders(&mut self, ports: &[u16]) -> Result<File> {
         for port in std::mem::take(&mut self.marked_ports) {
             self.wanted_ports.set(u32::from(port / 64), 0, 0).context("PORTS_WANTED")?;
@@ -238,17 +240,17 @@ impl Kernel {
         Ok(program.take_link(link)?.into_file()?)
     }
 
-    /// Has the death of these processes reported, whatever their exit code, and no longer that of others.
+    /// Makes the programs report the death of exactly these processes whatever their exit code.
     pub fn watch(&mut self, pids: &HashSet<u32>) -> Result<()> {
         let now: HashSet<u32> = self.watched.keys().filter_map(Result::ok).collect();
         for gone in now.difference(pids) {
-            // It may have ended by itself meanwhile; the map is ours alone.
+            // An error only says that the key is gone, and nobody else writes to this map.
             let _ = self.watched.remove(gone);
         }
         for new in pids.difference(&now) {
             if self.watched.insert(new, 1, 0).is_err() {
                 tracing::warn!(
-                    "too many processes serve ports; the deaths of some are not watched"
+                    "too many processes serve ports: some that end with code 0 are not reported"
                 );
                 break;
             }
@@ -270,7 +272,7 @@ impl Kernel {
 
     fn optional(&mut self, btf: &Btf, hook: Hook) -> bool {
         if self.no_trampolines && hook.attach.is_trampoline() {
-            self.skip(hook, "left out, as --no-trampolines asks");
+            self.skip(hook, "not tried, because of --no-trampolines");
             return false;
         }
         let refused = hooks::attach(&mut self.ebpf, btf, hook).err().map(|e| reason(&e));
@@ -295,12 +297,12 @@ impl Kernel {
         hooks::tell_servers(|program| attached.contains(&program))
     }
 
-    /// The rings; `None` the second time.
+    /// Takes the rings; `None` the second time.
     pub fn take_rings(&mut self) -> Option<Rings> {
         self.rings.take()
     }
 
-    /// Switches the reporting of processes that ended with code 0, while the programs run.
+    /// Switches the reporting of processes that end with code 0, while the programs run.
     pub fn set_exits_all(&mut self, all: bool) -> Result<()> {
         self.settings.set(EXITS_ALL, u32::from(all), 0).context("SETTINGS")
     }
@@ -321,7 +323,7 @@ pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
     ebpf.take_map(name).with_context(|| format!("the eBPF object has no map {name}"))
 }
 
-/// Loading creates all maps: a kernel that lacks one kind of them refuses here.
+/// Loading creates all maps: a kernel that lacks a map type refuses here.
 fn refused(error: EbpfError) -> anyhow::Error {
     let text = format!("{:#}", anyhow::Error::from(error));
     Failure::Unsupported(format!(
@@ -330,7 +332,7 @@ fn refused(error: EbpfError) -> anyhow::Error {
     .into()
 }
 
-/// A program's error in one line.
+/// A program's load error in one line.
 fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {

@@ -1,4 +1,4 @@
-//! What the kernel side could not hand over.
+//! Records that the kernel side could not deliver.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct Loss {
     /// Kind of the events that are missing.
     pub kind: String,
-    /// How many.
+    /// How many records.
     pub count: u64,
-    /// Between which moments, in nanoseconds of `CLOCK_BOOTTIME`.
+    /// Between these two times, in nanoseconds of `CLOCK_BOOTTIME`.
     pub span_ns: (u64, u64),
     /// Why.
     pub reason: String,

@@ -1,4 +1,6 @@
-//! Stage 1: from the kernel to bytes. Loads the eBPF programs, and drains their rings.
+//! Stage 1, from the kernel to records: loads the eBPF programs and drains their rings.
+//!
+//! **Invariant:** records leave this folder as bytes; `decode` gives them types.
 
 pub mod btf;
 pub mod clock;

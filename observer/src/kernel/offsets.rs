@@ -1,4 +1,4 @@
-//! Fills the table of globals (`observer_common::offsets`) from the running kernel's BTF.
+//! Resolves the eBPF programs' globals (`observer_common::offsets`) from the running kernel's BTF.
 
 use anyhow::{Result, bail};
 use observer_common::offsets::{ABSENT, GLOBALS, Wanted};
@@ -9,7 +9,7 @@ use super::btf::{Btf, Structure};
 #[derive(Debug)]
 pub struct Offsets(Vec<u32>);
 
-/// What later kernels have under another name, which is asked for as well: nothing is lost with it.
+/// Not missing where absent: later kernels have the field under another name, which another global asks for.
 const SUCCEEDED: [&str; 1] = ["MM_RSS_COUNT"];
 
 impl Offsets {
@@ -33,7 +33,7 @@ impl Offsets {
         GLOBALS.iter().map(|global| global.name).zip(&self.0)
     }
 
-    /// What this kernel lacks, in words.
+    /// The fields that this kernel lacks.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         GLOBALS
@@ -51,7 +51,7 @@ impl Offsets {
     }
 }
 
-/// The structures of a kernel: neighbours in the table are mostly of the same, and looking for one by its name is slow.
+/// Caches the last structure: a search by name is slow, and neighbours in the table are mostly fields of the same one.
 struct Structures<'a> {
     btf: &'a Btf,
     last: Option<(&'static str, Option<Structure<'a>>)>,

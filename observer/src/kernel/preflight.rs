@@ -1,4 +1,4 @@
-//! Refuses early, and says what to do.
+//! Checks before loading: fails early, with one line that says what to do.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::Failure;
 
-/// Where the kernel shows its type information.
+/// Where the kernel has its type information.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// Fails when this user or this kernel can't run the programs at all.
@@ -36,14 +36,14 @@ pub fn check() -> Result<()> {
     descriptors()
 }
 
-/// An idle service has 44; looks, clients and the record take more.
+/// Descriptors needed: an idle service has 44; scans, clients and the store take more.
 const DESCRIPTORS: u64 = 128;
 
-/// The kernel's own word for too few of them sounds as if it could not load programs.
+/// Raises the limit on open files if needed. With too few, the kernel's own error reads as if it could not load programs.
 fn descriptors() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= DESCRIPTORS);
-    // Up to the hard limit everybody may raise their own.
+    // A process may raise its own limit up to the hard limit.
     let raised = Rlimit { current: limit.maximum, ..limit };
     if enough(limit.current)
         || (enough(limit.maximum) && setrlimit(Resource::Nofile, raised).is_ok())
@@ -56,7 +56,7 @@ fn descriptors() -> Result<()> {
     );
 }
 
-/// capabilities(7): loading tracing programs takes both, or the old all-embracing one.
+/// capabilities(7): loading tracing programs takes CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN.
 fn may_load() -> bool {
     use rustix::thread::{CapabilitySet, capabilities};
     capabilities(None).is_ok_and(|sets| {
@@ -65,7 +65,7 @@ fn may_load() -> bool {
     })
 }
 
-/// Has tracefs mounted where it belongs, as perf(1) does: system call tracepoints are named through it.
+/// Mounts tracefs if it is not mounted, as perf(1) does: system call tracepoints need it.
 pub fn tracefs() -> Result<()> {
     const PATH: &str = "/sys/kernel/tracing";
     if Path::new(PATH).join("events").exists() {
@@ -77,8 +77,7 @@ pub fn tracefs() -> Result<()> {
     Ok(())
 }
 
-/// Whether a task may be preempted inside the kernel. Most kernels can be told either way; Ubuntu's servers run in a mode
-/// where it may not.
+/// Whether a task may be preempted inside the kernel. Most kernels can be switched; Ubuntu's servers run in a mode without.
 #[must_use]
 pub fn preemptible() -> bool {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -91,14 +90,14 @@ pub fn preemptible() -> bool {
     )
 }
 
-/// What the kernel was built with, where it tells that itself (`CONFIG_IKCONFIG_PROC`).
+/// The kernel's build configuration, if it exports it (`CONFIG_IKCONFIG_PROC`).
 fn own_config() -> std::io::Result<String> {
     let packed = std::fs::File::open("/proc/config.gz")?;
     std::io::read_to_string(flate2::read::GzDecoder::new(packed))
 }
 
-/// By the mode in force (`sched_dynamic_show`, kernel/sched/debug.c: the one in brackets), which a locked kernel does not
-/// tell; else by what it was started or built with; else as far as its version string says.
+/// By the active mode (`sched_dynamic_show`, kernel/sched/debug.c: the one in brackets), which a kernel in lockdown hides;
+/// else by its command line, else by its build configuration, else by its version string.
 fn is_preemptible(modes: &str, cmdline: &str, config: &str, version: &str) -> bool {
     let asked =
         || cmdline.split_whitespace().filter_map(|word| word.strip_prefix("preempt=")).next_back();
@@ -124,7 +123,7 @@ mod tests {
     const DYNAMIC: &str = "#1 SMP PREEMPT_DYNAMIC";
 
     #[test]
-    fn the_mode_in_force_first() {
+    fn the_active_mode_comes_first() {
         assert!(!is_preemptible("none (voluntary) full lazy\n", "preempt=full", "", DYNAMIC));
         assert!(is_preemptible("(full) lazy\n", "", "CONFIG_PREEMPT_NONE=y\n", DYNAMIC));
         assert!(is_preemptible("", "quiet preempt=none preempt=full", "", "#1 SMP"));

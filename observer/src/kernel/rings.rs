@@ -1,7 +1,9 @@
-//! The rings: waits for the first record, gives a storm a moment to gather, then drains everything.
+//! Reads the rings: waits for the first record, waits [`GATHER`] for more, then drains them all.
 //!
-//! The kernel wakes a reader only when it had caught up. A reader that waits 10 ms once it is woken is woken about 100
-//! times a second under any load, and never when nothing happens: a wake-up for each record would cost 8 µs each.
+//! The kernel wakes a reader only when it had caught up. A reader that waits 10 ms after each wake-up wakes at most about 100
+//! times a second under any load, and never when nothing happens. A wake-up for each record would cost 8 µs each.
+//!
+//! **Bounded:** a drain takes about [`DRAIN_MAX`] bytes; the rest waits in the rings, which have a fixed size.
 
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use tokio::{
 
 use super::load::take;
 
-/// How long a woken reader waits before it drains.
+/// How long the reader waits between wake-up and drain.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// The rings of all families.
@@ -53,10 +55,10 @@ impl Rings {
     }
 }
 
-/// Most bytes taken at a time: the rest waits in the rings, whose size is known.
+/// A drain stops after this many bytes; the rest waits in the rings.
 const DRAIN_MAX: usize = 4 * 1024 * 1024;
 
-/// Room that is kept for the next drain, in bytes.
+/// Largest buffer that is kept for the next drain, in bytes.
 const KEPT: usize = 256 * 1024;
 
 /// Reads the rings under tokio.
@@ -64,23 +66,22 @@ pub struct RingReader {
     oom: AsyncFd<RingBuf<MapData>>,
     port: AsyncFd<RingBuf<MapData>>,
     exit: AsyncFd<RingBuf<MapData>>,
-    /// Where a drain puts the records; used again once they are all dealt with.
+    /// Buffer of a drain; reused once all of its records are dropped.
     bytes: BytesMut,
-    /// The last drain left something.
+    /// The last drain stopped at [`DRAIN_MAX`].
     more: bool,
-    /// A ring has something, to be drained then. The kernel told so once and will not again before it was drained.
+    /// When to drain. Kept, since the kernel wakes only once until the rings are drained.
     due: Option<Instant>,
 }
 
 impl RingReader {
-    /// Waits until a ring has something, and for more to gather behind it. Rare records don't wait.
-    /// Dropping the future loses nothing.
+    /// Waits until a ring has a record, then [`GATHER`] for more; OOM kills don't wait. Cancel safe.
     pub async fn ready(&mut self) -> Result<()> {
         if self.more {
             return Ok(());
         }
         let due = match self.due {
-            // The future was dropped while more gathered.
+            // The future was dropped during that wait.
             Some(due) => due,
             None => self.woken().await?,
         };
@@ -91,8 +92,7 @@ impl RingReader {
         Ok(())
     }
 
-    /// Waits until a ring has something, and says when to drain it. Whoever drops this future has missed nothing; whoever
-    /// got an answer must keep it.
+    /// Waits until a ring has a record; returns when to drain. Cancel safe, but the caller must keep the result.
     async fn woken(&mut self) -> Result<Instant> {
         let gather = tokio::select! {
             guard = self.oom.readable_mut() => {
