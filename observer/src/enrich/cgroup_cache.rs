@@ -1,4 +1,4 @@
-//! The last cgroup path that was parsed: processes die in groups, so the next path is most often the same.
+//! Caches the last cgroup path that was parsed: processes of one cgroup die together, so the next path is often the same.
 //!
 //! **Bounded:** one entry.
 
@@ -9,12 +9,12 @@ use crate::model::{
     hex_of_non_utf8, lossy,
 };
 
-/// What a cgroup's path says.
+/// The names in a cgroup's path.
 #[derive(Debug, Default)]
 pub(super) struct CgroupNames {
     /// The path itself.
     pub path: Arc<str>,
-    /// Its bytes in hexadecimal, where they are not UTF-8.
+    /// Its bytes in hexadecimal, if they are not UTF-8.
     pub path_hex: Option<String>,
     /// See [`unit`].
     pub unit: Option<Arc<str>>,
@@ -22,7 +22,7 @@ pub(super) struct CgroupNames {
     pub container: Option<Arc<str>>,
 }
 
-/// Keeps the names of the last path.
+/// The last path and its names.
 #[derive(Debug, Default)]
 pub(super) struct CgroupCache {
     bytes: Vec<u8>,
@@ -30,7 +30,7 @@ pub(super) struct CgroupCache {
 }
 
 impl CgroupCache {
-    /// What the path says.
+    /// The names in this path.
     pub(super) fn of(&mut self, path: &[u8]) -> &CgroupNames {
         if self.bytes != path {
             path.clone_into(&mut self.bytes);

@@ -1,4 +1,6 @@
-//! Connections that no process has open any more: the iterator over descriptors can't see them, `/proc/PID/net/tcp` can.
+//! Reads `/proc/PID/net/tcp` and `udp` for sockets that no descriptor leads to, which a scan can't see: TIME_WAIT, for one.
+//!
+//! **Bounded:** keeps rows of the ports that were asked for only.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +20,7 @@ pub struct Connection {
     pub port: u16,
     /// `STATE_` constant.
     pub state: u8,
-    /// When its timer ends, in seconds: for TIME_WAIT, when it is gone.
+    /// Seconds until its timer ends; for TIME_WAIT, until the kernel drops it.
     pub timer_seconds: f64,
     /// Inode number of the socket; 0 when no process has it open.
     pub inode: u64,
@@ -32,8 +34,8 @@ pub const TCP: [&str; 2] = ["tcp", "tcp6"];
 /// Files of UDP.
 pub const UDP: [&str; 2] = ["udp", "udp6"];
 
-/// The tables of network namespaces, each read once: a crash loop asks for many ports at a time, and the kernel walks all
-/// of its hash table for each reader.
+/// The tables of network namespaces, each read once: a crash loop asks for many ports at a time, and the kernel walks its
+/// whole hash table for each read.
 #[derive(Debug)]
 pub struct Tables {
     ports: HashSet<u16>,
@@ -41,7 +43,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Keeps the rows of these ports only.
+    /// Tables that keep the rows of these ports only.
     #[must_use]
     pub fn of(ports: impl IntoIterator<Item = u16>) -> Self {
         Self { ports: ports.into_iter().collect(), read: HashMap::new() }
@@ -76,7 +78,7 @@ fn read(pid: u32, ports: &HashSet<u16>, files: [&str; 2]) -> Option<Vec<Connecti
 fn collect(mut rows: impl BufRead, ports: &HashSet<u16>, found: &mut Vec<Connection>) {
     let mut line = String::new();
     while rows.read_line(&mut line).is_ok_and(|n| n > 0) {
-        // A busy server has many rows: look for the port before anything else.
+        // A busy server has many rows: compare the port before parsing the rest.
         let port = line.split_ascii_whitespace().nth(1).and_then(|local| local.split_once(':'));
         let port = port.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
         if port.is_some_and(|port| ports.contains(&port))
@@ -103,7 +105,7 @@ fn parse(line: &str) -> Option<Connection> {
     })
 }
 
-/// Words of 32 bits in the machine's byte order.
+/// An address of one or four 32-bit words in the machine's byte order.
 fn parse_address(hex: &str) -> Option<IpAddr> {
     let word = |n: usize| {
         let digits = hex.get(n * 8..n * 8 + 8)?;
@@ -134,7 +136,7 @@ mod tests {
 ";
 
     #[test]
-    fn local_port_only() {
+    fn rows_match_by_local_port_only() {
         let mut found = Vec::new();
         collect(ROWS.as_bytes(), &[0x1f90].into(), &mut found);
         assert_eq!(found.len(), 2);

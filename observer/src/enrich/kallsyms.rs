@@ -1,8 +1,8 @@
-//! Names of kernel functions for a few addresses, from `/proc/kallsyms`: 200,000 lines, so only when an OOM kill asks.
+//! Names of kernel functions by address, from `/proc/kallsyms`. It has 200,000 lines, so only OOM kills read it.
 
 use std::io::{BufRead, BufReader};
 
-/// The function each address lies in; `None` where the file hides it.
+/// The function that each address is in; `None` if the kernel hides addresses.
 #[must_use]
 pub fn names(addresses: &[u64]) -> Vec<Option<String>> {
     match std::fs::File::open("/proc/kallsyms") {
@@ -11,7 +11,7 @@ pub fn names(addresses: &[u64]) -> Vec<Option<String>> {
     }
 }
 
-/// One pass that keeps, for each address, the highest symbol at or below it.
+/// Reads the file once, and keeps the highest symbol at or below each address.
 fn look_up(mut symbols: impl BufRead, addresses: &[u64]) -> Vec<Option<String>> {
     let mut best: Vec<(u64, Option<String>)> = vec![(0, None); addresses.len()];
     let mut line = String::new();
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_addresses_are_no_answer() {
+    fn hidden_addresses_give_no_name() {
         assert_eq!(look_up("0000000000000000 T one\n".as_bytes(), &[0x10]), [None]);
     }
 }

@@ -1,4 +1,9 @@
-//! Stage 3: what the kernel's numbers mean on this host. What is read here changes rarely, and is kept.
+//! Stage 3, from the kernel's numbers to what they mean on this host: names of users, units, containers, processes and files.
+//!
+//! All reads of `/proc`, `/etc/passwd`, sock_diag(7) and unix socket paths are here; `diagnose` gets the results.
+//!
+//! Four caches, each for what repeats most: the last cgroup path (`cgroup_cache`), texts and argument lists by hash
+//! (`text_cache`), users until `/etc/passwd` changes (`users`), and the processes of one scan (`procfs::ProcessCache`).
 
 mod cgroup_cache;
 pub mod connections;

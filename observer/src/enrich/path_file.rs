@@ -1,4 +1,6 @@
-//! What lies at the path of a unix socket, as the process that was refused would find it.
+//! Finds the file at the path of a unix socket, as the refused process would find it.
+//!
+//! **Invariant:** never leaves what that process can see. It chooses the path, and we are root.
 
 use std::{
     borrow::Cow,
@@ -15,30 +17,29 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What lies at a path.
+/// The kind of file at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PathFile {
-    /// Nothing, by now.
+    /// No file now.
     Gone,
-    /// The file of a socket: its inode, its owner, and when it was made.
+    /// A socket's file: its inode, its owner, and when it was created.
     Socket(u64, u32, Option<Timestamp>),
     /// Something else, in words.
     Other(Cow<'static, str>),
-    /// It can't be looked at: the process's folder is out of reach, or the path leads out of it, or through `/proc`.
+    /// Out of reach: the process's folder can't be opened, or the path leads out of it, or through `/proc`.
     Unreachable,
 }
 
-/// What lies at a path, and where.
+/// The file at a path, and its device.
 #[derive(Debug)]
 pub struct AtPath {
-    /// What.
+    /// The file.
     pub file: PathFile,
-    /// Number of its device as the kernel has it (`s_dev`); `None` on file systems that tell another one.
+    /// Its device number inside the kernel (`s_dev`); `None` on file systems where stat(2) gives another one.
     pub device: Option<u32>,
 }
 
-/// Looks from the process's own root and folder. Links on the way lead where they lead for the process, and never out of what
-/// it can see: whoever is refused chooses the path, and we are root.
+/// Resolves the path from the process's own root and working directory, links included.
 #[must_use]
 pub fn look_at(pid: u32, ppid: u32, path: &[u8]) -> AtPath {
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
@@ -55,18 +56,18 @@ impl From<PathFile> for AtPath {
     }
 }
 
-/// The file itself: a link at the end of the path is not followed, as bind(2) does not.
+/// Opens the file itself: like bind(2), does not follow a link at the end of the path.
 fn find(pid: u32, ppid: u32, path: &Path) -> Result<OwnedFd, Errno> {
     let folder = |pid: u32, name: &str| open(format!("/proc/{pid}/{name}"), FOLDER, Mode::empty());
     let own = || open("/", FOLDER, Mode::empty());
-    // A process that is gone most likely shared the root of its parent, or ours.
+    // A dead process most likely had the root of its parent, or ours.
     let root = folder(pid, "root").or_else(|_gone| folder(ppid, "root")).or_else(|_gone| own())?;
     let (from, resolve) = if path.is_absolute() {
         (root, ResolveFlags::IN_ROOT)
     } else if same(&root, &own()?)? {
         (folder(pid, "cwd")?, ResolveFlags::empty())
     } else {
-        // What lies above its folder can't be told from what lies outside of its root.
+        // Above its working directory, the inside and the outside of its root can't be distinguished.
         (folder(pid, "cwd")?, ResolveFlags::BENEATH)
     };
     let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
@@ -94,10 +95,10 @@ fn describe(found: &OwnedFd) -> Result<AtPath, Errno> {
     };
     // MKDEV, include/linux/kdev_t.h.
     let device = (major(stat.st_dev) << 20) | minor(stat.st_dev);
-    let tells_another = TELL_ANOTHER.contains(&fstatfs(found)?.f_type);
-    Ok(AtPath { file, device: (!tells_another).then_some(device) })
+    let has_own = OWN_DEVICE.contains(&fstatfs(found)?.f_type);
+    Ok(AtPath { file, device: (!has_own).then_some(device) })
 }
 
-/// File systems whose stat(2) tells a device of its own making, and not `s_dev`: btrfs for its subvolumes, overlayfs for its
-/// layers (uapi/linux/magic.h).
-const TELL_ANOTHER: [FsWord; 2] = [0x9123_683e, 0x794c_7630];
+/// File systems where stat(2) gives a device number other than `s_dev`: btrfs (subvolumes) and overlayfs (layers), from
+/// uapi/linux/magic.h.
+const OWN_DEVICE: [FsWord; 2] = [0x9123_683e, 0x794c_7630];

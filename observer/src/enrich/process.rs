@@ -1,4 +1,6 @@
-//! From a captured task to a process of the public vocabulary.
+//! Turns the kernel side's picture of a task into a public [`Process`], and says in `missing` what it could not learn.
+//!
+//! **Bounded:** by its caches, see `text_cache` and `cgroup_cache`.
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use super::{
     users::Users,
 };
 
-/// Knows names and clocks.
+/// Resolves users, times, units and containers.
 #[derive(Debug)]
 pub struct Enricher {
     /// User names.
@@ -27,7 +29,7 @@ pub struct Enricher {
 }
 
 impl Enricher {
-    /// With these names and this clock.
+    /// An enricher with these user names and this clock.
     #[must_use]
     pub fn new(users: Users, clock: Clock) -> Self {
         Self {
@@ -59,7 +61,7 @@ impl Enricher {
             ..Process::default()
         };
         if record.ppid == 0 {
-            // The first process and kthreadd; also a process whose parent lives outside any namespace we could name.
+            // The first process and kthreadd; also a process whose parent is outside of every pid namespace that we can name.
             process.parent = None;
         }
         self.user(&mut process, record.uid);
@@ -124,7 +126,7 @@ impl Enricher {
     }
 }
 
-/// What a text was made of, in hexadecimal, where that was no UTF-8 and something had to be replaced.
+/// The original bytes in hexadecimal, if they were not UTF-8 and the text has replacements.
 fn original(text: &str, bytes: &[u8]) -> Option<String> {
     (text.as_bytes() != bytes).then(|| hex(bytes))
 }

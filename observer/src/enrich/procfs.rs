@@ -1,4 +1,4 @@
-//! A living process as `/proc` shows it, in the same form as the kernel side captures a dead one.
+//! Reads a living process from `/proc` into the same [`Task`] that the kernel side captures of a dead one.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use zerocopy::FromZeros;
 
 use crate::decode::{Task, TaskId};
 
-/// A process, with what only `/proc` knows.
+/// A process, and what only `/proc` has of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Living {
     /// The process.
@@ -27,14 +27,14 @@ pub struct Living {
 /// Nanoseconds of a clock tick as `/proc` counts them (USER_HZ is 100 on every architecture that matters).
 const TICK_NS: u64 = 10_000_000;
 
-/// Reads a process; `None` when it is gone, or when its id belongs to another one by now.
+/// Reads a process; `None` if it is gone, or if another process has its id now.
 #[must_use]
 pub fn living(id: TaskId) -> Option<Living> {
     let living = by_pid(id.tgid, id.start_ns)?;
     (living.task.record.start_time_ns / TICK_NS == id.start_ns / TICK_NS).then_some(living)
 }
 
-/// Processes that were read already: one holds many sockets.
+/// Reads each process once: one process may hold many sockets. Lives for one scan.
 #[derive(Debug, Default)]
 pub struct ProcessCache(HashMap<TaskId, Option<Living>>);
 
@@ -45,7 +45,7 @@ impl ProcessCache {
     }
 }
 
-/// Reads whoever has this process id. `start_ns` is taken for its exact start time if it agrees to the tick.
+/// Reads the process with this id. `start_ns` becomes its exact start time if both agree to the tick.
 #[must_use]
 pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
     let process = ProcProcess::new(i32::try_from(pid).ok()?).ok()?;
@@ -83,7 +83,7 @@ pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
     Some(Living { task, session: u32::try_from(stat.session).unwrap_or(0) })
 }
 
-/// The v2 hierarchy's path, or that of the v1 memory controller for a process in v2's root: as the kernel side does it.
+/// Path on the v2 hierarchy, or on v1's memory controller for a process in v2's root; the kernel side does the same.
 fn cgroup(text: &[u8]) -> Vec<u8> {
     let mut unified = Vec::new();
     let mut memory = Vec::new();
@@ -113,7 +113,7 @@ fn comm(bytes: &[u8]) -> [u8; COMM_LEN] {
     comm
 }
 
-/// Zombies among the children of `parent`: (pid, name). One whose other threads live on is none.
+/// (pid, name) of the zombies among the children of `parent`. A dead main thread whose other threads run is none.
 #[must_use]
 pub fn zombie_children(parent: u32) -> Vec<(u32, String)> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
@@ -131,7 +131,7 @@ mod tests {
     use super::{by_pid, cgroup};
 
     #[test]
-    fn hierarchies() {
+    fn cgroup_of_v2_or_of_the_v1_memory_controller() {
         assert_eq!(cgroup(b"0::/system.slice/a.service\n"), b"/system.slice/a.service");
         assert_eq!(cgroup(b"4:memory:/m\n0::/\n"), b"/m");
         assert_eq!(cgroup(b"4:cpu:/m\n0::/\n"), b"/");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn myself() {
+    fn reads_this_process() {
         let me = by_pid(std::process::id(), 0).expect("this process");
         assert_eq!(
             me.task.record.ppid,

@@ -1,4 +1,6 @@
-//! A scan of all descriptors of all processes: who holds which socket.
+//! Reads one scan of all descriptors of all processes: who holds which socket.
+//!
+//! **Bounded:** reads [`CHUNK`] bytes at a time; the result has one entry for each socket and process.
 
 use std::{collections::HashMap, io::Read};
 
@@ -19,22 +21,22 @@ pub struct Held {
     pub holders: Vec<Descriptor>,
 }
 
-/// Everything one scan has seen.
+/// The result of one scan.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Scan {
     /// When the scan began: nanoseconds of `CLOCK_BOOTTIME`.
     pub began_ns: u64,
-    /// When it was over: what happened in between may be in it or not.
+    /// When the scan ended: a change in between may be in it or not.
     pub ended_ns: u64,
     /// Sockets that serve or could, and connections on the ports that were asked for.
     pub sockets: Vec<Held>,
 }
 
-/// What one read of the iterator may bring: the kernel hands out 32 KiB at most.
+/// Buffer for one read of the iterator: the kernel returns 32 KiB at most.
 const CHUNK: usize = 64 * 1024;
 
 impl Scan {
-    /// Reads the iterator to its end; takes milliseconds, so not on the thread that reads the rings.
+    /// Reads the iterator to its end. Takes milliseconds: never call it on the thread that reads the rings.
     pub fn read(mut iterator: impl Read) -> Result<Self> {
         let began_ns = clock::boot_ns();
         let mut groups = SocketGroups::default();
@@ -57,7 +59,7 @@ impl Scan {
         Ok(Self { began_ns, ended_ns, sockets })
     }
 
-    /// Whether a descriptor leads to this socket.
+    /// Whether any process holds this socket.
     #[must_use]
     pub fn has_inode(&self, inode: u64) -> bool {
         self.sockets.iter().any(|held| held.socket.0.inode == inode)
@@ -80,7 +82,7 @@ impl SocketGroups {
         let holders = &mut self.sockets[at].holders;
         if !holders.iter().any(|known| known.id() == holder.id()) {
             if holders.is_empty() {
-                // Most sockets have one holder for good: no room for three more.
+                // Most sockets only ever have one holder, and a `Vec` would reserve four.
                 holders.reserve_exact(1);
             }
             holders.push(holder);

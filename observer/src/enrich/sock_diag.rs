@@ -1,4 +1,6 @@
-//! Asks the kernel for the sockets on one port (sock_diag(7)): `/proc/net/tcp` would be every socket there is, as text.
+//! Asks the kernel for the sockets on given ports (sock_diag(7)): `/proc/net/tcp` lists every socket, as text.
+//!
+//! **Bounded:** one buffer of 32 KiB.
 
 use std::{
     fs::File,
@@ -27,13 +29,13 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// The same and `struct inet_diag_req_v2`.
+/// The header and `struct inet_diag_req_v2`.
 const REQUEST: usize = HEADER + 56;
 /// `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
 
 /// Sockets of the protocol (`IPPROTO_`) in this state on one of the ports, in the network namespace of process `pid`, or in
-/// our own. An error where the kernel has no sock_diag, or does not let us into that namespace.
+/// our own. Fails if the kernel has no sock_diag, or does not let us enter that namespace.
 pub fn on_ports(
     ports: &[u16],
     protocol: u8,
@@ -43,12 +45,14 @@ pub fn on_ports(
     let Some(pid) = pid else { return here(ports, protocol, state) };
     let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
     let ports = ports.to_owned();
-    // A socket is of the namespace that the thread was in which opened it: one of its own goes there.
+    // A socket belongs to the namespace of the thread that opens it, so a thread of its own enters the namespace.
     let there = thread::Builder::new().spawn(move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
         here(&ports, protocol, state)
     })?;
-    there.join().map_err(|_panic| io::Error::other("the look into a namespace failed"))?
+    there
+        .join()
+        .map_err(|_panic| io::Error::other("the thread in another network namespace panicked"))?
 }
 
 fn here(ports: &[u16], protocol: u8, state: u8) -> io::Result<Vec<Connection>> {
@@ -68,12 +72,12 @@ fn here(ports: &[u16], protocol: u8, state: u8) -> io::Result<Vec<Connection>> {
             }
         }
     }
-    // The kernel leaves others out; older ones may not.
+    // The kernel filters by state and port; older kernels may not.
     found.retain(|row| row.state == state && ports.contains(&row.port));
     Ok(found)
 }
 
-/// The port makes the kernel pass over all others while it walks its tables.
+/// A request for one port: the kernel skips the others while it walks its tables.
 fn request(family: u8, protocol: u8, state: u8, port: u16) -> [u8; REQUEST] {
     let mut bytes = [0; REQUEST];
     let mut put = |at: usize, part: &[u8]| {
@@ -90,13 +94,13 @@ fn request(family: u8, protocol: u8, state: u8, port: u16) -> [u8; REQUEST] {
     bytes
 }
 
-/// Takes the rows of one datagram; true when it was the last.
+/// Adds the rows of one datagram to `found`; true if it was the last datagram.
 fn collect(mut bytes: &[u8], found: &mut Vec<Connection>) -> io::Result<bool> {
     while let Some(length) = word(bytes, 0) {
         let length = length as usize;
         let kind = half(bytes, 4).unwrap_or(NLMSG_DONE);
         if length < HEADER || length > bytes.len() {
-            return Err(io::Error::other("sock_diag: a message that does not hold"));
+            return Err(io::Error::other("sock_diag: a message with an impossible length"));
         }
         let body = bytes.get(HEADER..length).unwrap_or_default();
         match kind {
@@ -149,7 +153,7 @@ mod tests {
     use super::{collect, on_ports};
 
     #[test]
-    fn own_listeners_and_no_others() {
+    fn only_the_listener_on_the_port_is_found() {
         let four = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
         let port = four.local_addr().expect("its address").port();
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn udp_and_six() {
+    fn udp_on_ipv6_is_found() {
         let six = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("IPv6 on loopback");
         let port = six.local_addr().expect("its address").port();
         let found = on_ports(&[port], 17, 7, None).expect("sock_diag");
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_lies() {
+    fn an_impossible_length_is_an_error() {
         assert!(collect(&[255, 0, 0, 0, 20, 0, 0, 0], &mut Vec::new()).is_err());
         assert!(collect(&[0; 16], &mut Vec::new()).is_err());
         assert!(!collect(&[], &mut Vec::new()).expect("nothing"));

@@ -1,4 +1,4 @@
-//! From the kernel's socket to a socket of the public vocabulary.
+//! Turns the kernel side's picture of a socket into a public [`Socket`].
 //!
 //! **Invariant:** no I/O.
 
@@ -37,7 +37,7 @@ pub fn at(socket: &decode::KernelSocket, endpoint: &Endpoint) -> Socket {
         Endpoint::Inet(address, port) => {
             this.address = Some(*address);
             this.port = Some(*port);
-            // A refused one was bound to no port, or to another.
+            // A refused socket is bound to no port, or to another one.
             this.ephemeral = *port == record.port && socket.ephemeral();
         }
         Endpoint::Path(path) => {

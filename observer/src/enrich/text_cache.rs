@@ -1,9 +1,9 @@
-//! TextCache that come again and again, kept once.
+//! Caches names, paths and argument lists, so that events share equal texts.
 //!
-//! A storm is mostly one program. What its processes have in common costs neither an allocation nor a copy for each of them, and
-//! the thousands that incidents keep share it.
+//! A storm is mostly one program: its processes share their texts without an allocation or a copy each, and so do the
+//! thousands of processes that incidents keep.
 //!
-//! **Bounded:** [`PLACES`] texts and as many argument lists of at most 4 KiB; whatever comes to a place pushes out what was there.
+//! **Bounded:** [`PLACES`] (64) texts, and as many argument lists of at most 4 KiB; a new text replaces the one in its place.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::model::{hex, lossy};
 
-/// How many places there are; whatever comes to a place pushes out what was there.
+/// Places of each cache.
 const PLACES: usize = 64;
 
 /// Names and paths.
@@ -40,11 +40,11 @@ impl TextCache {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Args {
     bytes: Bytes,
-    /// Fewer than the process has.
+    /// The process has more than these.
     cut: bool,
-    /// As a reader sees them.
+    /// The arguments as text.
     pub(super) texts: Arc<[String]>,
-    /// The original bytes in hexadecimal, where not all are UTF-8.
+    /// The original bytes in hexadecimal, if not all are UTF-8.
     pub(super) hex: Option<Vec<String>>,
 }
 
@@ -59,11 +59,11 @@ impl Default for ArgsCache {
 }
 
 impl ArgsCache {
-    /// The arguments that stand one behind the other in `bytes`, each ended by NUL; `cut` when that is not all of them.
+    /// The arguments in `bytes`, each ended by NUL; `cut` if the process has more.
     pub(super) fn of(&mut self, bytes: &Bytes, cut: bool) -> &Args {
         let known = &mut self.0[place(bytes)];
         if known.bytes != bytes || known.cut != cut {
-            // A copy, since the bytes share their memory with all that were drained with them.
+            // A copy, since the bytes share their memory with the whole drain.
             *known = Args::read(Bytes::copy_from_slice(bytes), cut);
         }
         known
@@ -72,15 +72,15 @@ impl ArgsCache {
 
 impl Args {
     fn read(whole: Bytes, cut: bool) -> Self {
-        // The last argument's NUL ends it. Programs that write their title over their arguments (nginx, postgres) fill up
-        // with NULs: those are no arguments either.
+        // The last argument ends with NUL. Programs that write a title over their arguments (nginx, postgres) fill the rest
+        // with NULs, which are no arguments.
         let mut bytes = whole.strip_suffix(b"\0").unwrap_or(&whole);
         if bytes.ends_with(b"\0\0") {
             let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
             bytes = &bytes[..end];
         }
         if cut {
-            bytes = without_half_a_letter(bytes);
+            bytes = without_partial_char(bytes);
         }
         let args = bytes.split(|b| *b == 0);
         let is_text = std::str::from_utf8(bytes).is_ok();
@@ -93,8 +93,8 @@ impl Args {
     }
 }
 
-/// A list that was cut within a letter ends before it.
-fn without_half_a_letter(bytes: &[u8]) -> &[u8] {
+/// Drops the first bytes of a UTF-8 character that the cut split.
+fn without_partial_char(bytes: &[u8]) -> &[u8] {
     let last = bytes.iter().rposition(|b| *b == 0).map_or(0, |nul| nul + 1);
     match std::str::from_utf8(&bytes[last..]) {
         Err(error) if error.error_len().is_none() => &bytes[..last + error.valid_up_to()],
@@ -102,7 +102,7 @@ fn without_half_a_letter(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Where such bytes are kept: by their length and their end, since paths begin alike.
+/// Place of these bytes, by a hash of their length and their last 8 bytes: paths have equal beginnings.
 fn place(bytes: &[u8]) -> usize {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let end = bytes
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_bytes_are_the_same_text() {
+    fn equal_bytes_share_one_text() {
         let mut texts = TextCache::default();
         let all: Vec<String> = (0..1000).map(|n| format!("/usr/bin/program-{n}")).collect();
         for text in all.iter().chain(&all) {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_never_taken_for_their_replacement() {
+    fn non_utf8_never_matches_its_replacement() {
         let mut texts = TextCache::default();
         assert_eq!(&*texts.of(b"a\xff"), "a\u{fffd}");
         assert_eq!(&*texts.of(b"a\xfe"), "a\u{fffd}");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_was_cut_is_another_one() {
+    fn a_cut_list_differs_from_a_whole_one() {
         let mut lists = ArgsCache::default();
         let bytes = Bytes::from_static("sh\0-c\0é".as_bytes());
         assert_eq!(*lists.of(&bytes, false).texts, ["sh", "-c", "é"]);

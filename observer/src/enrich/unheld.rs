@@ -1,4 +1,4 @@
-//! Sockets that serve although no descriptor leads to them: the kernel's own, such as those of WireGuard, VXLAN and NFS.
+//! Finds sockets that serve although no process holds them: the kernel's own, such as those of WireGuard, VXLAN and NFS.
 
 use std::{collections::BTreeMap, fs, os::linux::fs::MetadataExt as _};
 
@@ -14,8 +14,8 @@ use crate::model::{Protocol, Socket, SocketState};
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
-/// Those on `ports`, in the network namespaces of this process and of every socket of the scan. A socket that was
-/// opened since the scan is told as well.
+/// Those on `ports`, in the network namespaces of this process and of every socket of the scan. Includes sockets that a
+/// process opened after the scan.
 #[must_use]
 pub fn unheld(scan: &Scan, ports: &[u16]) -> Vec<Socket> {
     let mut tables = Tables::of(ports.iter().copied());
@@ -39,7 +39,7 @@ pub fn unheld(scan: &Scan, ports: &[u16]) -> Vec<Socket> {
     found
 }
 
-/// Slower, but of any namespace whose processes we may look at.
+/// From `/proc`, where sock_diag fails: slower, but works for any namespace with a process that we may read.
 fn from_tables(
     tables: &mut Tables,
     namespace: (u32, u32),

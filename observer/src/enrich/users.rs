@@ -1,4 +1,6 @@
-//! User ids to names, from `/etc/passwd` alone: a static binary can't ask the C library's name services.
+//! User names by id, from `/etc/passwd` only: a static binary can't use the C library's name services.
+//!
+//! **Bounded:** one entry for each id in the file; checks the file for a change at most once every 5 s ([`CHECK_EVERY`]).
 
 use std::{
     collections::HashMap,
@@ -13,30 +15,30 @@ pub struct Users {
     /// `None`: the names never change.
     path: Option<PathBuf>,
     changed: Option<SystemTime>,
-    looked: Option<Instant>,
+    checked: Option<Instant>,
     names: HashMap<u32, Arc<str>>,
 }
 
-/// How long the file is trusted not to have changed.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the file's modification time is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 impl Users {
     /// Names from a file in the form of passwd(5).
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: Some(path.into()), changed: None, looked: None, names: HashMap::new() }
+        Self { path: Some(path.into()), changed: None, checked: None, names: HashMap::new() }
     }
 
-    /// Those of this host.
+    /// The users of this host.
     #[must_use]
     pub fn of_this_host() -> Self {
         Self::new("/etc/passwd")
     }
 
-    /// These names and no others, for a capture: this host's names are not those of the host it was made on.
+    /// Fixed names, for a capture: it may come from another host.
     #[must_use]
     pub fn fixed(names: HashMap<u32, Arc<str>>) -> Self {
-        Self { path: None, changed: None, looked: None, names }
+        Self { path: None, changed: None, checked: None, names }
     }
 
     /// Why an id has no name.
@@ -50,8 +52,8 @@ impl Users {
 
     /// A user's name.
     pub fn name(&mut self, uid: u32) -> Option<Arc<str>> {
-        if self.looked.is_none_or(|at| at.elapsed() > LOOK) {
-            self.looked = Some(Instant::now());
+        if self.checked.is_none_or(|at| at.elapsed() > CHECK_EVERY) {
+            self.checked = Some(Instant::now());
             self.refresh();
         }
         self.names.get(&uid).cloned()
@@ -82,7 +84,7 @@ mod tests {
     use super::Users;
 
     #[test]
-    fn first_entry_wins_and_broken_lines_are_passed_over() {
+    fn first_entry_wins_and_broken_lines_are_skipped() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("passwd");
         std::fs::write(&path, "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbroken\nwww:x:33:33\n")
