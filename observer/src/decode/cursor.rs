@@ -1,4 +1,6 @@
-//! Walks over a record: fixed parts lie at multiples of 8, segments wherever the last one ended.
+//! Reads a record from front to back: fixed parts start at multiples of 8, segments right after the previous part.
+//!
+//! **Invariant:** every length is checked against the record; a short one is an error, never a panic.
 
 use bytes::Bytes;
 use zerocopy::FromBytes;
@@ -32,7 +34,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    /// Takes a segment, or what there is of it, to be kept with the record that it lies in.
+    /// Takes a segment, or the part of it that exists, as a slice that shares the record's memory.
     pub(super) fn take_up_to(&mut self, len: usize) -> Bytes {
         let end = self.at.saturating_add(len).min(self.record.len());
         let bytes = self.record.slice(self.at.min(end)..end);

@@ -1,4 +1,4 @@
-//! The record of a death.
+//! Decodes the record of a death.
 
 use observer_common::{
     exit::ExitRecord,
@@ -21,9 +21,9 @@ pub struct Exit {
     pub time_ns: u64,
     /// The fixed part.
     pub record: ExitRecord,
-    /// Who died.
+    /// The process.
     pub task: Task,
-    /// Signals that may have to do with it.
+    /// Signals that it got before, which may have caused it.
     pub notes: Vec<Note>,
 }
 
@@ -32,12 +32,12 @@ pub struct Exit {
 pub struct Note {
     /// The fixed part.
     pub record: SignalNote,
-    /// The sender's picture, where one was taken.
+    /// The sender, if the kernel side captured it.
     pub sender: Option<Task>,
 }
 
 impl Note {
-    /// The process that ran when the signal was made.
+    /// The process that ran when the signal was generated.
     #[must_use]
     pub fn sender_id(&self) -> TaskId {
         let sender = &self.record.sender;
@@ -56,19 +56,19 @@ impl Note {
         self.record.flags & NOTE_IGNORED != 0
     }
 
-    /// Whether the process that ran was ending.
+    /// Whether that process was exiting.
     #[must_use]
     pub fn sender_exiting(&self) -> bool {
         self.record.flags & NOTE_SENDER_EXITING != 0
     }
 
-    /// Whether the process that ran was the first of a pid namespace.
+    /// Whether that process was the init of a pid namespace.
     #[must_use]
     pub fn sender_is_namespace_init(&self) -> bool {
         self.record.flags & NOTE_SENDER_NS_INIT != 0
     }
 
-    /// Whether the signal was meant for one thread.
+    /// Whether the signal was sent to one thread.
     #[must_use]
     pub fn to_thread(&self) -> bool {
         self.record.flags & NOTE_TO_THREAD != 0

@@ -1,4 +1,6 @@
-//! Stage 2: from bytes to typed kernel events. Every length is checked; nothing here trusts a record, or does I/O.
+//! Stage 2, from records to typed kernel events.
+//!
+//! **Invariant:** no I/O, no `unsafe`. Every length is checked: no bytes make it panic.
 
 mod cursor;
 mod exit;
@@ -42,7 +44,7 @@ impl KernelEvent {
     }
 }
 
-/// A record that is not what it says.
+/// Why a record can't be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// It ends before its parts do.
@@ -64,15 +66,15 @@ pub enum DecodeError {
     /// It was written by other programs than these.
     #[error("record of ABI {0}, this is {ABI}")]
     Abi(u16),
-    /// It is like another one, which is not known.
-    #[error("record of a death that is like an unknown one")]
+    /// It refers to an earlier record, which is not known.
+    #[error("record of a death that refers to an unknown pattern")]
     Pattern,
-    /// Nothing is known of its kind.
+    /// Its kind is unknown.
     #[error("record of unknown kind {0}")]
     Kind(u16),
 }
 
-/// When what a record tells of happened: nanoseconds of `CLOCK_BOOTTIME`. 0 where it has no header.
+/// Time of a record: nanoseconds of `CLOCK_BOOTTIME`; 0 if it has no header.
 #[must_use]
 pub fn time_ns(record: &Bytes) -> u64 {
     Cursor::new(record).fixed::<Header>().map_or(0, |header| header.time_ns)

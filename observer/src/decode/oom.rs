@@ -1,4 +1,4 @@
-//! The record of an OOM kill.
+//! Decodes the record of an OOM kill.
 
 use observer_common::oom::{MemoryLevel, OOM_KILL_SENT, OomRecord};
 
@@ -15,9 +15,9 @@ pub struct Oom {
     pub victim_memory: Vec<u8>,
     /// Path of the trigger's memory cgroup.
     pub trigger_memory: Vec<u8>,
-    /// Who was chosen.
+    /// The process that was chosen.
     pub victim: Task,
-    /// Who asked for the memory that was not there.
+    /// The process whose allocation failed.
     pub trigger: Task,
 }
 
@@ -36,7 +36,7 @@ impl Oom {
         &self.record.frames[..len]
     }
 
-    /// Whether the victim was killed; otherwise it was ending anyway.
+    /// Whether the victim was killed; otherwise it was exiting anyway.
     #[must_use]
     pub fn kill_sent(&self) -> bool {
         self.record.flags & OOM_KILL_SENT != 0

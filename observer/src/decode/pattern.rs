@@ -1,4 +1,6 @@
-//! Deaths that were told by what makes them differ from an earlier one: `observer-ebpf/src/pattern.rs`.
+//! Completes short death records, which hold only the differences from an earlier death (`observer-ebpf/src/pattern.rs`).
+//!
+//! **Bounded:** one pattern for each place: 2^[`PATTERN_PLACE_BITS`].
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -11,11 +13,11 @@ use observer_common::{
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-/// The last pattern of each place that the kernel side keeps them in.
+/// The last pattern of each place, as the kernel side has them.
 #[derive(Debug, Default)]
 pub struct Patterns(HashMap<u32, (u32, Bytes)>);
 
-/// A record, and what it is to be completed with.
+/// A record, and the pattern that completes it.
 #[derive(Clone, Debug)]
 pub struct Partial<'a> {
     record: &'a Bytes,
@@ -23,7 +25,7 @@ pub struct Partial<'a> {
 }
 
 impl Patterns {
-    /// Takes the next record in, in the order of the ring: a pattern comes before whatever is like it.
+    /// Takes the next record, in the order of the ring: a pattern comes before the records that refer to it.
     pub fn read<'a>(&mut self, record: &'a Bytes) -> Partial<'a> {
         let kind = Header::read_from_prefix(record).map_or(0, |(header, _)| header.kind);
         let pattern = match kind {
@@ -40,7 +42,7 @@ impl Patterns {
     fn keep(&mut self, record: &Bytes) {
         let Ok((exit, _)) = ExitRecord::read_from_prefix(record) else { return };
         if exit.pattern != 0 {
-            // A copy, since the record shares its memory with all that were drained with it.
+            // A copy, since the record shares its memory with the whole drain.
             let copy = Bytes::copy_from_slice(record);
             self.0.insert(place(exit.pattern), (exit.pattern, copy));
         }
@@ -58,7 +60,7 @@ fn place(pattern: u32) -> u32 {
 }
 
 impl<'a> Partial<'a> {
-    /// The whole record, as if it had been told in full; itself when it is like one that is not known.
+    /// The whole record; unchanged if it is whole already, or if its pattern is unknown.
     #[must_use]
     pub fn whole(&self) -> Cow<'a, Bytes> {
         let whole = self.pattern.as_ref().and_then(|pattern| complete(self.record, pattern));
@@ -66,7 +68,7 @@ impl<'a> Partial<'a> {
     }
 }
 
-/// `None` when one of the two is too short.
+/// Fills the differences into the pattern; `None` if one of the two is too short.
 fn complete(record: &Bytes, pattern: &Bytes) -> Option<Bytes> {
     let like = LikeRecord::read_from_bytes(record).ok()?;
     let (mut exit, rest) = ExitRecord::read_from_prefix(pattern).ok()?;
@@ -99,7 +101,7 @@ fn complete(record: &Bytes, pattern: &Bytes) -> Option<Bytes> {
     Some(whole.freeze())
 }
 
-/// Who died, in the terms of a note's sender.
+/// The process that died, as a note names a sender.
 fn own(record: &[u8]) -> Option<(u32, u64, u64)> {
     let (_, rest) = ExitRecord::read_from_prefix(record).ok()?;
     let (task, _) = TaskRecord::read_from_prefix(rest).ok()?;
@@ -123,7 +125,7 @@ mod tests {
         samples::{exit, exit_bytes, note, task},
     };
 
-    /// What the kernel side tells of a death that differs from its pattern in this alone.
+    /// The kernel side's short record of a death.
     fn like(exit: &Exit, pattern: u32) -> Bytes {
         let (header, task) = (
             Header { size: 64, kind: KIND_EXIT_LIKE, abi: ABI, time_ns: exit.time_ns },
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_again() {
+    fn a_short_record_is_completed() {
         let mut patterns = Patterns::default();
         let mut later = exit(21, 9);
         later.time_ns += 7;
@@ -162,13 +164,13 @@ mod tests {
         (later.task.record.ppid, later.task.record.tid, later.task.record.ns_pid) = (5, 22, 3);
         patterns.read(&full(20, 0x1_0003));
         assert_eq!(patterns.read(&like(&later, 0x1_0003)).whole()[..], exit_bytes(&later)[..]);
-        // And what else there is stays as it is.
+        // Other records stay as they are.
         let own = full(22, 0);
         assert_eq!(*patterns.read(&own).whole(), own);
     }
 
     #[test]
-    fn with_the_signal_that_ended_it() {
+    fn the_fatal_signal_is_completed() {
         let killed = |pid: u32, sender: u32| {
             let mut death = exit(pid, 9);
             let mut note = note(9, sender);
@@ -181,7 +183,7 @@ mod tests {
             death.notes.push(note);
             death
         };
-        // By somebody else, and by itself.
+        // Sent by another process, and by itself.
         for (first, second) in [(50, 50), (20, 21)] {
             let mut patterns = Patterns::default();
             let mut pattern = killed(20, first);
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_like_the_last_of_a_place() {
+    fn only_the_last_pattern_of_a_place_counts() {
         let mut patterns = Patterns::default();
         patterns.read(&full(20, 0x1_0003));
         patterns.read(&full(20, 0x2_0003));

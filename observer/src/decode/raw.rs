@@ -1,11 +1,11 @@
-//! Kernel records inside JSON: in hexadecimal, for recordings of what was found besides the rings.
+//! Serializes kernel structures as hexadecimal inside JSON, for the inputs in a capture that do not come from the rings.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::model::{hex, unhex};
 
-/// A record's bytes.
+/// Writes the bytes.
 pub(crate) fn serialize<T, S>(record: &T, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: IntoBytes + Immutable,
@@ -14,7 +14,7 @@ where
     hex(record.as_bytes()).serialize(serializer)
 }
 
-/// The record; an error when it has another length.
+/// Reads the structure; fails if the length differs.
 pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromBytes,
@@ -39,7 +39,7 @@ pub(crate) mod bytes {
         hex(bytes.as_ref()).serialize(serializer)
     }
 
-    /// Back again.
+    /// From hexadecimal.
     pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
     where
         T: From<Vec<u8>>,
@@ -56,7 +56,7 @@ mod tests {
     use crate::model::unhex;
 
     #[test]
-    fn there_and_back() {
+    fn a_task_survives_the_round_trip() {
         assert_eq!(unhex("00fF7f"), Some(vec![0, 255, 127]));
         assert_eq!(unhex("0"), None);
         assert_eq!(unhex("0g"), None);

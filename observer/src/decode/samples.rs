@@ -1,4 +1,4 @@
-//! Kernel events for the tests of the stages after this one.
+//! Sample kernel events for tests, and the records that decode to them.
 
 use bytes::Bytes;
 use observer_common::{
@@ -15,7 +15,7 @@ use super::{Exit, Note, Oom, Task};
 
 /// Nanoseconds a second.
 pub(crate) const SECOND: u64 = 1_000_000_000;
-/// When a sample dies.
+/// When a sample process dies.
 pub(crate) const DEATH: u64 = 1000 * SECOND;
 
 /// Process `tgid`, named `node`, `tgid` seconds after boot.
@@ -68,14 +68,14 @@ pub(crate) fn kernel_note(signal: u32, bystander: u32) -> Note {
     note
 }
 
-/// Process `tgid` ends by a SIGKILL of the kernel's while process `trigger` ran.
+/// Process `tgid` dies of the kernel's SIGKILL while process `trigger` runs.
 pub(crate) fn oom_exit(tgid: u32, trigger: u32) -> Exit {
     let mut exit = exit(tgid, 9);
     exit.notes.push(kernel_note(9, trigger));
     exit
 }
 
-/// The OOM killer chooses `victim` for what `trigger` asked; all is told from counters.
+/// The OOM killer chooses `victim` when `trigger` allocates; `oom_control` was not captured, so only counters are known.
 pub(crate) fn oom(victim: u32, trigger: u32) -> Oom {
     let mut record = OomRecord::new_zeroed();
     record.flags = OOM_KILL_SENT;

@@ -1,4 +1,4 @@
-//! Sockets, and who holds them.
+//! Decodes sockets, the outcome of a bind or a listen, and what a scan yields.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,10 +21,10 @@ pub(super) const AF_INET6: u16 = 10;
 /// `SOCK_DGRAM`.
 pub(super) const SOCK_DGRAM: u16 = 2;
 
-/// From here on the kernel deals out ports, unless `ip_local_port_range` was set.
-const DEALT_OUT: u16 = 32768;
+/// First port that the kernel chooses for sockets without one, unless `ip_local_port_range` was set.
+const EPHEMERAL: u16 = 32768;
 
-/// Where a socket is bound, or was asked to be.
+/// The address that a socket is bound to, or was asked to bind to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Endpoint {
     /// An address and a port.
@@ -86,15 +86,15 @@ impl KernelSocket {
         self.0.flags & SOCKET_V6ONLY != 0
     }
 
-    /// The kernel dealt out the port that it is bound to: bind(2) did not name it.
+    /// Whether the kernel chose its port: bind(2) did not name it.
     #[must_use]
     pub fn ephemeral(&self) -> bool {
         let record = &self.0;
-        // A connection has the port of its listener, or any. Of MPTCP only the number tells.
+        // A connection has its listener's port, or any. MPTCP sockets lack the flag: only the number shows it.
         record.port != 0
             && matches!(record.state, STATE_LISTEN | STATE_CLOSE)
             && record.flags & SOCKET_PORT_CHOSEN == 0
-            && (record.protocol != PROTOCOL_MPTCP || record.port >= DEALT_OUT)
+            && (record.protocol != PROTOCOL_MPTCP || record.port >= EPHEMERAL)
     }
 
     /// A datagram socket.
@@ -128,9 +128,9 @@ pub struct Bind {
     pub record: BindRecord,
     /// The socket after the call.
     pub socket: KernelSocket,
-    /// The address asked for; that of the socket for a listen.
+    /// The address asked for; for a listen, the socket's own.
     pub asked: Endpoint,
-    /// Who called.
+    /// The caller.
     pub task: Task,
 }
 
@@ -140,14 +140,14 @@ pub(super) fn decode_bind(cursor: &mut Cursor<'_>) -> Result<Bind, DecodeError> 
     let socket = KernelSocket(record.socket);
     let len = usize::from(record.asked_len).min(record.asked.len());
     let asked = match sockaddr(&record.asked[..len]) {
-        // What a failed bind asked for is not what its socket says.
+        // After a failed bind, the socket's own address is not the one asked for.
         Endpoint::Unknown if record.call != CALL_BIND || record.result == 0 => socket.endpoint(),
         asked => asked,
     };
     Ok(Bind { time_ns: record.header.time_ns, record, socket, asked, task })
 }
 
-/// A `struct sockaddr` of the families that matter.
+/// Decodes a `struct sockaddr` of the IPv4, IPv6 and unix families.
 fn sockaddr(bytes: &[u8]) -> Endpoint {
     let Some((family, rest)) = bytes.split_first_chunk::<2>() else { return Endpoint::Unknown };
     let port = rest.first_chunk::<2>().map(|port| u16::from_be_bytes(*port));
@@ -156,7 +156,7 @@ fn sockaddr(bytes: &[u8]) -> Endpoint {
             Some(address) => Endpoint::Inet(Ipv4Addr::from(address).into(), port),
             None => Endpoint::Unknown,
         },
-        // The flow label lies between port and address.
+        // The flow label is between port and address.
         (AF_INET6, Some(port)) => {
             match rest.get(6..22).and_then(|a| <[u8; 16]>::try_from(a).ok()) {
                 Some(address) => Endpoint::Inet(Ipv6Addr::from(address).into(), port),
@@ -192,11 +192,11 @@ impl Descriptor {
     }
 }
 
-/// Decodes whole records of what the iterator yielded; gives back the bytes of one that is not whole yet.
+/// Decodes the whole records of what the iterator yielded; returns the bytes of an incomplete last one.
 pub fn decode_holders(bytes: &[u8], mut each: impl FnMut(KernelSocket, Descriptor)) -> &[u8] {
     let (records, rest) = bytes.as_chunks::<{ size_of::<HeldRecord>() }>();
     for record in records {
-        // `zerocopy` takes a record from any bytes of its size, and these have it.
+        // Never an error: every chunk has the size of a record.
         if let Ok(HeldRecord { socket, holder }) = HeldRecord::read_from_bytes(record) {
             each(KernelSocket(socket), Descriptor { record: holder });
         }

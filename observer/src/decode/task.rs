@@ -1,4 +1,6 @@
-//! A process as the kernel side captured it.
+//! Decodes a process as the kernel side captured it.
+//!
+//! **Invariant:** (process id, start time) identifies a process: process ids are reused.
 
 use bytes::Bytes;
 use observer_common::task::{
@@ -22,7 +24,7 @@ pub struct Task {
     /// Path of the cgroup, `/` for the root; empty when unknown.
     #[serde(with = "raw::bytes")]
     pub cgroup: Vec<u8>,
-    /// The arguments as they stood in memory, each ended by NUL.
+    /// The arguments as they are in memory, each ended by NUL.
     #[serde(with = "raw::bytes")]
     pub args: Bytes,
 }
@@ -32,7 +34,7 @@ impl Task {
         let record: TaskRecord = cursor.fixed()?;
         let exe = cursor.take(record.exe_len.into())?;
         let cgroup = cursor.take(record.cgroup_len.into())?;
-        // The arguments come last in a sender, which the kernel side cuts at a fixed size.
+        // A sender ends with its arguments, and the kernel side cuts it at a fixed size.
         let args = cursor.take_up_to(record.args_len.into());
         let flags = record.flags;
         let mut exe = if flags & TASK_NO_MM != 0 || exe.is_empty() {
@@ -48,7 +50,7 @@ impl Task {
         Ok(Self { record, exe, cgroup, args })
     }
 
-    /// (process id, start time): names one process for good.
+    /// (process id, start time).
     #[must_use]
     pub fn id(&self) -> TaskId {
         TaskId { tgid: self.record.tgid, start_ns: self.record.start_time_ns }
@@ -72,26 +74,26 @@ impl Task {
         self.record.flags & TASK_NO_ARGS != 0
     }
 
-    /// Whether the memory map was gone.
+    /// Whether the process had no memory map any more.
     #[must_use]
     pub fn no_mm(&self) -> bool {
         self.record.flags & TASK_NO_MM != 0
     }
 
-    /// Whether the process was ending.
+    /// Whether the process was exiting.
     #[must_use]
     pub fn exiting(&self) -> bool {
         self.record.flags & TASK_EXITING != 0
     }
 
-    /// Whether it never called exec after its fork.
+    /// Whether it never called execve after its fork.
     #[must_use]
     pub fn forked(&self) -> bool {
         self.record.flags & TASK_FORKED != 0
     }
 }
 
-/// Names one process for good: process ids come round again.
+/// Identifies a process: process ids are reused, start times are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TaskId {
     /// Process id in the initial namespace.
@@ -105,7 +107,7 @@ pub(crate) fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|b| *b == 0).next().unwrap_or_default()
 }
 
-/// Turns names that come leaf first into a path; one whose first components are missing begins with `…/`.
+/// Turns names, leaf first, into a path; `cut`: its first components are missing, and it begins with `…/`.
 pub(super) fn path(names: &[u8], cut: bool) -> Vec<u8> {
     let mut path = Vec::with_capacity("…".len() + names.len() + 1);
     if cut {

@@ -1,4 +1,4 @@
-//! Records that are right, and records that lie.
+//! Decodes valid records, and rejects broken ones.
 
 use bytes::Bytes;
 use observer_common::{
@@ -38,7 +38,7 @@ fn decode_exit(bytes: Vec<u8>) -> super::Exit {
 }
 
 #[test]
-fn paths_are_turned_round() {
+fn path_components_are_reversed() {
     let exit = decode_exit(exit_record(
         b"node\0bin\0usr\0",
         b"a.service\0system.slice\0",
@@ -52,14 +52,14 @@ fn paths_are_turned_round() {
 }
 
 #[test]
-fn root_cgroup_is_a_slash_and_an_unknown_executable_is_nothing() {
+fn root_cgroup_is_a_slash_and_unknown_executable_is_empty() {
     let exit = decode_exit(exit_record(b"", b"", b"", 0));
     assert_eq!(exit.task.exe, b"");
     assert_eq!(exit.task.cgroup, b"/");
 }
 
 #[test]
-fn a_cut_path_says_so() {
+fn a_cut_path_begins_with_an_ellipsis() {
     let exit = decode_exit(exit_record(b"c\0b\0", b"", b"", TASK_EXE_CUT));
     assert_eq!(exit.task.exe, "…/b/c".as_bytes());
 }
@@ -79,7 +79,7 @@ fn notes_follow_with_their_senders() {
 }
 
 #[test]
-fn an_oom_kill_has_two_processes_and_their_cgroups() {
+fn an_oom_kill_has_victim_trigger_and_their_cgroups() {
     let mut sample = oom(20, 21);
     set_levels(&mut sample, &[(1, 2), (3, 4)]);
     sample.trigger_memory = b"/a/b".to_vec();
@@ -115,7 +115,7 @@ fn another_abi_and_an_unknown_kind_are_refused() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..2048), kind in 0u16..4) {
+    fn arbitrary_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..2048), kind in 0u16..4) {
         if bytes.len() >= 8 {
             let size = u32::try_from(bytes.len()).expect("short");
             bytes[..4].copy_from_slice(&size.to_ne_bytes());
