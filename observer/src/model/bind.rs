@@ -1,4 +1,4 @@
-//! Kinds `bind`, `listen` and `release`: who serves, who wanted to, who no longer does.
+//! Kinds `bind`, `listen` and `release`: a refused bind or listen, the start and the end of a served port.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,9 @@ pub struct BindEvent {
     pub process: Process,
     /// Which call.
     pub call: Call,
-    /// What it asked for.
+    /// The address it asked for.
     pub socket: Socket,
-    /// What the kernel answered.
+    /// The kernel's error.
     pub error: Errno,
     /// Who is in the way.
     pub holders: Vec<Holder>,
@@ -35,7 +35,7 @@ pub enum Call {
     Listen,
 }
 
-/// An error number of the kernel's.
+/// An error number of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Errno {
     /// Its number.
@@ -92,9 +92,9 @@ pub struct Holder {
     /// Since when the socket serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// What it is to the process that was refused.
+    /// Its relation to the refused process.
     pub relation: Relation,
-    /// It did not open the socket itself.
+    /// It inherited the socket: it did not open it itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inherited: Option<bool>,
     /// Why a key is not here.
@@ -102,7 +102,7 @@ pub struct Holder {
     pub missing: Missing,
 }
 
-/// What a holder is to the process that was refused.
+/// Relation of a holder to the refused process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Relation {
@@ -117,7 +117,7 @@ pub enum Relation {
     Sibling,
     /// It belongs to the same systemd unit.
     SameUnit,
-    /// Its parent, that opened the socket, is dead.
+    /// Its parent, which opened the socket, is dead.
     Orphan,
     /// systemd holds it for a socket unit.
     SocketActivation,
@@ -128,7 +128,7 @@ pub enum Relation {
 }
 
 impl Relation {
-    /// In words; a stranger's needs none.
+    /// In words; empty for a stranger.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -145,17 +145,17 @@ impl Relation {
     }
 }
 
-/// A process began to serve a port, or did already at the start.
+/// A process began to serve a port, or already served it when observer started.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListenEvent {
     /// Who.
     pub process: Process,
     /// What.
     pub socket: Socket,
-    /// Most connections that wait to be accepted; left out for datagrams.
+    /// Most connections that wait for accept(2); absent for datagrams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog: Option<u32>,
-    /// It served already when the observer began.
+    /// It already served when observer started.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub initial: bool,
 }
@@ -168,10 +168,10 @@ pub struct ReleaseEvent {
     /// The last holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
-    /// It may have ended so much earlier: where the kernel does not tell the end, a look from time to time finds it.
+    /// It may have ended up to this much earlier: where no hook reports the end, a periodic scan finds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_seconds: Option<f64>,
-    /// How long it was served, `late_seconds` included; left out when it began before the observer.
+    /// How long it was served, `late_seconds` included; absent if it began before observer started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_seconds: Option<f64>,
     /// Why a key is not here.

@@ -1,4 +1,4 @@
-//! Why something happened.
+//! Causes: why a process died, or why a bind failed, with evidence and confidence.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Missing, Process};
 
-/// A cause with its evidence. What belongs to other types is left out.
+/// A cause with its evidence. Keys of other types are absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
     /// What kind of cause it is.
@@ -15,14 +15,14 @@ pub struct Cause {
     pub cause_type: CauseType,
     /// One sentence for a person.
     pub summary: Cow<'static, str>,
-    /// What the kernel said, one fact a line.
+    /// What the kernel reported, one fact a line.
     pub evidence: Vec<Cow<'static, str>>,
-    /// How sure the evidence makes it.
+    /// How certain the evidence makes it.
     pub confidence: Confidence,
     /// Who sent the signal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<Box<Process>>,
-    /// The milder signal that came first.
+    /// The request to stop that came before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompted_by: Option<Box<Prompt>>,
     /// `seq` of the `oom` event that this death belongs to.
@@ -46,13 +46,13 @@ pub struct Cause {
     /// How many connections are in the way of a bind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u64>,
-    /// When the last of them is gone by itself, at the latest.
+    /// After how many seconds, at the latest, the last of them expires by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_in_seconds: Option<f64>,
     /// Who served the port before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_by: Option<Box<Process>>,
-    /// What a person may do about it.
+    /// What an administrator can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
     /// Name of the OOM daemon.
@@ -64,7 +64,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause without anything that belongs to its type.
+    /// A cause without the keys of its type.
     #[must_use]
     pub fn new(
         cause_type: CauseType,
@@ -93,7 +93,7 @@ impl Cause {
         }
     }
 
-    /// Says what would help.
+    /// Sets the remedy.
     #[must_use]
     pub fn with_remedy(mut self, remedy: &str) -> Self {
         self.remedy = Some(remedy.to_owned());
@@ -136,13 +136,13 @@ pub enum CauseType {
     Kernel,
     /// A port: somebody serves it, or holds a connection on it.
     Held,
-    /// A port: only connections wait there for late packets.
+    /// A port: only connections in TIME_WAIT are on it.
     TimeWait,
-    /// A port: only connections that are not fully closed.
+    /// A port: only connections that are not fully closed are on it.
     Closing,
     /// A port: a socket is bound to it, but nobody listens.
     BoundNotListening,
-    /// A unix socket: its file is there, but nobody serves it.
+    /// A unix socket: its file exists, but nobody serves it.
     StaleSocketFile,
     /// A port or path that this process may not use.
     Permission,
@@ -152,11 +152,11 @@ pub enum CauseType {
     Unknown,
 }
 
-/// How sure a cause is.
+/// How certain a cause is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
-    /// The kernel said so.
+    /// The kernel reported it.
     Certain,
     /// The evidence allows another explanation, but a far-fetched one.
     Likely,
@@ -171,7 +171,7 @@ pub struct Prompt {
     pub signal: u32,
     /// Its name.
     pub signal_name: Cow<'static, str>,
-    /// Who sent it; left out when the kernel did.
+    /// Who sent it; absent if the kernel did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<Process>,
     /// How long before the death it was sent.

@@ -1,4 +1,4 @@
-//! What a cgroup's path says: the systemd unit, the container, and the short name that people use.
+//! Parses a cgroup's path: the systemd unit, the container, and a short name for people.
 //!
 //! **Invariant:** text in, text out; no I/O.
 
@@ -39,7 +39,7 @@ pub fn container(path: &str) -> Option<&str> {
     found
 }
 
-/// What people call a cgroup: a systemd unit by its own name, a container's scope by its short id, others by their path.
+/// Short name of a cgroup: a systemd unit's own name, `container ID` for a container's scope, else the path.
 #[must_use]
 pub fn short(path: &str) -> Cow<'_, str> {
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -53,7 +53,7 @@ pub fn short(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// Container ids are 64 hexadecimal digits everywhere.
+/// Docker, Podman, containerd and CRI-O all use ids of 64 hexadecimal digits.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -1,4 +1,4 @@
-//! One line of output.
+//! An event: the keys that every kind has, and the kinds.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub struct Event {
     /// Version of this vocabulary: 2.
     #[schemars(extend("const" = 2))]
     pub schema: u32,
-    /// Number of the event in the store, the same wherever the event is seen. It grows by one, and a gap is a loss. An event
-    /// that is not stored has none: a death with code 0 that only listeners with `--all` see, an incident that still grows.
+    /// Number of the event in the store, the same wherever the event is seen. It grows by one; a gap is a loss. An event that
+    /// is not stored has none: a death with code 0 that only clients with `--all` see, an incident that still grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// When it happened.
@@ -35,14 +35,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// Its number, 0 where it has none: to order and to tell apart, never to show.
+    /// Its number, 0 if it has none: for order and identity, never to show.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.seq.unwrap_or(0)
     }
 }
 
-/// What happened; `kind` tells which.
+/// What happened, by `kind`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Body {
@@ -56,11 +56,11 @@ pub enum Body {
     Listen(Box<ListenEvent>),
     /// The last holder of a served port is gone.
     Release(Box<ReleaseEvent>),
-    /// Events joined into a story.
+    /// Events joined into an incident.
     Incident(Box<IncidentEvent>),
     /// Records were lost.
     Loss(LossEvent),
-    /// First record of every run and of every file.
+    /// First event of every run and of every file.
     Session(Box<SessionEvent>),
 }
 
@@ -85,7 +85,7 @@ pub enum Kind {
     Incident,
     /// Lost records.
     Loss,
-    /// Beginnings of runs.
+    /// Starts of runs and of files.
     Session,
 }
 

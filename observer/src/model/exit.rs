@@ -1,4 +1,4 @@
-//! Kind `exit`.
+//! Kind `exit`: a process ended.
 
 use std::borrow::Cow;
 
@@ -12,14 +12,14 @@ use super::{Cause, Missing, Process, Socket, signal_name};
 pub struct ExitEvent {
     /// Who died.
     pub process: Process,
-    /// How, as wait(2) tells it.
+    /// How, as wait(2) reports it.
     pub status: ExitStatus,
     /// How long it lived.
     pub lifetime_seconds: f64,
-    /// Most memory it had resident, shared pages included; the kernel's counters lag by up to 128 KiB a CPU.
+    /// Peak resident memory, shared pages included; the kernel's counters lag by up to 128 KiB a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
-    /// The sockets it served that nobody serves any more, those included that it closed itself as it ended.
+    /// Sockets it served that nobody serves now, including those it closed itself as it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Socket>,
     /// Why.
@@ -44,7 +44,7 @@ pub struct ExitStatus {
     /// Whether a core was dumped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub core_dumped: Option<bool>,
-    /// What a shell and most supervisors call it: the code, or 128 and the signal.
+    /// The status as shells and most supervisors show it: the code, or 128 plus the signal.
     pub shell_status: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Words and numbers for people.
+//! Formats sizes, spans, counts and processes for people.
 //!
 //! **Invariant:** values in, text out; no I/O.
 
@@ -22,7 +22,7 @@ pub fn size(bytes: u64) -> String {
         value /= 1024;
         unit = name;
     }
-    // Rounded down: a limit that is not reached must not look as if it were.
+    // Rounded down: usage below a limit must not show as the limit.
     let tenths = rest * 10 / 1024;
     if value < 100 && tenths > 0 {
         format!("{value}.{tenths} {unit}")

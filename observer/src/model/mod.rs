@@ -1,6 +1,6 @@
-//! The public vocabulary: what is written as JSON and shown in the terminal. No I/O and no kernel types.
+//! The public vocabulary: the events that are written as JSON and shown in the terminal.
 //!
-//! Fields may be added; one is changed or removed only with a new [`SCHEMA`].
+//! **Invariant:** no kernel types, no I/O. Fields may be added; to change or remove one takes a new [`SCHEMA`].
 
 mod bind;
 mod cause;
@@ -33,5 +33,5 @@ pub use time::Time;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// Why something could not be learnt, by key.
+/// Why a key is absent, by key.
 pub type Missing = BTreeMap<Cow<'static, str>, Cow<'static, str>>;

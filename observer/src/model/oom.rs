@@ -1,4 +1,4 @@
-//! Kind `oom`.
+//! Kind `oom`: the kernel's OOM killer chose a victim.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ use super::{Missing, Process};
 pub struct OomEvent {
     /// Who was killed.
     pub victim: Process,
-    /// Who asked for the memory that was not there: a bystander, not the killer.
+    /// The process whose allocation failed: a bystander, not the killer.
     pub trigger: Process,
-    /// It was not chosen itself, but killed along with the one that was, since their cgroup has memory.oom.group.
+    /// It was not the chosen one, but killed with it: their cgroup has memory.oom.group.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub group: bool,
     /// Whose memory was short.
@@ -21,10 +21,10 @@ pub struct OomEvent {
     /// The cgroup whose limit was hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_cgroup: Option<String>,
-    /// That limit; the machine's memory and swap when the machine's was short.
+    /// That limit; the machine's memory and swap if the machine ran out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
-    /// How much of it was used.
+    /// Usage at that moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,
     /// The victim's memory.

@@ -1,4 +1,4 @@
-//! A process as a reader sees it.
+//! The public form of a process.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Missing, Time};
 
-/// A process. (`pid`, `start_time`) names one for good, since process ids come round again.
-// What many processes have in common is shared between them: thousands of the same texts were most of what stories keep.
+/// A process. (`pid`, `start_time`) identifies it: process ids are reused.
+// Equal texts are shared between processes: otherwise thousands of copies were most of the memory of incidents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Process {
@@ -26,25 +26,25 @@ pub struct Process {
     /// That user's name on this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
-    /// Its name: at most 15 bytes, of its own choice.
+    /// Its name: at most 15 bytes, which the process itself can set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<Arc<str>>,
     /// The original bytes of `comm` where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm_hex: Option<String>,
-    /// Path of its executable within its mount namespace; ` (deleted)` follows when the file is gone or replaced.
+    /// Path of its executable within its mount namespace; ` (deleted)` follows if the file was removed or replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<Arc<str>>,
     /// The original bytes of `exe` where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe_hex: Option<String>,
-    /// Its arguments, the program's own name first; a list that was cut ends in `…`.
+    /// Its arguments, the program's own name first; a truncated list ends in `…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<Arc<[String]>>,
     /// The original bytes of each of `args` where one of them is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_hex: Option<Vec<String>>,
-    /// Size of the whole argument list where `args` was cut.
+    /// Size of the whole argument list if `args` is truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_total_bytes: Option<u64>,
     /// Path of its cgroup.
@@ -62,7 +62,7 @@ pub struct Process {
     /// Inode number of its network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<u32>,
-    /// Process id in its own pid namespace, when it lives in one of its own.
+    /// Process id in its own pid namespace, if that is not the initial one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ns_pid: Option<u32>,
     /// Its parent.
@@ -74,14 +74,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// The user's name, or the id where it has none.
+    /// The user's name, or the id if it has none.
     #[must_use]
     pub fn user_or_uid(&self) -> Option<String> {
         let uid = || self.uid.map(|uid| uid.to_string());
         self.user.as_deref().map(str::to_owned).or_else(uid)
     }
 
-    /// The unit or the container, whichever says more: a container's scope is named by 64 digits.
+    /// The unit, or the container if the unit is only its scope, whose name is 64 digits.
     #[must_use]
     pub fn place(&self) -> Option<&str> {
         let unit = self.unit.as_deref();

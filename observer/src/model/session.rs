@@ -1,4 +1,4 @@
-//! Kinds `session` and `loss`: what a reader must know of the record itself.
+//! Kinds `session` and `loss`: how the events were captured, and what is missing.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use super::Time;
 
-/// First record of every run and of every file: everything that is needed to read the rest.
+/// First event of every run and of every file: the version, the kernel, the hooks and the clock.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionEvent {
     /// Version of observer.
     pub version: String,
     /// Release of the kernel.
     pub kernel: String,
-    /// The programs, and where they are attached.
+    /// The programs, and where they attach.
     pub hooks: Vec<HookInfo>,
-    /// How times were made.
+    /// How times are made.
     pub clock: ClockInfo,
-    /// What the record had before, when this session goes on with one.
+    /// The end of the run before, if the store has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<After>,
 }
 
 impl SessionEvent {
-    /// Whether a run of observer begins with it, not only another file of the same run.
+    /// Whether it is the first event of a run, and not only of another file of the same run.
     #[must_use]
     pub fn begins_run(&self, seq: u64) -> bool {
         seq <= 1 || self.after.is_some()
     }
 }
 
-/// The end of the session before in the same record: nothing was seen between then and now.
+/// The end of the run before in the same store: observer saw nothing between then and now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct After {
     /// Number of its last event.
@@ -49,30 +49,30 @@ pub struct HookInfo {
     pub program: String,
     /// Where it is attached, such as `tp_btf/sched_process_exit`.
     pub hook: String,
-    /// Whether it is.
+    /// Whether it is attached.
     pub attached: bool,
-    /// Why not.
+    /// Why the kernel refused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
-/// How times were made: the kernel stamps events with the time since boot.
+/// How times are made: the kernel stamps events with the time since boot.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClockInfo {
     /// `CLOCK_BOOTTIME`.
     pub source: String,
-    /// The moment of boot by the time of day, as it was when the session began.
+    /// Time of boot, by the time of day as set when the session began.
     pub boot_time: Time,
 }
 
-/// Records were lost.
+/// Events were lost.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LossEvent {
     /// How many, by kind.
     pub lost: BTreeMap<String, u64>,
-    /// Nothing was lost before this moment.
+    /// Nothing was lost before this time.
     pub from: Time,
-    /// Nor, so far, after this one.
+    /// Nothing was lost after this time, so far.
     pub to: Time,
     /// Why they were lost.
     pub reason: String,

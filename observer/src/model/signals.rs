@@ -41,7 +41,7 @@ pub fn signal_name(signal: u32) -> Cow<'static, str> {
     let index = (signal as usize).wrapping_sub(1);
     match (NAMES.get(index), signal) {
         (Some(name), _) => (*name).into(),
-        // glibc keeps 32 and 33 for itself, so that its SIGRTMIN is 34.
+        // glibc uses 32 and 33 itself, so its SIGRTMIN is 34.
         (None, 34) => "SIGRTMIN".into(),
         (None, 35..=64) => format!("SIGRTMIN+{}", signal - 34).into(),
         _ => format!("signal {signal}").into(),

@@ -1,4 +1,4 @@
-//! A socket as a reader sees it.
+//! The public form of a socket.
 
 use std::net::IpAddr;
 
@@ -19,13 +19,13 @@ pub struct Socket {
     /// Its local port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The kernel dealt that port out: bind(2) did not name it. Not told of connections.
+    /// The kernel chose that port: bind(2) did not name it. Absent for connections.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ephemeral: bool,
     /// Path of a unix socket; an abstract name begins with `@`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The original bytes of `path` where they are not UTF-8, NUL for the `@` of an abstract name.
+    /// The original bytes of `path` where they are not UTF-8; an abstract name begins with NUL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
     /// Inode number of its network namespace.
@@ -62,7 +62,7 @@ pub enum Protocol {
     Other,
 }
 
-/// States of a socket, in TCP's words.
+/// States of a socket, named as TCP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SocketState {
@@ -80,9 +80,9 @@ pub enum SocketState {
     FinWait2,
     /// Closed by the other side only.
     CloseWait,
-    /// Closed by both, the last packet is not confirmed.
+    /// Closed by both sides, the last packet is not acknowledged.
     LastAck,
-    /// Closed by both at once.
+    /// Closed by both sides at once.
     Closing,
     /// Waiting for late packets.
     TimeWait,

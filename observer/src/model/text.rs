@@ -1,11 +1,11 @@
-//! Bytes that somebody else chose, as JSON strings.
+//! Turns bytes of unknown encoding into JSON strings, and into hexadecimal.
 
 use std::fmt::Write as _;
 
 /// The bytes as text; what is not UTF-8 is replaced.
 #[must_use]
 pub fn lossy(bytes: &[u8]) -> String {
-    // Nearly all of them are UTF-8, which is found out faster than what to replace.
+    // Nearly always UTF-8, and that check is faster than the replacement.
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => String::from_utf8_lossy(bytes).into_owned(),
@@ -25,7 +25,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
-/// Bytes from two digits each.
+
+/// Bytes from two hexadecimal digits each; `None` if the text is anything else.
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

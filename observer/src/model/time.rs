@@ -9,10 +9,10 @@ use jiff::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-/// As [`Time`]'s `Display`, without the detour through a formatter: there are two of them in each event.
+/// Prints as [`Time`]'s `Display`, without the cost of a formatter: each event has two times.
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
 
-/// Length of the first moment that can be told.
+/// Length of the longest text, that of the earliest time.
 const LONGEST: usize = "-009999-01-02T01:59:59.000000000Z".len();
 
 /// A moment, to the nanosecond.
@@ -27,7 +27,7 @@ impl fmt::Display for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // On the stack: an allocation would cost as much as the digits.
+        // On the stack: an allocation costs as much as the digits.
         let mut bytes = [0; LONGEST];
         let mut rest = StdIoWrite(&mut bytes[..]);
         PRINTER.print_timestamp(&self.0, &mut rest).map_err(S::Error::custom)?;
