@@ -18,7 +18,7 @@ use crate::{
     stdout::{Reader, StdoutLines},
     store::{
         Folder,
-        query::{Go, Query},
+        query::{Flow, Query},
     },
 };
 
@@ -56,7 +56,7 @@ pub fn run(args: &LogArgs, settings: &Settings) -> Result<u8> {
         let lost = human::count(met.lost, "event");
         logging::say(&format!("observer: {lost} of that time were lost: --kind loss shows when"));
     }
-    met.say();
+    met.warn();
     Ok(match (met.broken.is_empty(), shown) {
         (false, _) => status::UNREACHABLE,
         (true, 0) => status::NO_MATCH,
@@ -64,9 +64,9 @@ pub fn run(args: &LogArgs, settings: &Settings) -> Result<u8> {
     })
 }
 
-fn write(out: &mut StdoutLines, bytes: &[u8]) -> Result<Go> {
+fn write(out: &mut StdoutLines, bytes: &[u8]) -> Result<Flow> {
     let reader = out.write(bytes).context("can't write to standard output")?;
-    Ok(if reader == Reader::There { Go::On } else { Go::Stop })
+    Ok(if reader == Reader::There { Flow::Continue } else { Flow::Stop })
 }
 
 /// A bar on standard error, when it takes long and somebody looks.

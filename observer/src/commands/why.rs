@@ -31,7 +31,7 @@ pub fn run(args: &WhyArgs, settings: &Settings) -> Result<u8> {
     let now = folder.is_written().then(jiff::Timestamp::now);
     let wanted = |incident: &_| is_wanted(args, incident);
     let past = look_back(&folder, now, args.last, wanted, |event| met(args, event))?;
-    past.met.say();
+    past.met.warn();
     let whole = past.met.broken.is_empty();
     let told = if past.stories.is_empty() {
         nothing(args, &past)?

@@ -75,7 +75,7 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
     };
     service.begin(previous)?;
     // Whoever waits for READY finds the store begun.
-    for notice in service.storage.settle() {
+    for notice in service.storage.flush() {
         service.gap(notice)?;
     }
     if let Some(listener) = metrics {
@@ -363,7 +363,7 @@ impl Service {
         self.deliver(&last)?;
         // A gap that is over must be stored while it can be: what says so may meet a full disk again.
         for _ in 0..3 {
-            let over = self.storage.settle();
+            let over = self.storage.flush();
             if over.is_empty() {
                 break;
             }

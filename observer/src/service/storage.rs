@@ -71,7 +71,7 @@ impl OpenedStore {
         let lock = folder.lock()?;
         let note = GapNote::open(&folder)?;
         let found = open::open(&folder)?;
-        if let Some(why) = &found.left {
+        if let Some(why) = &found.not_resumed {
             tracing::warn!(
                 "a new segment begins, the newest one is left as it is: {why}; see `observer verify`"
             );
@@ -79,14 +79,14 @@ impl OpenedStore {
         if found.torn > 0 {
             tracing::warn!("a torn event of {} bytes was set aside", found.torn);
         }
-        let previous = PreviousRun::of(&found, note.told.clone());
+        let previous = PreviousRun::of(&found, note.pending.clone());
         Ok(Self { folder, found, note, limits: limits(files), lock, previous })
     }
 
     /// Starts the thread that writes: it has the rights that the caller has by then.
     pub fn start(self) -> Result<Storage> {
         let Self { folder, found, note, limits, lock, previous: _ } = self;
-        keeper::compress_rest(&folder, &folder.own_segments()?);
+        keeper::compress_closed(&folder, &folder.own_segments()?);
         let bytes = found.current.as_ref().map(|current| current.len);
         let since = found.current.as_ref().and_then(|current| current.segment.begun());
         let age = since.map_or(Duration::ZERO, |since| {
@@ -129,8 +129,8 @@ impl Storage {
     }
 
     /// Waits until everything is written, or can't be; gives the gaps that are over and were not told yet.
-    pub fn settle(&mut self) -> Vec<Notice> {
-        let overrun = self.writer.settle(Duration::from_secs(5));
+    pub fn flush(&mut self) -> Vec<Notice> {
+        let overrun = self.writer.flush(Duration::from_secs(5));
         let told = std::iter::from_fn(|| self.notices.try_recv().ok());
         overrun.into_iter().chain(told).collect()
     }

@@ -1,4 +1,4 @@
-//! The chain of hashes: each seal stands for everything before it.
+//! The chain of hashes: each link covers every seal before it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest, Sha256};
@@ -10,13 +10,13 @@ use crate::model::hex;
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
-    /// Of some bytes.
+    /// Hash of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Of records, by their own hashes: a seal's `records`.
+    /// Hash of the hashes of all events: a seal's `sha256`.
     #[must_use]
     pub fn of_all(hashes: &[Self]) -> Self {
         let mut sum = Sha256::new();
@@ -26,7 +26,7 @@ impl Hash {
         Self(sum.finalize().into())
     }
 
-    /// This link of the chain, followed by `text`.
+    /// The next link of the chain: this one, followed by `text`.
     #[must_use]
     pub fn then(&self, text: &[u8]) -> Self {
         let mut sum = Sha256::new();
@@ -35,7 +35,7 @@ impl Hash {
         Self(sum.finalize().into())
     }
 
-    /// The first 8 bytes: enough to tell which record is another one, while the whole hash proves that one is.
+    /// The first 8 bytes: enough to find which event differs; [`Self::of_all`] proves that none does.
     #[must_use]
     pub fn short(&self) -> Short {
         let mut short = [0; 8];
@@ -44,7 +44,7 @@ impl Hash {
     }
 }
 
-/// The beginning of a record's hash.
+/// The first 8 bytes of an event's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Short(pub [u8; 8]);
 
@@ -66,7 +66,7 @@ macro_rules! as_hex {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
                 let bytes = crate::model::unhex(&text).and_then(|bytes| bytes.try_into().ok());
-                bytes.map(Self).ok_or_else(|| D::Error::custom("no hash in hexadecimal"))
+                bytes.map(Self).ok_or_else(|| D::Error::custom("not a hash in hexadecimal"))
             }
         }
     };

@@ -1,4 +1,6 @@
-//! The folder of records: names, order, ownership, and the lock that keeps a second service out.
+//! The store's folder: names, order, ownership, and the lock that keeps a second service out.
+//!
+//! **Invariant:** opens regular files only, never through a symbolic link.
 
 use std::{
     collections::BTreeMap,
@@ -15,46 +17,46 @@ use rustix::fs::{FlockOperation, Gid, Mode, flock};
 
 use crate::error::Failure;
 
-/// When a segment was begun, in UTC: the end of its name.
+/// Format of a segment's start in UTC, the end of its name.
 const BEGUN: &str = "%Y%m%dT%H%M%SZ";
 /// Beginning of every segment's name.
 const PREFIX: &str = "observer-";
-/// A segment as it is written.
+/// Ending of a segment that is written.
 pub const PLAIN: &str = "jsonl";
-/// A closed one.
+/// Ending of a compressed segment.
 pub const COMPRESSED: &str = "jsonl.zst";
-/// The seals of one.
+/// Ending of a file of seals.
 pub const SEALS: &str = "seals";
 /// The file that names the last seal.
 pub const HEAD: &str = "observer.head";
 
-/// A higher number is none of ours: one more can't follow every one.
+/// Highest number of a segment: a file with a higher one is not the store's, and could overflow the count.
 const HIGHEST: u64 = 1 << 53;
 
-/// A folder of records.
+/// A folder of event files.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
     group: Option<u32>,
 }
 
-/// One segment: a file of events. Its number grows by one from each to the next.
+/// One segment: a file of events. Numbers grow by one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Segment {
-    /// Its number, from 1; 0 for a file of events that no service of ours named.
+    /// Its number, from 1; 0 for a file of events with a name that no service gave it.
     pub number: u64,
     /// Its name without an ending.
     pub stem: String,
-    /// The file with the events; `None` when only seals are left of it.
+    /// The file with the events; `None` if only seals are left.
     pub events: Option<PathBuf>,
     /// Closed and compressed.
     pub compressed: bool,
-    /// The file with the seals, whether it is there or not.
+    /// Path of the seals, whether the file exists or not.
     pub seals: PathBuf,
 }
 
 impl Segment {
-    /// When it was begun, by its name.
+    /// When it began, by its name.
     #[must_use]
     pub fn begun(&self) -> Option<Timestamp> {
         let (_, at) = self.stem.rsplit_once('-')?;
@@ -64,13 +66,13 @@ impl Segment {
 }
 
 impl Folder {
-    /// That folder, whether it exists or not.
+    /// The folder at a path, whether it exists or not.
     #[must_use]
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), group: None }
     }
 
-    /// The folder of a store that has events; every command says the same of one that has none.
+    /// The folder of a store that has events. Fails for one that has none, with the same message in every command.
     pub fn with_events(path: &Path) -> Result<Self> {
         let folder = Self::at(path);
         if folder.segments()?.is_empty() {
@@ -82,7 +84,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Makes the folder when it is missing (0750), and gives what is made in it to `group`, when there is such a group.
+    /// Creates the folder if it is missing (0750). New files in it will belong to `group`, if there is one.
     pub fn create(path: &Path, group: Option<u32>) -> Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o750);
@@ -97,13 +99,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Keeps other services out as long as the file is open. The kernel lets go of the lock whatever becomes of us.
+    /// Locks out other services while the returned file is open. The kernel drops the lock when this process ends in any way.
     pub fn lock(&self) -> Result<File> {
         let file = File::open(&self.path)
             .with_context(|| format!("can't open {}", self.path.display()))?;
@@ -117,8 +119,8 @@ impl Folder {
         }
     }
 
-    /// Whether a service writes to this very folder now: the kernel tells who has locked it. Where it can't be seen, the
-    /// record ends with its last event.
+    /// Whether a service writes to this folder now, by the kernel's list of locks. False if the list can't be read: then the
+    /// store ends with its last event.
     #[must_use]
     pub fn is_written(&self) -> bool {
         let (Ok(meta), Ok(locks)) = (fs::metadata(&self.path), procfs::locks()) else {
@@ -138,7 +140,8 @@ impl Folder {
         Ok(segments)
     }
 
-    /// All segments, oldest first; before them files of events from elsewhere, by name. One that is there both plain and compressed was compressed completely.
+    /// All segments, oldest first; before them, by name, event files that no service named. If a segment exists plain and
+    /// compressed, the compressed file is complete.
     pub fn segments(&self) -> Result<Vec<Segment>> {
         let names = fs::read_dir(&self.path);
         if let Err(error) = &names
@@ -200,7 +203,7 @@ impl Folder {
         self.path.join(HEAD)
     }
 
-    /// Opens a file for writing, 0640, of the folder's group; makes it when it is missing.
+    /// Opens a file for writing, 0640, of the folder's group; creates it if it is missing.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
@@ -209,7 +212,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Readable for the group, whatever the umask is.
+    /// Sets group and mode, whatever the umask is.
     fn give(&self, file: &File) {
         let mode = file.metadata().map_or(0o640, |m| if m.is_dir() { 0o750 } else { 0o640 });
         let given = self
@@ -217,11 +220,11 @@ impl Folder {
             .map_or(Ok(()), |group| rustix::fs::fchown(file, None, Some(Gid::from_raw(group))));
         let given = given.and_then(|()| rustix::fs::fchmod(file, Mode::from_raw_mode(mode)));
         if let Err(error) = given {
-            tracing::debug!(%error, "a file keeps its group or its mode");
+            tracing::debug!(%error, "can't set the group or the mode of a file");
         }
     }
 
-    /// Makes what was created, renamed or removed in the folder last.
+    /// Makes creations, renames and removals in the folder durable.
     pub fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
@@ -238,14 +241,14 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true), path)
 }
 
-/// All of a small file of a folder.
+/// Reads a whole small file of a folder.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_to_read(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// A symbolic link in our place is somebody's trick, and a pipe would keep us waiting for ever.
+/// Opens regular files only: a symbolic link could lead anywhere, and a pipe would block for ever.
 fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = match options.open(path) {
@@ -257,7 +260,7 @@ fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(io::Error::other("it is no regular file"))
+        Err(io::Error::other("it is not a regular file"))
     }
 }
 
@@ -287,7 +290,7 @@ mod tests {
         assert_eq!(number("observer-000012-20261122T143215Z"), Some(12));
         assert_eq!(number("observer-x-20261122T143215Z"), None);
         assert_eq!(number("other-000012-20261122T143215Z"), None);
-        // One more than the highest could not be counted on.
+        // The next number would overflow.
         assert_eq!(number("observer-18446744073709551615-20261122T143215Z"), None);
     }
 
@@ -298,11 +301,11 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", &link).expect("a link");
         assert_eq!(read(&link).expect_err("a link").to_string(), "it is a symbolic link");
         rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
-        assert_eq!(read(&pipe).expect_err("a pipe").to_string(), "it is no regular file");
+        assert_eq!(read(&pipe).expect_err("a pipe").to_string(), "it is not a regular file");
     }
 
     #[test]
-    fn segments_in_order_and_the_compressed_one_counts() {
+    fn segments_are_in_order_and_the_compressed_file_counts() {
         let dir = tempfile::tempdir().expect("a folder");
         for name in [
             "observer-000002-b.jsonl",

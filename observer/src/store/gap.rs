@@ -1,7 +1,9 @@
-//! Events that could not be recorded, counted, and a note of them for the next run.
+//! Counts events that could not be stored, and keeps a note of them for the next run.
 //!
-//! A disk that is full when the service ends takes no word of what is missing. So the note has room that was taken while there
-//! was some: it is overwritten in place, which needs no more.
+//! A full disk can't take the note when the service ends. So the note's space is allocated while there is room, and it is
+//! overwritten in place.
+//!
+//! **Bounded:** the note has [`ROOM`] bytes, of which the reason takes at most [`REASON`] characters.
 
 use std::{
     collections::BTreeMap,
@@ -20,22 +22,22 @@ use crate::model::Kind;
 /// The file of the note. Blank when nothing is missing.
 pub const NOTE: &str = "observer.gap";
 
-/// How much room it has.
+/// Its size in bytes.
 const ROOM: usize = 4096;
 
-/// A longer reason is cut: the note has little room.
+/// Most characters of a reason in the note.
 const REASON: usize = 1000;
 
-/// Events that were not recorded.
+/// Events that were not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// How many, by kind.
     pub lost: BTreeMap<String, u64>,
-    /// The highest number among them: no other event may have it.
+    /// The highest `seq` among them: no other event may use it.
     pub seq: u64,
-    /// Nothing was lost before.
+    /// Time of the first.
     pub from: Timestamp,
-    /// Nor after.
+    /// Time of the last.
     pub to: Timestamp,
     /// Why.
     pub reason: String,
@@ -48,7 +50,7 @@ impl Notice {
         self.lost.values().fold(0, |sum, lost| sum.saturating_add(*lost))
     }
 
-    /// Takes in another one.
+    /// Adds another one.
     fn add(&mut self, other: Self) {
         for (kind, lost) in other.lost {
             let count = self.lost.entry(kind).or_default();
@@ -59,13 +61,13 @@ impl Notice {
     }
 }
 
-/// Counts lines that are not recorded.
+/// Counts events that are not stored.
 pub(super) fn count(
     gap: &mut Option<Notice>,
-    lines: &[StoredEvent],
+    events: &[StoredEvent],
     reason: impl FnOnce() -> String,
 ) {
-    let Some(first) = lines.first() else { return };
+    let Some(first) = events.first() else { return };
     let gap = gap.get_or_insert_with(|| Notice {
         lost: BTreeMap::new(),
         seq: first.seq,
@@ -73,17 +75,17 @@ pub(super) fn count(
         to: first.time,
         reason: reason(),
     });
-    for line in lines {
-        // What a loss tells is lost once more with it.
-        let itself = (line.kind.name(), 1);
-        let told = line.lost.iter().map(|(kind, lost)| (kind.as_str(), *lost));
-        for (kind, lost) in told.chain([itself]) {
+    for event in events {
+        // With a loss event, the losses that it reports are lost once more.
+        let itself = (event.kind.name(), 1);
+        let reported = event.lost.iter().map(|(kind, lost)| (kind.as_str(), *lost));
+        for (kind, lost) in reported.chain([itself]) {
             let sum = gap.lost.entry(kind.to_owned()).or_default();
             *sum = sum.saturating_add(lost);
         }
-        gap.seq = gap.seq.max(line.seq);
-        gap.to = gap.to.max(line.time);
-        gap.from = gap.from.min(line.time);
+        gap.seq = gap.seq.max(event.seq);
+        gap.to = gap.to.max(event.time);
+        gap.from = gap.from.min(event.time);
     }
 }
 
@@ -91,28 +93,29 @@ pub(super) fn count(
 #[derive(Debug)]
 pub struct GapNote {
     folder: Folder,
-    /// With its room; `None`: there was none yet.
+    /// Its file, of full size; `None`: the disk had no room yet.
     file: Option<File>,
-    /// It was handed on to become an event, which is not written yet.
-    pub told: Option<Notice>,
+    /// A gap whose `loss` event is not written yet.
+    pub pending: Option<Notice>,
     blank: bool,
 }
 
 impl GapNote {
-    /// Takes room for it, and reads what the run before has left. Fails where no file can be made, for want of room aside.
+    /// Allocates its file, and reads the note of the run before. Fails if no file can be created for any reason but a full
+    /// disk.
     pub fn open(folder: &Folder) -> Result<Self> {
-        let mut note = Self { folder: folder.clone(), file: None, told: None, blank: true };
-        match note.take_room() {
+        let mut note = Self { folder: folder.clone(), file: None, pending: None, blank: true };
+        match note.allocate() {
             Err(error) if !is_full(&error) => Err(error).with_context(|| {
                 let path = folder.path().display();
-                format!("can't make files in {path}: name another folder with --dir")
+                format!("can't create files in {path}: name another folder with --dir")
             }),
             _ => Ok(note),
         }
     }
 
-    /// Tried again whenever there may be room.
-    pub(super) fn take_room(&mut self) -> io::Result<()> {
+    /// Allocates the file if that failed before.
+    pub(super) fn allocate(&mut self) -> io::Result<()> {
         if self.file.is_some() {
             return Ok(());
         }
@@ -121,19 +124,19 @@ impl GapNote {
         file.by_ref().take(ROOM as u64).read_to_end(&mut text)?;
         if text.len() < ROOM {
             file.write_all_at(&[b' '; ROOM], 0)?;
-            // Now the disk has given it.
+            // The disk has allocated it now.
             file.sync_data()?;
         } else if let Ok(notice) = serde_json::from_slice(&text) {
-            self.told = Some(notice);
+            self.pending = Some(notice);
             self.blank = false;
         }
         self.file = Some(file);
         Ok(())
     }
 
-    /// Notes what is missing: `gap`, and what was handed on but not written.
+    /// Writes the note: `gap`, and the pending one.
     pub(super) fn write(&mut self, gap: Option<&Notice>) {
-        let mut missing = self.told.clone();
+        let mut missing = self.pending.clone();
         match (&mut missing, gap) {
             (Some(missing), Some(gap)) => missing.add(gap.clone()),
             (missing, Some(gap)) => *missing = Some(gap.clone()),
@@ -151,45 +154,45 @@ impl GapNote {
         text.resize(ROOM, b' ');
         match file.write_all_at(&text, 0) {
             Ok(()) => self.blank = missing.is_none(),
-            Err(error) => tracing::debug!(%error, "what is missing can't be noted"),
+            Err(error) => tracing::debug!(%error, "can't write the note of the gap"),
         }
     }
 
-    /// Hands a gap on: somebody makes an event of it.
-    pub(super) fn hand_on(&mut self, gap: Notice) -> Notice {
-        match &mut self.told {
-            Some(told) => told.add(gap.clone()),
-            told => *told = Some(gap.clone()),
+    /// Marks a gap as pending; the caller emits its `loss` event.
+    pub(super) fn set_pending(&mut self, gap: Notice) -> Notice {
+        match &mut self.pending {
+            Some(pending) => pending.add(gap.clone()),
+            pending => *pending = Some(gap.clone()),
         }
         gap
     }
 
-    /// Such lines were written: once the event is among them, nothing is left to note.
-    pub(super) fn written(&mut self, lines: &[StoredEvent]) {
-        if self.is_told_by(lines) {
-            self.told = None;
+    /// These events were written. If the pending gap's `loss` is among them, clears the note.
+    pub(super) fn written(&mut self, events: &[StoredEvent]) {
+        if self.is_reported_by(events) {
+            self.pending = None;
             self.write(None);
         }
     }
 
-    /// Such lines were not written, and are counted in the gap: if the event is among them, with what it tells.
-    pub(super) fn failed(&mut self, lines: &[StoredEvent], gap: Option<&Notice>) {
-        if self.is_told_by(lines) {
-            self.told = None;
+    /// These events were not written, and are counted in `gap`; so is the pending gap, if its `loss` is among them.
+    pub(super) fn failed(&mut self, events: &[StoredEvent], gap: Option<&Notice>) {
+        if self.is_reported_by(events) {
+            self.pending = None;
         }
         self.write(gap);
     }
 
-    /// A loss of another origin, the kernel's say, tells something else.
-    fn is_told_by(&self, lines: &[StoredEvent]) -> bool {
-        let is_it = |told: &Notice| {
-            lines.iter().any(|line| line.kind == Kind::Loss && line.lost == told.lost)
+    /// Whether the pending gap's `loss` is among these events. A loss in the kernel has other counts.
+    fn is_reported_by(&self, events: &[StoredEvent]) -> bool {
+        let is_it = |pending: &Notice| {
+            events.iter().any(|event| event.kind == Kind::Loss && event.lost == pending.lost)
         };
-        self.told.as_ref().is_some_and(is_it)
+        self.pending.as_ref().is_some_and(is_it)
     }
 }
 
-/// Whether there may be room another time.
+/// Whether the disk is full, so that a later try may succeed.
 pub(super) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_known_to_the_next_run_until_it_is_told() {
+    fn the_note_survives_until_its_loss_event_is_written() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder::at(dir.path());
         let lost = gap(&[line(7, Kind::Exit), line(8, Kind::Bind), line(9, Kind::Exit)]);
@@ -233,28 +236,28 @@ mod tests {
         let size = std::fs::metadata(dir.path().join(NOTE)).expect("a file").len();
         assert_eq!(size, ROOM as u64);
         let mut next = GapNote::open(&folder).expect("room");
-        assert_eq!(next.told, lost);
-        // The disk is full again before the event is written: it is noted with what is missing since.
-        let told = lost.map(|lost| lost.lost).unwrap_or_default();
-        let loss = StoredEvent { lost: told, ..line(11, Kind::Loss) };
+        assert_eq!(next.pending, lost);
+        // The disk is full again before the event is written: the note adds the events that are missing since.
+        let reported = lost.map(|lost| lost.lost).unwrap_or_default();
+        let loss = StoredEvent { lost: reported, ..line(11, Kind::Loss) };
         let gap = gap(&[line(10, Kind::Session), loss.clone()]);
         next.failed(&[loss], gap.as_ref());
         assert_eq!(gap.as_ref().map(Notice::total), Some(5));
         let mut last = GapNote::open(&folder).expect("room");
-        assert_eq!(last.told.as_ref().map(|told| (told.seq, told.total())), Some((11, 5)));
+        assert_eq!(last.pending.as_ref().map(|gap| (gap.seq, gap.total())), Some((11, 5)));
         last.written(&[line(12, Kind::Exit)]);
         let kernel = BTreeMap::from([("exit".to_owned(), 40)]);
         last.written(&[StoredEvent { lost: kernel, ..line(13, Kind::Loss) }]);
-        assert!(GapNote::open(&folder).expect("room").told.is_some());
-        let lost = last.told.clone().map(|told| told.lost).unwrap_or_default();
+        assert!(GapNote::open(&folder).expect("room").pending.is_some());
+        let lost = last.pending.clone().map(|gap| gap.lost).unwrap_or_default();
         last.written(&[StoredEvent { lost, ..line(14, Kind::Loss) }]);
-        assert!(GapNote::open(&folder).expect("room").told.is_none());
+        assert!(GapNote::open(&folder).expect("room").pending.is_none());
     }
 
     #[test]
     fn a_folder_that_takes_no_files_is_refused() {
         let folder = Folder::at(std::path::Path::new("/proc"));
         let error = GapNote::open(&folder).expect_err("no place for files");
-        assert!(format!("{error:#}").contains("can't make files in /proc"), "{error:#}");
+        assert!(format!("{error:#}").contains("can't create files in /proc"), "{error:#}");
     }
 }

@@ -1,4 +1,6 @@
 //! Keeps the folder within its limits: compresses closed segments, removes the oldest.
+//!
+//! **Invariant:** the newest segment is never compressed or removed; a removal is in the seals before it happens.
 
 use std::{
     fs, io,
@@ -23,18 +25,18 @@ pub fn compress(folder: &Folder, segments: Vec<Segment>) {
                 // Removed for its age or size meanwhile.
                 && error.kind() != io::ErrorKind::NotFound
             {
-                // It stays readable as it is, and the next start tries again.
-                tracing::warn!("{} could not be compressed: {error}", segment.stem);
+                // It stays readable, and the next start tries again.
+                tracing::warn!("can't compress {}: {error}", segment.stem);
             }
         }
     });
     if let Err(error) = started {
-        tracing::warn!("no thread to compress the record: {error}");
+        tracing::warn!("can't start a thread to compress segments: {error}");
     }
 }
 
-/// Compresses what an earlier run left plain, but for the newest.
-pub fn compress_rest(folder: &Folder, segments: &[Segment]) {
+/// Compresses the segments that an earlier run left plain, except the newest.
+pub fn compress_closed(folder: &Folder, segments: &[Segment]) {
     let Some((_, older)) = segments.split_last() else { return };
     let mut plain_ones = Vec::new();
     for segment in older.iter().filter(|segment| segment.events.is_some()) {
@@ -42,7 +44,7 @@ pub fn compress_rest(folder: &Folder, segments: &[Segment]) {
         if !segment.compressed {
             plain_ones.push(segment.clone());
         } else if plain.exists() {
-            // The run before ended between the two steps.
+            // The run before ended between compression and removal.
             let _ = fs::remove_file(plain);
         }
     }
@@ -63,7 +65,7 @@ fn compress_now(folder: &Folder, segment: &Segment) -> io::Result<()> {
     fs::rename(&new, &done)?;
     folder.sync()?;
     match fs::remove_file(plain) {
-        // It was removed for its age or size meanwhile.
+        // The segment was removed for its age or size meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(done),
         other => other,
     }
@@ -76,14 +78,14 @@ fn write_compressed(folder: &Folder, from: &Path, to: &Path) -> io::Result<()> {
     encoder.include_checksum(true)?;
     io::copy(&mut open_to_read(from)?, &mut encoder)?;
     let file = encoder.finish()?;
-    // Its age is that of its last record.
+    // Its age is that of its last event.
     file.set_modified(fs::metadata(from)?.modified()?)?;
     file.sync_all()
 }
 
-/// The oldest segments that are too much or too old, oldest first; never the one with the number `current`.
+/// The segments beyond the limits of size and age, oldest first; never the one with the number `current`.
 #[must_use]
-pub fn too_much(folder: &Folder, limits: &Limits, current: u64) -> Vec<Segment> {
+pub fn beyond_limits(folder: &Folder, limits: &Limits, current: u64) -> Vec<Segment> {
     let Ok(segments) = folder.own_segments() else { return Vec::new() };
     let mut total: u64 = segments.iter().map(size).sum();
     let now = SystemTime::now();
@@ -102,14 +104,14 @@ pub fn too_much(folder: &Folder, limits: &Limits, current: u64) -> Vec<Segment> 
 /// Removes segments with their seals.
 pub fn remove(folder: &Folder, segments: &[Segment]) {
     for segment in segments {
-        // Under both names, in this order: it may be compressed at this moment.
+        // Both names, in this order: the compressing thread may be at work on it.
         let [plain, compressed] = [PLAIN, COMPRESSED]
             .map(|ending| folder.path().join(format!("{}.{ending}", segment.stem)));
         for file in [&plain, &compressed, &segment.seals] {
             if let Err(error) = fs::remove_file(file)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                tracing::warn!("{} could not be removed: {error}", file.display());
+                tracing::warn!("can't remove {}: {error}", file.display());
             }
         }
     }

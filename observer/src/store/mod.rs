@@ -1,12 +1,18 @@
-//! The store: segments of JSON Lines in a folder, each with a file of seals beside it. `docs/forensics.md` has the format.
+//! The store: a folder of event files (segments of JSON Lines), each with a file of seals beside it. `docs/forensics.md` has
+//! the format.
+//!
+//! **Invariant:** a file only grows, and a seal covers an event for good. A segment is closed, compressed, and at last removed
+//! as a whole.
+//!
+//! **Bounded:** the folder by [`Limits`]; the writer's queue by 256 batches.
 //!
 //! ```text
 //! observer-000001-20261122T143215Z.jsonl.zst     events; closed segments are compressed
-//! observer-000001-20261122T143215Z.seals         what they were, chained
+//! observer-000001-20261122T143215Z.seals         their hashes, chained
 //! observer-000002-20261123T080000Z.jsonl
 //! observer-000002-20261123T080000Z.seals
 //! observer.head                                  the last seal
-//! observer.gap                                   what a run could neither store nor report
+//! observer.gap                                   counts of events that a run could neither store nor report
 //! ```
 
 pub mod chain;

@@ -1,4 +1,8 @@
-//! What a service finds when it begins: goes on where the last one ended, however that came.
+//! Opens the folder for a new run: sets a torn event aside, seals the unsealed, and resumes the newest segment.
+//!
+//! **Invariant:** never changes sealed bytes, and never guesses a torn event.
+//!
+//! **Bounded:** reads at most [`MAX_UNSEALED`] unsealed bytes, and at most 32 MiB to find the last event.
 
 use std::{io, os::unix::fs::FileExt, path::Path};
 
@@ -17,46 +21,46 @@ use super::{
     segment::Current,
 };
 
-/// What was found in a folder.
+/// The state of a folder.
 #[derive(Debug, Default)]
 pub struct OpenFolder {
-    /// The newest segment, if it can be gone on with.
+    /// The newest segment, if it can be resumed.
     pub current: Option<Current>,
     /// The end of the chain, for a new segment.
     pub previous: Option<Previous>,
-    /// The newest segment, whether it can be gone on with or not.
+    /// The newest segment, whether it can be resumed or not.
     pub newest: Option<Segment>,
-    /// The last record.
+    /// The last event.
     pub last: Option<Last>,
-    /// The last service was stopped in order.
+    /// The last run was stopped in order.
     pub clean: bool,
-    /// Name of the segment whose last seal is gone, though the head names it: the new run has to keep that in mind.
+    /// Name of the segment whose last seal is gone, though the head names it: the new run has to write that down.
     pub gone: Option<String>,
-    /// Bytes of a torn record that were set aside.
+    /// Bytes of a torn event that were set aside.
     pub torn: u64,
-    /// These bytes, as long as there is no room to set them aside.
+    /// These bytes, if the disk had no room to set them aside yet.
     pub aside: Option<Vec<u8>>,
-    /// Why the newest segment is left as it is.
-    pub left: Option<String>,
+    /// Why the newest segment can't be resumed.
+    pub not_resumed: Option<String>,
 }
 
-/// What a new run must know of the last record.
+/// `seq` and time of the last event, after which a new run continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Last {
-    /// Its number.
+    /// Its `seq`.
     pub seq: u64,
     /// Its time.
     pub time: Timestamp,
 }
 
-/// Looks at the newest segment, sets a torn record aside, and seals what was not sealed.
+/// Opens the newest segment, sets a torn event aside, and seals the events that have no seal.
 pub fn open(folder: &Folder) -> Result<OpenFolder> {
     let mut segments = folder.own_segments()?;
-    while let Some(unborn) = segments.pop_if(|newest| is_unborn(folder, newest)) {
-        keeper::remove(folder, &[unborn]);
+    while let Some(unused) = segments.pop_if(|newest| is_unused(folder, newest)) {
+        keeper::remove(folder, &[unused]);
     }
     let mut found = OpenFolder { newest: segments.last().cloned(), ..OpenFolder::default() };
-    found.last = segments.iter().rev().find_map(|segment| last_record(segment).ok().flatten());
+    found.last = segments.iter().rev().find_map(|segment| last_event(segment).ok().flatten());
     let head = read_head(folder);
     let Some(newest) = &found.newest.clone() else {
         found.gone = head.map(|head| head.segment);
@@ -64,28 +68,29 @@ pub fn open(folder: &Folder) -> Result<OpenFolder> {
     };
     let state = SegmentState::read(&newest.seals);
     found.gone = head.filter(|head| !is_there(&segments, &state, head)).map(|h| h.segment);
-    found.clean = state.end == TornEnd::Stopped;
+    found.clean = state.end == SegmentEnd::Stopped;
     if state.begun {
         found.previous = Some(Previous { segment: newest.stem.clone(), chain: state.chain });
     }
     match &newest.events {
-        Some(path) if !newest.compressed && state.end != TornEnd::Closed => {
+        Some(path) if !newest.compressed && state.end != SegmentEnd::Closed => {
             let resumed = resume(folder, newest, path, &state, &mut found);
-            match resumed.with_context(|| format!("can't go on with {}", path.display()))? {
+            match resumed.with_context(|| format!("can't resume {}", path.display()))? {
                 Ok(mut current) => {
                     if let Some(segment) = found.gone.take()
-                        && let Err(error) = current.0.say(What::Gone { segment: segment.clone() })
+                        && let Err(error) =
+                            current.0.add_entry(What::Gone { segment: segment.clone() })
                     {
                         tracing::warn!(
-                            "the end of {segment} is gone, which can't be noted: {error}"
+                            "the end of {segment} was cut off, and that can't be written to the seals: {error}"
                         );
                     }
                     found.clean &= current.1 == 0 && found.torn == 0;
-                    found.last = last_record(newest)?.or(found.last);
+                    found.last = last_event(newest)?.or(found.last);
                     found.previous = Some(current.0.previous());
                     found.current = Some(current.0);
                 }
-                Err(why) => found.left = Some(why),
+                Err(why) => found.not_resumed = Some(why),
             }
         }
         _ => {}
@@ -93,16 +98,16 @@ pub fn open(folder: &Folder) -> Result<OpenFolder> {
     Ok(found)
 }
 
-/// A segment that a crash left behind before its first seal: nothing was written to it, and nothing was said of it.
-fn is_unborn(folder: &Folder, segment: &Segment) -> bool {
+/// Whether a crash left this segment before its first event and its first seal.
+fn is_unused(folder: &Folder, segment: &Segment) -> bool {
     let empty = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
     segment.events.as_deref().is_some_and(empty)
         && !SegmentState::read(&segment.seals).begun
         && read_head(folder).is_none_or(|head| head.segment != segment.stem)
 }
 
-/// Whether the seal that the head names is there: in the newest segment, in the one that it goes on from, or, when a
-/// crash came before the newest one's first seal, in that of its name.
+/// Whether the seal that the head names exists: in the newest segment, in the link that it starts from, or, after a crash
+/// before the newest segment's first seal, in the segment that the head names.
 fn is_there(segments: &[Segment], newest: &SegmentState, head: &Head) -> bool {
     let has = |segment: &Segment| SegmentState::read(&segment.seals).links.contains(&head.chain);
     newest.links.contains(&head.chain)
@@ -113,21 +118,21 @@ fn read_head(folder: &Folder) -> Option<Head> {
     serde_json::from_slice(&folder::read(&folder.head()).ok()?).ok()
 }
 
-/// What a file of seals says up to the first line that does not hold.
+/// The state of a segment by its seals, up to the first line that does not hold.
 struct SegmentState {
     begun: bool,
     chain: Hash,
-    /// All of them: the head names the last one, or one before when a crash came between.
+    /// All links: the head names the last one or, after a crash, an earlier one.
     links: Vec<Hash>,
     len: u64,
     sealed: u64,
-    end: TornEnd,
+    end: SegmentEnd,
     whole: bool,
 }
 
 /// How a segment ends, by its last seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TornEnd {
+enum SegmentEnd {
     Open,
     Closed,
     Stopped,
@@ -142,11 +147,11 @@ impl SegmentState {
             links: Vec::new(),
             len: 0,
             sealed: 0,
-            end: TornEnd::Open,
+            end: SegmentEnd::Open,
             whole: true,
         };
         for line in lines(&text) {
-            // A torn last line was never the end of anything: the seal is made anew.
+            // A torn last line does not count: its seal is written again.
             let Some(text) = std::str::from_utf8(line).ok().filter(|line| line.ends_with('\n'))
             else {
                 break;
@@ -157,7 +162,7 @@ impl SegmentState {
             };
             match entry.what {
                 What::Begin { previous, .. } if !state.begun => {
-                    // The first link stands on that of the segment before.
+                    // The first link starts from the last one of the segment before.
                     let start = previous.map_or_else(Hash::default, |previous| previous.chain);
                     state.links.push(start);
                     let again = seal::parse(text, start);
@@ -168,12 +173,12 @@ impl SegmentState {
                 What::Seal(seal) => {
                     state.sealed = seal.to;
                     state.end = match (seal.closed, seal.stopped) {
-                        (true, _) => TornEnd::Closed,
-                        (_, true) => TornEnd::Stopped,
-                        _ => TornEnd::Open,
+                        (true, _) => SegmentEnd::Closed,
+                        (_, true) => SegmentEnd::Stopped,
+                        _ => SegmentEnd::Open,
                     };
                 }
-                What::Resumed => state.end = TornEnd::Open,
+                What::Resumed => state.end = SegmentEnd::Open,
                 What::Begin { .. }
                 | What::Retired { .. }
                 | What::Torn { .. }
@@ -190,10 +195,10 @@ impl SegmentState {
     }
 }
 
-/// What comes in seconds: more was not written by a service. It is held in memory.
-const UNSEALED: u64 = 1 << 30;
+/// Most unsealed bytes that are read, into memory: a service seals within seconds, and never leaves more.
+const MAX_UNSEALED: u64 = 1 << 30;
 
-/// The segment, ready to be gone on with, and how many records were found unsealed; or why it is better left alone.
+/// Resumes a segment: it, and how many unsealed events it had; or why it can't be resumed.
 fn resume(
     folder: &Folder,
     segment: &Segment,
@@ -209,13 +214,13 @@ fn resume(
     if len < state.sealed {
         return Ok(Err("it is shorter than what was sealed".to_owned()));
     }
-    if len - state.sealed > UNSEALED {
-        return Ok(Err("more of it is unsealed than a run could have left".to_owned()));
+    if len - state.sealed > MAX_UNSEALED {
+        return Ok(Err("it has more unsealed bytes than a run could have left".to_owned()));
     }
     let mut rest = vec![0; usize::try_from(len - state.sealed)?];
     file.read_exact_at(&mut rest, state.sealed)?;
-    let whole = whole_records(&rest);
-    let (records, aside) = rest.split_at(whole);
+    let whole = whole_events(&rest);
+    let (events, aside) = rest.split_at(whole);
     let seals_file = folder.open(&segment.seals)?;
     seals_file.set_len(state.len)?;
     let seals = Seals::resume(seals_file, state.len, state.chain);
@@ -223,37 +228,39 @@ fn resume(
     if !aside.is_empty() {
         found.torn = aside.len() as u64;
         match set_aside(folder, &mut current, aside, state.sealed + whole as u64) {
-            // Done when there is room, and nothing is written before.
+            // The writer does it when there is room, before it writes anything else.
             Err(error) if is_full(&error) => found.aside = Some(aside.to_vec()),
             done => done?,
         }
     }
-    if state.end == TornEnd::Stopped
-        && let Err(error) = current.say(What::Resumed)
+    if state.end == SegmentEnd::Stopped
+        && let Err(error) = current.add_entry(What::Resumed)
     {
         // A full disk: a new segment follows when there is room.
-        return Ok(Err(format!("its seals can't be gone on with: {error}")));
+        return Ok(Err(format!("its seals can't be continued: {error}")));
     }
-    let hashes: Vec<Hash> = lines(records).map(Hash::of).collect();
+    let hashes: Vec<Hash> = lines(events).map(Hash::of).collect();
     if !hashes.is_empty() {
         current.adopt(whole as u64, &hashes);
         if let Err(error) = current.seal(folder, Why::Due) {
-            // A full disk: it is tried again with the next seal.
-            tracing::warn!("what was found without a seal could not be sealed: {error}");
+            // A full disk: the next seal covers them too.
+            tracing::warn!(
+                "can't seal the events that had no seal: {error}; the next seal covers them"
+            );
         }
     }
     Ok(Ok((current, hashes.len())))
 }
 
-/// How many bytes of the text are whole records. A power cut may leave zeros where a record should be.
-fn whole_records(text: &[u8]) -> usize {
-    let is_record = |line: &&[u8]| {
+/// How many bytes of the text are whole events. A power cut may leave zeros in place of an event.
+fn whole_events(text: &[u8]) -> usize {
+    let is_event = |line: &&[u8]| {
         line.ends_with(b"\n") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
     };
-    lines(text).take_while(is_record).map(<[u8]>::len).sum()
+    lines(text).take_while(is_event).map(<[u8]>::len).sum()
 }
 
-/// Moves the end of a segment, from `at` on, to a file for what is torn; done in part, it is done again.
+/// Moves the end of a segment, from `at` on, to a `.torn` file. After an error it can be called again.
 pub(super) fn set_aside(
     folder: &Folder,
     current: &mut Current,
@@ -264,13 +271,13 @@ pub(super) fn set_aside(
     let end = file.metadata()?.len();
     let written = file.write_all_at(bytes, end).and_then(|()| file.sync_data());
     let said = written
-        .and_then(|()| current.say(What::Torn { at, bytes: bytes.len() as u64 }))
+        .and_then(|()| current.add_entry(What::Torn { at, bytes: bytes.len() as u64 }))
         .inspect_err(|_error| drop(file.set_len(end)));
     said.and_then(|()| current.cut(at))
 }
 
-/// The last whole record of a segment.
-fn last_record(segment: &Segment) -> Result<Option<Last>> {
+/// The last whole event of a segment.
+fn last_event(segment: &Segment) -> Result<Option<Last>> {
     let Some(path) = &segment.events else { return Ok(None) };
     if !segment.compressed {
         return Ok(last_of_plain(path, SegmentState::read(&segment.seals).sealed)?);
@@ -286,10 +293,10 @@ fn last_record(segment: &Segment) -> Result<Option<Last>> {
     }
 }
 
-/// Of the end of a plain segment so much is searched, and then so much: no record is longer.
+/// Bytes at the end of a plain segment that are searched for the last event, first the smaller number: no event is longer.
 const TAILS: [u64; 2] = [1 << 20, 32 << 20];
 
-/// The last whole record of a plain segment: at its end, or, when somebody made it longer, where its seals end.
+/// The last whole event of a plain segment: at its end or, if somebody appended garbage, where its seals end.
 fn last_of_plain(path: &Path, sealed: u64) -> io::Result<Option<Last>> {
     let file = folder::open_to_read(path)?;
     let len = file.metadata()?.len();
@@ -298,7 +305,7 @@ fn last_of_plain(path: &Path, sealed: u64) -> io::Result<Option<Last>> {
             let from = end.saturating_sub(tail);
             let mut text = vec![0; usize::try_from(end - from).unwrap_or(0)];
             file.read_exact_at(&mut text, from)?;
-            // The first line may have begun before.
+            // The first line may be incomplete.
             let cut = memchr::memchr(b'\n', &text).map_or(text.len(), |at| at + 1);
             let last = last_of(&text[if from == 0 { 0 } else { cut }..]);
             if last.is_some() {
@@ -313,7 +320,7 @@ fn last_of(text: &[u8]) -> Option<Last> {
     let lines: Vec<&[u8]> = lines(text).collect();
     lines.iter().rev().find_map(|line| {
         let last: Option<Last> = serde_json::from_slice(line).ok();
-        // Numbers go on after it: one that no record could have is none.
+        // Numbers continue after it, so an impossible one does not count.
         last.filter(|last| last.seq < 1 << 53)
     })
 }

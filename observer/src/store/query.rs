@@ -1,4 +1,6 @@
-//! Finds the events that a filter wants, without parsing the others.
+//! Finds the events that a filter wants, and parses as few others as it can.
+//!
+//! **Bounded:** reads one piece of a segment at a time, see `reader`.
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
@@ -14,35 +16,35 @@ use crate::{
     model::{Body, Event, Kind, human},
 };
 
-/// Events are written in the order in which they are told, which may differ from that of their times by so much.
+/// Events are stored in the order in which they are emitted, which may differ from the order of their times by this much.
 const DISORDER: SignedDuration = SignedDuration::from_mins(2);
 
-/// A filter, ready to be held against lines.
+/// A filter, prepared for lines.
 pub struct Query<'a> {
     filter: &'a Filter,
-    /// For each dimension of the filter: one of these texts stands in each line of one event that matches.
+    /// For each dimension of the filter, texts of which every matching line has at least one.
     needles: Vec<Vec<Finder<'static>>>,
     everything: bool,
 }
 
-/// What a scan has met.
+/// Counts and faults of a search.
 #[derive(Clone, Debug, Default)]
-pub struct Met {
-    /// Bytes of records that were looked at.
+pub struct QueryReport {
+    /// Bytes of events that were read.
     pub bytes: u64,
-    /// Records that the record itself says were lost, in the span that was asked for.
+    /// Events that were lost in the requested time, by the store's own `loss` events.
     pub lost: u64,
-    /// Lines that are no events.
+    /// Lines that are not events.
     pub unreadable: u64,
     /// Segments that could not be read, or not to their end, and why.
     pub broken: Vec<String>,
 }
 
-impl Met {
-    /// Says on standard error what could not be read.
-    pub fn say(&self) {
+impl QueryReport {
+    /// Reports on stderr what could not be read.
+    pub fn warn(&self) {
         for broken in &self.broken {
-            logging::say(&format!("observer: {broken}: what else it has is not shown"));
+            logging::say(&format!("observer: {broken}: the rest of this segment is not shown"));
         }
         if self.unreadable > 0 {
             let lines = human::count(self.unreadable, "line");
@@ -51,12 +53,12 @@ impl Met {
     }
 }
 
-/// What to do after an event.
+/// Whether a search continues after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Go {
-    /// On.
-    On,
-    /// No further.
+pub enum Flow {
+    /// Continue.
+    Continue,
+    /// Stop.
     Stop,
 }
 
@@ -68,16 +70,17 @@ impl<'a> Query<'a> {
         Self { filter, needles: needles(filter), everything }
     }
 
-    /// Hands each line that matches to `each`, oldest segment first; `progress` hears how many bytes of segments were read.
+    /// Calls `each` with every matching line, oldest segment first, and `progress` with the bytes read so far.
+    /// `parse`: `each` needs the event, not only the line.
     pub fn run(
         &self,
         folder: &Folder,
         mut progress: impl FnMut(u64),
-        mut each: impl FnMut(&[u8], Option<Event>) -> Result<Go>,
+        mut each: impl FnMut(&[u8], Option<Event>) -> Result<Flow>,
         parse: bool,
-    ) -> Result<Met> {
+    ) -> Result<QueryReport> {
         let segments = folder.segments()?;
-        let mut met = Met::default();
+        let mut report = QueryReport::default();
         for (n, segment) in segments.iter().enumerate() {
             let next = segments.get(n + 1);
             if segment.events.is_none() || self.lies_outside(segment, next) {
@@ -87,7 +90,7 @@ impl<'a> Query<'a> {
                 Ok(Some(pieces)) => pieces,
                 Ok(None) => continue,
                 Err(error) => {
-                    met.broken.push(format!("{error:#}"));
+                    report.broken.push(format!("{error:#}"));
                     continue;
                 }
             };
@@ -96,31 +99,31 @@ impl<'a> Query<'a> {
                     Ok([]) => break,
                     Ok(piece) => piece,
                     Err(error) => {
-                        met.broken.push(format!("{} can't be read on: {error}", segment.stem));
+                        report.broken.push(format!("can't read all of {}: {error}", segment.stem));
                         break;
                     }
                 };
-                met.bytes += piece.len() as u64;
-                if self.piece(piece, &mut met, &mut each, parse)? == Go::Stop {
-                    return Ok(met);
+                report.bytes += piece.len() as u64;
+                if self.piece(piece, &mut report, &mut each, parse)? == Flow::Stop {
+                    return Ok(report);
                 }
-                progress(met.bytes);
+                progress(report.bytes);
             }
         }
-        Ok(met)
+        Ok(report)
     }
 
     fn piece(
         &self,
         piece: &[u8],
-        met: &mut Met,
-        each: &mut impl FnMut(&[u8], Option<Event>) -> Result<Go>,
+        report: &mut QueryReport,
+        each: &mut impl FnMut(&[u8], Option<Event>) -> Result<Flow>,
         parse: bool,
-    ) -> Result<Go> {
+    ) -> Result<Flow> {
         if let Some(since) = self.filter.since
             && last_time(piece).is_some_and(|last| later(last) < since)
         {
-            return Ok(Go::On);
+            return Ok(Flow::Continue);
         }
         for line in lines(piece) {
             let ended = line.strip_suffix(b"\n");
@@ -135,30 +138,30 @@ impl<'a> Query<'a> {
                 && self.filter.until.is_none()
                 && is_object(text)
             {
-                if each(text, None)? == Go::Stop {
-                    return Ok(Go::Stop);
+                if each(text, None)? == Flow::Stop {
+                    return Ok(Flow::Stop);
                 }
                 continue;
             }
             let Ok(event) = serde_json::from_slice::<Event>(text) else {
-                // A line without end is being written right now, or was torn.
-                met.unreadable += u64::from(ended.is_some());
+                // A line without an end is being written now, or was torn.
+                report.unreadable += u64::from(ended.is_some());
                 continue;
             };
             let in_time = self.filter.in_time(&event);
             if let Body::Loss(loss) = &event.body
                 && in_time
             {
-                met.lost = met.lost.saturating_add(loss.total());
+                report.lost = report.lost.saturating_add(loss.total());
             }
-            if in_time && self.wants(&event) && each(text, Some(event))? == Go::Stop {
-                return Ok(Go::Stop);
+            if in_time && self.wants(&event) && each(text, Some(event))? == Flow::Stop {
+                return Ok(Flow::Stop);
             }
         }
-        Ok(Go::On)
+        Ok(Flow::Continue)
     }
 
-    /// A loss and a session concern everybody who reads along; whoever looks something up asks for them by kind.
+    /// Losses and sessions are shown without a filter, or if the filter asks for their kind.
     fn wants(&self, event: &Event) -> bool {
         let kind = event.body.kind();
         match kind {
@@ -169,10 +172,10 @@ impl<'a> Query<'a> {
 
     fn may_match(&self, line: &[u8]) -> bool {
         self.needles.iter().all(|any| any.iter().any(|needle| needle.find(line).is_some()))
-            || (!self.needles.is_empty() && tells_of_several(line))
+            || (!self.needles.is_empty() && has_lists(line))
     }
 
-    /// By the times in the names: a segment ends about where the next one begins.
+    /// Whether no event of a segment is in the filter's time, by the names: a segment ends about where the next one begins.
     fn lies_outside(&self, segment: &Segment, next: Option<&Segment>) -> bool {
         let before = |segment: &Segment, time: Timestamp| {
             segment.begun().is_some_and(|begun| later(begun) < time)
@@ -186,28 +189,28 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The latest moment of what may still come after it.
+/// The latest time of events that may still be stored after one of this time.
 fn later(time: Timestamp) -> Timestamp {
     time.checked_add(DISORDER).unwrap_or(Timestamp::MAX)
 }
 
-/// Whether a line is JSON: what is none must not be shown as if it were.
+/// Whether a line is a JSON object: anything else must not be shown as an event.
 fn is_object(line: &[u8]) -> bool {
     line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
-/// A loss concerns whatever is looked for; a story names its processes and units in lists.
-fn tells_of_several(line: &[u8]) -> bool {
+/// Whether the needles can't find it: a loss concerns every search, and an incident has its processes and units in lists.
+fn has_lists(line: &[u8]) -> bool {
     const KINDS: [&[u8]; 2] = [b"\"kind\":\"loss\"", b"\"kind\":\"incident\""];
-    // It stands in the first few keys.
+    // `kind` is among the first few keys.
     let head = &line[..line.len().min(256)];
     KINDS.iter().any(|kind| memchr::memmem::find(head, kind).is_some())
 }
 
-/// Opens a segment; `None` when it was removed meanwhile.
+/// Opens a segment; `None` if it was removed meanwhile.
 fn open(folder: &Folder, segment: &Segment) -> Result<Option<Pieces<Source>>> {
     match reader::open(segment) {
-        // It was compressed or removed between the two.
+        // It was compressed or removed since the folder was listed.
         Err(error) if reader::is_gone(&error) => {
             let again = folder.segments()?.into_iter().find(|s| s.stem == segment.stem);
             again.filter(|again| again.events.is_some()).map(|s| reader::open(&s)).transpose()
@@ -227,7 +230,7 @@ fn last_time(piece: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(&text[..end]).ok()?.parse().ok()
 }
 
-/// Texts of which one stands in each line that matches, as this program writes JSON.
+/// For each dimension of the filter, texts of which every matching line has at least one, as this program writes JSON.
 fn needles(filter: &Filter) -> Vec<Vec<Finder<'static>>> {
     let finders = |texts: Vec<String>| -> Vec<Finder<'static>> {
         texts.iter().map(|text| Finder::new(text).into_owned()).collect()

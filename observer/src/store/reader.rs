@@ -1,4 +1,6 @@
-//! Reads segments, compressed or not, in large pieces of whole lines.
+//! Reads segments, compressed or not, in pieces of whole lines.
+//!
+//! **Bounded:** reads [`PIECE`] bytes at a time, and keeps at most about [`LONGEST`] bytes of one line.
 
 use std::{io, io::Read, path::Path};
 
@@ -6,10 +8,10 @@ use anyhow::{Context, Result};
 
 use super::{Segment, folder::open_to_read};
 
-/// How much is read at once.
+/// Bytes of one read.
 const PIECE: usize = 1 << 20;
 
-/// A longer line is no record of ours: it is given out in pieces.
+/// A longer line is no event of ours: it comes in pieces.
 const LONGEST: usize = 16 << 20;
 
 /// Reads one segment.
@@ -30,7 +32,7 @@ pub fn open(segment: &Segment) -> Result<Pieces<Source>> {
     open_file(path, segment.compressed).with_context(|| format!("can't read {}", path.display()))
 }
 
-/// Whether the file was not there any more.
+/// Whether the file no longer existed.
 #[must_use]
 pub fn is_gone(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -44,17 +46,17 @@ fn open_file(path: &Path, compressed: bool) -> io::Result<Pieces<Source>> {
 }
 
 impl<R: Read> Pieces<R> {
-    /// Of anything that can be read.
+    /// Pieces of any source.
     pub fn new(source: R) -> Self {
         Self { source, buffer: Vec::new(), used: 0, given: 0, ended: false }
     }
 
-    /// The next lines, each with its end; at the end of the file also one that has none. Empty: nothing is left.
+    /// The next lines, each with its end; the last line of the file may have none. Empty at the end of the file.
     pub fn next_piece(&mut self) -> io::Result<&[u8]> {
         self.buffer.copy_within(self.given..self.used, 0);
         self.used -= self.given;
         self.given = 0;
-        // What is left of the piece before has no end in it.
+        // The rest of the piece before has no line end.
         let mut searched = self.used;
         loop {
             if let Some(end) = memchr::memrchr(b'\n', &self.buffer[searched..self.used]) {
@@ -71,7 +73,7 @@ impl<R: Read> Pieces<R> {
         Ok(&self.buffer[..self.given])
     }
 
-    /// Reads until a piece is full: many small reads of a decoder make one.
+    /// Reads until a piece is full: a decoder returns many small reads.
     fn fill(&mut self) -> io::Result<()> {
         self.buffer.resize(self.used + PIECE, 0);
         while self.used < self.buffer.len() {

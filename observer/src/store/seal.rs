@@ -1,4 +1,6 @@
-//! What stands in a file of seals: a line for each short interval, chained.
+//! The file of seals: one line for each short interval of events, each chained to the one before.
+//!
+//! **Invariant:** the JSON keys are the public format (`docs/forensics.md`); files of schema 1 must stay readable.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -12,16 +14,16 @@ use super::chain::{Hash, Short};
 pub struct Entry {
     /// When it was written.
     pub time: Timestamp,
-    /// What it says.
+    /// Its content.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What a line of a file of seals says.
+/// The content of a line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum What {
-    /// First line: which segment this is, and what came before.
+    /// First line: the segment, and the one before it.
     Begin {
         /// Name of the segment, without ending.
         segment: String,
@@ -29,21 +31,21 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none")]
         previous: Option<Previous>,
     },
-    /// Records are what they are.
+    /// The hashes of an interval of events.
     Seal(Seal),
-    /// Segments up to this number were removed, to keep within the limits of size and age.
+    /// Segments up to this number were removed, for the limits of size and age.
     Retired {
         /// The number of the newest one that was removed.
         number: u64,
     },
-    /// The last seal before this run was gone when it began: the end of the record, which is named here, was cut off.
+    /// The last seal before this run was missing when it began: the end of the store, in this segment, was cut off.
     Gone {
         /// Name of the segment that it belonged to, without ending.
         segment: String,
     },
-    /// Another run goes on in a segment that ended with a stop: records without a seal may follow.
+    /// Another run resumed a segment that ended with a stop: events without a seal may follow.
     Resumed,
-    /// Bytes of a record that was not written to its end were set aside, into a file that ends with `.torn`.
+    /// Bytes of an incomplete event were moved to a `.torn` file.
     Torn {
         /// Where they began.
         at: u64,
@@ -61,18 +63,18 @@ pub struct Previous {
     pub chain: Hash,
 }
 
-/// A sealed interval of records.
+/// A sealed interval of events.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Seal {
     /// Where it begins in the segment, in bytes.
     pub from: u64,
     /// Where it ends.
     pub to: u64,
-    /// The beginning of each record's SHA-256, its line end included.
+    /// The first 8 bytes of the SHA-256 of each event's line, its line end included.
     pub records: Vec<Short>,
-    /// SHA-256 of all records' SHA-256, one after the other.
+    /// SHA-256 of all events' SHA-256, one after the other.
     pub sha256: Hash,
-    /// The records were found unsealed when the service began, after an end that was no stop.
+    /// The events had no seal when the service began, after a crash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub found: bool,
     /// The segment is closed: nothing follows.
@@ -94,7 +96,7 @@ pub enum Why {
     Stopped,
 }
 
-/// The file that names the last seal, so that a segment can't vanish together with its seals unseen.
+/// The file that names the last seal: without it, a newest segment could be removed with its seals and nobody would notice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Head {
     /// Name of the newest segment, without ending.
@@ -109,13 +111,13 @@ const LINK: &str = ",\"chain\":\"";
 pub fn line(entry: &Entry, chain: Hash) -> serde_json::Result<(String, Hash)> {
     let mut text = serde_json::to_string(entry)?;
     let chain = chain.then(text.as_bytes());
-    // Inside the object, so that the line is JSON; the link stands for the text without itself.
+    // Inside the object, so that the line is JSON; the link covers the text without itself.
     text.pop();
     text.push_str(&format!("{LINK}{chain}\"}}\n"));
     Ok((text, chain))
 }
 
-/// Reads a line: what it says, and the link it claims and the one it has.
+/// Parses a line: its entry, the link it claims, and the link it really has.
 #[must_use]
 pub fn parse(text: &str, chain: Hash) -> Option<(Entry, Hash, Hash)> {
     let (body, link) = text.trim_end_matches('\n').rsplit_once(LINK)?;
@@ -125,7 +127,7 @@ pub fn parse(text: &str, chain: Hash) -> Option<(Entry, Hash, Hash)> {
     Some((entry, Hash(claimed.try_into().ok()?), chain.then(body.as_bytes())))
 }
 
-/// A file of seals that is written.
+/// A file of seals, open for writing.
 #[derive(Debug)]
 pub struct Seals {
     file: File,
@@ -135,7 +137,7 @@ pub struct Seals {
 }
 
 impl Seals {
-    /// A new file: its first line names what came before.
+    /// A new file, whose first line names the segment before.
     pub fn begin(file: File, segment: &str, previous: Option<Previous>) -> io::Result<Self> {
         file.set_len(0)?;
         let chain = previous.as_ref().map_or_else(Hash::default, |previous| previous.chain);
@@ -144,13 +146,13 @@ impl Seals {
         Ok(seals)
     }
 
-    /// A file that was written up to `len`.
+    /// A file whose first `len` bytes are valid.
     #[must_use]
     pub fn resume(file: File, len: u64, chain: Hash) -> Self {
         Self { file, len, chain }
     }
 
-    /// Adds a line, and waits until the disk has it. After an error the next one goes to the same place.
+    /// Adds a line, and waits until the disk has it. After an error, the next line overwrites it.
     pub fn push(&mut self, what: What) -> io::Result<()> {
         let (text, chain) = line(&Entry { time: Timestamp::now(), what }, self.chain)?;
         let written = self.file.write_all_at(text.as_bytes(), self.len);

@@ -1,4 +1,8 @@
-//! The segment that is written now.
+//! The open segment: appends events and seals them.
+//!
+//! **Invariant:** events reach the disk first, then their seal, then the head.
+//!
+//! **Bounded:** the hashes of at most about [`SEALED_AT_ONCE`] events wait for a seal.
 
 use std::{
     fs::File,
@@ -13,25 +17,25 @@ use super::{
     seal::{Head, Previous, Seal, Seals, What, Why},
 };
 
-/// Limits of the record.
+/// Limits of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A segment is closed when it has so many bytes.
+    /// A segment is closed at this size.
     pub segment_bytes: u64,
-    /// And when it is that old.
+    /// And at this age.
     pub segment_age: Duration,
-    /// The oldest segments are removed when all have more bytes than this.
+    /// The oldest segments are removed while all together have more bytes than this.
     pub keep_bytes: u64,
     /// And when they are older than this.
     pub keep_age: Duration,
-    /// Records are sealed after this span at most.
+    /// Events are sealed after this span at most.
     pub seal_after: Duration,
 }
 
-/// At most so many records have one seal.
+/// Events that wait before they are sealed early.
 const SEALED_AT_ONCE: usize = 1024;
 
-/// So much room as a record takes seldom.
+/// Room that a probe asks for, in bytes: more than most events need.
 const PROBE: u64 = 4096;
 
 /// An open segment.
@@ -40,7 +44,7 @@ pub struct Current {
     /// Which it is.
     pub segment: Segment,
     file: File,
-    /// How long it is; what lies behind was not written to its end.
+    /// Its length; bytes after it are of a failed write.
     pub len: u64,
     sealed: u64,
     seals: Seals,
@@ -81,49 +85,49 @@ impl Current {
         }
     }
 
-    /// Appends whole lines. After an error nothing of them counts, and the next ones go to the same place.
-    pub fn append(&mut self, text: &[u8], records: &[Hash]) -> io::Result<()> {
+    /// Appends whole lines. After an error none of them counts, and the next ones overwrite them.
+    pub fn append(&mut self, text: &[u8], hashes: &[Hash]) -> io::Result<()> {
         if let Err(error) = self.file.write_all_at(text, self.len) {
-            // What was written of it is cut off; where that fails, the next record is written over it.
+            // Cuts off a partial write; if that fails too, the next event overwrites it.
             let _ = self.file.set_len(self.len);
             return Err(error);
         }
         self.len += text.len() as u64;
-        self.unsealed.extend_from_slice(records);
+        self.unsealed.extend_from_slice(hashes);
         self.unsealed_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
-    /// Whether the disk would take something now.
+    /// Whether the disk has room now.
     pub fn probe(&self) -> io::Result<()> {
         use rustix::{fs::FallocateFlags, io::Errno};
         match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.len, PROBE) {
-            // It can't be asked: the next record tells.
+            // Not supported by this file system: the next write shows it.
             Err(Errno::OPNOTSUPP) => Ok(()),
             answer => Ok(answer?),
         }
     }
 
-    /// Takes in records that stand in the file already.
-    pub fn adopt(&mut self, bytes: u64, records: &[Hash]) {
+    /// Adopts events that are in the file already.
+    pub fn adopt(&mut self, bytes: u64, hashes: &[Hash]) {
         self.len += bytes;
-        self.unsealed.extend_from_slice(records);
+        self.unsealed.extend_from_slice(hashes);
         self.found = true;
         self.unsealed_since.get_or_insert_with(Instant::now);
     }
 
-    /// Cuts the file off.
+    /// Truncates the file.
     pub fn cut(&mut self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
 
-    /// Whether there is so much to seal that it should not wait.
+    /// Whether enough events wait to be sealed early.
     #[must_use]
     pub fn full(&self) -> bool {
         self.unsealed.len() >= SEALED_AT_ONCE
     }
 
-    /// Seals what is not sealed yet: the records reach the disk first, then the seal, then the head.
+    /// Seals the events that have no seal yet.
     pub fn seal(&mut self, folder: &Folder, why: Why) -> io::Result<()> {
         if self.unsealed.is_empty() && why == Why::Due {
             return Ok(());
@@ -138,7 +142,7 @@ impl Current {
             closed: why == Why::Closed,
             stopped: why == Why::Stopped,
         };
-        self.say(What::Seal(seal))?;
+        self.add_entry(What::Seal(seal))?;
         self.sealed = self.len;
         self.unsealed.clear();
         self.found = false;
@@ -147,7 +151,7 @@ impl Current {
     }
 
     /// Adds a line to the seals.
-    pub fn say(&mut self, what: What) -> io::Result<()> {
+    pub fn add_entry(&mut self, what: What) -> io::Result<()> {
         self.seals.push(what)
     }
 
@@ -157,7 +161,7 @@ impl Current {
         self.seals.chain
     }
 
-    /// What the next segment says of this one.
+    /// Name and last link, for the next segment's first line.
     #[must_use]
     pub fn previous(&self) -> Previous {
         Previous { segment: self.segment.stem.clone(), chain: self.seals.chain }

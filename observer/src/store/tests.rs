@@ -1,4 +1,4 @@
-//! What a folder may hold by bad luck, or since somebody put it there.
+//! Folders after crashes, disk errors and tampering.
 
 use std::{fs, path::Path};
 
@@ -8,14 +8,14 @@ use super::{
     Folder, Segment,
     chain::Hash,
     open,
-    query::{Go, Query},
+    query::{Flow, Query},
     seal::{Previous, What, Why},
     segment::Current,
     verify::{VerifyReport, verify},
 };
 use crate::filter::Filter;
 
-/// A closed segment of one record.
+/// A closed segment of one event.
 fn segment(folder: &Folder, last: Option<&Segment>, previous: Option<Previous>) -> Current {
     let segment = folder.next(last, Timestamp::UNIX_EPOCH);
     let line = line(segment.number, "2026-11-22T14:32:15.000000000Z");
@@ -68,21 +68,21 @@ fn a_broken_compressed_segment_is_a_fault_and_the_others_are_checked() {
     fs::write(&packed, bytes).expect("room");
     let report = verify(&folder).expect("a report");
     assert_eq!((report.segments, report.faults.len()), (3, 1), "{:?}", report.faults);
-    assert!(report.faults[0].what.contains("can't be read on"), "{:?}", report.faults);
+    assert!(report.faults[0].what.contains("can't read all of"), "{:?}", report.faults);
 }
 
 #[test]
-fn a_stray_segment_hides_no_end_that_was_cut_off() {
+fn a_leftover_of_a_retired_segment_hides_no_missing_end() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = Folder::at(dir.path());
     let first = segment(&folder, None, None);
     let next = folder.next(Some(&first.segment), Timestamp::UNIX_EPOCH);
     let mut second = Current::create(&folder, next, Some(first.previous())).expect("room");
-    second.say(What::Retired { number: 1 }).expect("room");
+    second.add_entry(What::Retired { number: 1 }).expect("room");
     let line = line(2, "2026-11-22T14:32:15.000000000Z");
     second.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
     second.seal(&folder, Why::Closed).expect("room");
-    // Of the retired one its events are left, as after a crash: that is no fault.
+    // The retired segment's events are left, as after a crash: that is no fault.
     fs::remove_file(&first.segment.seals).expect("there");
     assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
     let seals = fs::read_to_string(&second.segment.seals).expect("there");
@@ -94,7 +94,7 @@ fn a_stray_segment_hides_no_end_that_was_cut_off() {
 }
 
 #[test]
-fn what_is_compressed_while_it_is_checked_is_found_again() {
+fn a_segment_compressed_during_verify_is_found_again() {
     let dir = tempfile::tempdir().expect("a folder");
     let (folder, segments) = three(dir.path());
     compress(&segments[0]);
@@ -109,7 +109,7 @@ fn what_is_compressed_while_it_is_checked_is_found_again() {
 }
 
 #[test]
-fn times_at_the_end_of_time_are_no_panic() {
+fn times_near_the_maximum_do_not_panic() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = Folder::at(dir.path());
     let late = "9999-12-30T22:00:00.900000000Z";
@@ -123,26 +123,28 @@ fn times_at_the_end_of_time_are_no_panic() {
         until: time("9999-12-30T22:00:00Z"),
         ..Filter::default()
     };
-    let met = Query::new(&filter).run(&folder, |_| (), |_, _| Ok(Go::On), true).expect("readable");
+    let met = Query::new(&filter)
+        .run(&folder, |_| (), |_, _| Ok(Flow::Continue), true)
+        .expect("readable");
     assert_eq!((met.unreadable, met.lost), (0, 0));
     let everything = Filter::default();
-    let met = Query::new(&everything).run(&folder, |_| (), |_, _| Ok(Go::On), true);
+    let met = Query::new(&everything).run(&folder, |_| (), |_, _| Ok(Flow::Continue), true);
     assert_eq!(met.expect("readable").lost, u64::MAX);
 }
 
 #[test]
-fn a_story_is_found_by_its_processes_and_units() {
+fn an_incident_is_found_by_its_processes_and_units() {
     let dir = tempfile::tempdir().expect("a folder");
-    let story = "{\"schema\":1,\"seq\":9,\"time\":\"2026-11-22T14:32:15Z\",\"boot_id\":\"b\",\"host\":\"h\",\
+    let incident = "{\"schema\":1,\"seq\":9,\"time\":\"2026-11-22T14:32:15Z\",\"boot_id\":\"b\",\"host\":\"h\",\
          \"kind\":\"incident\",\"subject\":\"shop.service\",\"summary\":\"\",\"open\":false,\
          \"from\":\"2026-11-22T14:32:15Z\",\"to\":\"2026-11-22T14:32:15Z\",\"events\":[],\"sentences\":[],\
          \"units\":[\"mail.service\",\"shop.service\"],\"pids\":[7,2211],\"sockets\":[]}\n";
-    fs::write(dir.path().join("observer-000001-20261122T140000Z.jsonl"), story).expect("room");
+    fs::write(dir.path().join("observer-000001-20261122T140000Z.jsonl"), incident).expect("room");
     let found = |filter: Filter| {
         let mut found = 0;
         let each = |_: &[u8], _| {
             found += 1;
-            Ok(Go::On)
+            Ok(Flow::Continue)
         };
         let met = Query::new(&filter).run(&Folder::at(dir.path()), |_| (), each, true);
         assert_eq!(met.expect("readable").unreadable, 0);
@@ -162,7 +164,7 @@ fn a_story_is_found_by_its_processes_and_units() {
 }
 
 #[test]
-fn a_number_that_no_record_has_is_not_gone_on_with() {
+fn an_impossible_seq_is_not_continued() {
     let dir = tempfile::tempdir().expect("a folder");
     let (folder, segments) = three(dir.path());
     let newest = segments[2].events.clone().expect("events");
@@ -172,7 +174,7 @@ fn a_number_that_no_record_has_is_not_gone_on_with() {
 }
 
 #[test]
-fn a_segment_that_swelled_is_left_alone() {
+fn a_segment_with_too_many_unsealed_bytes_is_not_resumed() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = Folder::at(dir.path());
     let new = folder.next(None, Timestamp::UNIX_EPOCH);
@@ -181,11 +183,13 @@ fn a_segment_that_swelled_is_left_alone() {
     let file = fs::OpenOptions::new().write(true).open(events).expect("there");
     file.set_len((1 << 30) + 1).expect("sparse");
     let found = open::open(&folder).expect("readable");
-    assert!(found.current.is_none() && found.left.is_some_and(|why| why.contains("unsealed")));
+    assert!(
+        found.current.is_none() && found.not_resumed.is_some_and(|why| why.contains("unsealed"))
+    );
 }
 
 #[test]
-fn thousands_of_segments_are_listed_at_once() {
+fn lists_thousands_of_segments() {
     let dir = tempfile::tempdir().expect("a folder");
     for n in 0..5000 {
         fs::write(dir.path().join(format!("observer-{n:06}-x.jsonl")), "").expect("room");
@@ -196,16 +200,16 @@ fn thousands_of_segments_are_listed_at_once() {
     assert!(segments.is_sorted_by_key(|segment| segment.number));
 }
 
-/// The others are shown, and what is missing is named.
+/// The others are shown, and the broken one is named.
 #[test]
-fn a_segment_that_cannot_be_read_hides_no_other() {
+fn an_unreadable_segment_hides_no_other() {
     let dir = tempfile::tempdir().expect("a folder");
     let (folder, segments) = three(dir.path());
     fs::write(compress(&segments[1]), b"no zstd").expect("room");
     let mut seen = Vec::new();
     let each = |_: &[u8], event: Option<crate::model::Event>| {
         seen.extend(event.and_then(|event| event.seq));
-        Ok(Go::On)
+        Ok(Flow::Continue)
     };
     let filter = Filter::default();
     let met = Query::new(&filter).run(&folder, |_| (), each, true).expect("readable");
@@ -214,9 +218,8 @@ fn a_segment_that_cannot_be_read_hides_no_other() {
     assert!(met.broken[0].contains(&segments[1].stem), "{met:?}");
 }
 
-/// A copy of a record is not written by whoever writes the original.
 #[test]
-fn a_record_that_had_a_seal_of_its_own_is_said_to_be_removed() {
+fn a_removed_event_with_a_seal_of_its_own_is_reported() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = Folder::at(dir.path());
     let mut current =
@@ -228,12 +231,13 @@ fn a_record_that_had_a_seal_of_its_own_is_said_to_be_removed() {
     }
     fs::write(current.segment.events.as_ref().expect("events"), lines[1..].concat()).expect("room");
     let report = verify(&folder).expect("a report");
-    assert_eq!(faults(&report), ["1 record before it was removed"]);
+    assert_eq!(faults(&report), ["1 event before it was removed"]);
     assert_eq!((report.faults[0].record, report.faults[0].seq), (Some(1), Some(2)));
 }
 
+/// A service that writes the original does not write its copy.
 #[test]
-fn who_writes_a_folder_has_locked_it() {
+fn a_folder_is_written_while_it_is_locked() {
     let (dir, other) = (tempfile::tempdir().expect("one"), tempfile::tempdir().expect("another"));
     let (folder, copy) = (Folder::at(dir.path()), Folder::at(other.path()));
     assert!(!folder.is_written());
@@ -244,9 +248,9 @@ fn who_writes_a_folder_has_locked_it() {
     assert!(!folder.is_written());
 }
 
-/// Only its end is read: a file may be made larger than any disk in no time.
+/// Only its end is read: a sparse file may be larger than any disk.
 #[test]
-fn a_huge_hole_at_the_end_takes_no_time() {
+fn a_huge_hole_at_the_end_costs_no_time() {
     let dir = tempfile::tempdir().expect("a folder");
     let (folder, segments) = three(dir.path());
     let newest = segments[2].events.clone().expect("events");
@@ -259,7 +263,7 @@ fn a_huge_hole_at_the_end_takes_no_time() {
 }
 
 #[test]
-fn the_last_record_is_found_behind_many_and_behind_a_long_one() {
+fn the_last_event_is_found_after_many_and_if_it_is_long() {
     let dir = tempfile::tempdir().expect("a folder");
     let (folder, segments) = three(dir.path());
     let newest = segments[2].events.clone().expect("events");

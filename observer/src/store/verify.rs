@@ -1,4 +1,6 @@
-//! Checks the record against its seals, and names the first record of each fault.
+//! Checks the store against its seals, and names the first event of each fault.
+//!
+//! **Invariant:** only reads; a service may write to the folder at the same time.
 
 pub(super) mod files;
 mod words;
@@ -8,7 +10,7 @@ use std::{io, path::Path};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use files::{Opened, Records, open};
+use files::{Opened, StoredLines, open};
 use words::{count, count_of, describe};
 
 use super::{
@@ -19,23 +21,23 @@ use super::{
     seal::{self, Head, Previous, Seal, What},
 };
 
-/// What was checked.
+/// The result of a check.
 #[derive(Debug, Default, Serialize)]
 pub struct VerifyReport {
     /// Segments that were read.
     pub segments: u64,
-    /// Records that are what they were when they were sealed.
+    /// Events that are as they were sealed.
     pub sealed: u64,
-    /// Records at the end that have no seal yet.
+    /// Events at the end that have no seal yet.
     pub unsealed: u64,
     /// The number of the newest segment that was removed for its age or size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retired: Option<u64>,
     /// The last link of the chain.
     pub chain: String,
-    /// What does not hold, in the order of the record.
+    /// What does not hold, in the order of the store.
     pub faults: Vec<Fault>,
-    /// What a reader should know, but is no fault.
+    /// Remarks that are not faults.
     pub notes: Vec<String>,
 }
 
@@ -44,20 +46,20 @@ pub struct VerifyReport {
 pub struct Fault {
     /// Which segment.
     pub segment: String,
-    /// Number of the record in its segment, from 1.
+    /// Number of the event in its segment, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<u64>,
-    /// Its `seq`, or that of the record now in its place.
+    /// Its `seq`, or that of the event now in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// What is wrong with it.
     pub what: String,
 }
 
-/// How often a folder is read again that a service changes meanwhile.
+/// How often a folder is checked if a service changes it meanwhile.
 const TRIES: usize = 5;
 
-/// Checks a folder. A fault that was found while a service closed or removed segments counts when it is there again.
+/// Checks a folder. A fault found while a service closed or removed segments counts only if the next check finds it too.
 pub fn verify(folder: &Folder) -> Result<VerifyReport> {
     for _ in 1..TRIES {
         let before = folder.segments()?;
@@ -70,7 +72,7 @@ pub fn verify(folder: &Folder) -> Result<VerifyReport> {
 }
 
 fn check(folder: &Folder) -> Result<VerifyReport> {
-    // Read first: a service that runs may seal more meanwhile, but not less.
+    // Read first: a running service adds seals meanwhile, and never removes any.
     let head = match folder::read(&folder.head()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.to_string()),
@@ -109,7 +111,7 @@ fn check(folder: &Folder) -> Result<VerifyReport> {
     Ok(report)
 }
 
-/// Whoever may not read a file learns nothing of it: that is no fault of the record.
+/// Fails if this user may not read a file: that is no fault of the store.
 fn may_read(file: &Path) -> Result<()> {
     match rustix::fs::access(file, rustix::fs::Access::READ_OK) {
         Err(error @ rustix::io::Errno::ACCESS) => {
@@ -120,7 +122,7 @@ fn may_read(file: &Path) -> Result<()> {
 }
 
 impl VerifyReport {
-    /// A crash may leave a part of a segment that was to be removed: that it was is noted first.
+    /// Drops the faults of half removed segments: the removal is in the seals first, and a crash may leave one of the files.
     fn forgive_retired(&mut self, segments: &[Segment]) {
         let Some(retired) = self.retired else { return };
         let gone = |segment: &&Segment| segment.events.is_none() || !segment.seals.exists();
@@ -172,12 +174,12 @@ impl Check<'_> {
         let unborn = newest && segment.events.as_deref().is_some_and(empty);
         let seals = text.as_ref().ok().and_then(|text| self.seals(segment, text));
         let Some((seals, ended)) = seals else {
-            // A crash may end the making of a segment; had it been more than that, the head would know.
+            // A crash may leave a new segment without seals; if it had had any, the head would name them.
             if !unborn {
                 let what = match &text {
-                    Ok(_) => "its file of seals is empty: nothing proves its records".to_owned(),
+                    Ok(_) => "its file of seals is empty: nothing proves its events".to_owned(),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        "its file of seals is missing: nothing proves its records".to_owned()
+                        "its file of seals is missing: nothing proves its events".to_owned()
                     }
                     Err(error) => format!("its seals can't be read: {error}"),
                 };
@@ -187,18 +189,18 @@ impl Check<'_> {
             return;
         };
         let Some(pieces) = pieces else {
-            let records: usize = seals.iter().map(|seal| seal.records.len()).sum();
+            let events: usize = seals.iter().map(|seal| seal.records.len()).sum();
             self.fault(
                 segment,
                 Some((1, None)),
-                format!("the segment is missing: {records} records are gone"),
+                format!("the segment is missing: {events} events are gone"),
             );
             return;
         };
         let mut number = 0;
         let open = newest && !ended;
         let checked = pieces.and_then(|pieces| {
-            self.records(segment, &seals, Records::new(pieces), open, &mut number)
+            self.events(segment, &seals, StoredLines::new(pieces), open, &mut number)
         });
         if let Err(error) = checked {
             let at = (number > 0).then_some((number, None));
@@ -206,17 +208,18 @@ impl Check<'_> {
         }
     }
 
-    /// The service says which segments it removes, before it does, in the newest one: that was read last.
+    /// A segment that vanished is a fault unless the seals say that the service removed it: it writes that into the newest
+    /// segment first, which was read last.
     fn gone(&mut self) {
         let retired = self.report.retired.unwrap_or(0);
         for segment in std::mem::take(&mut self.gone) {
             if segment.number > retired {
-                self.fault(&segment, None, "it was removed while the record was checked");
+                self.fault(&segment, None, "it was removed during this check");
             }
         }
     }
 
-    /// Follows the chain through a file of seals; gives back the seals that hold, and whether nothing may follow.
+    /// Follows the chain through a file of seals; returns the seals that hold, and whether nothing may follow.
     fn seals(&mut self, segment: &Segment, text: &[u8]) -> Option<(Vec<Seal>, bool)> {
         let mut chain = None;
         let (mut seals, mut ended) = (Vec::new(), false);
@@ -227,10 +230,10 @@ impl Check<'_> {
             let parsed = seal::parse(text, chain.unwrap_or_default());
             let Some((entry, claimed, mut has)) = parsed else {
                 if whole {
-                    self.fault(segment, None, format!("line {at} of its seals is no seal"));
+                    self.fault(segment, None, format!("line {at} of its seals is not a seal"));
                     return Some((seals, ended));
                 }
-                // A service that runs writes it right now, or a crash cut it off: it never counted.
+                // A running service is writing it, or a crash cut it off: it does not count.
                 break;
             };
             if let What::Begin { previous, segment: name } = &entry.what {
@@ -243,7 +246,7 @@ impl Check<'_> {
                     && Some(known) != previous.as_ref()
                 {
                     self.fault(segment, None, format!(
-                        "its chain does not go on where {} ends: records were cut off there, or made anew",
+                        "its chain does not continue where {} ends: events were cut off there, or forged",
                         known.segment
                     ));
                 }
@@ -271,13 +274,13 @@ impl Check<'_> {
                     self.report.retired = self.report.retired.max(Some(number));
                 }
                 What::Torn { at, bytes } => self.report.notes.push(format!(
-                    "{}: {bytes} bytes of a torn record at byte {at} were set aside after a crash",
+                    "{}: {bytes} bytes of a torn event at byte {at} were set aside after a crash",
                     segment.stem
                 )),
                 What::Gone { segment: named } => {
                     let what = format!(
-                        "the end of the record was cut off before this: the last seal, of {named}, was gone when the \
-                         service began again"
+                        "the end of the store was cut off before this: the last seal, of {named}, was missing when the \
+                         service started again"
                     );
                     self.fault(segment, None, what);
                 }
@@ -290,49 +293,49 @@ impl Check<'_> {
         Some((seals, ended))
     }
 
-    fn records(
+    fn events(
         &mut self,
         segment: &Segment,
         seals: &[Seal],
-        mut records: Records,
+        mut events: StoredLines,
         open: bool,
         number: &mut u64,
     ) -> Result<()> {
-        // Of all seals: what was removed may have had one of its own.
+        // Of all seals: a removed event may have had a seal of its own.
         let all: Vec<Short> = seals.iter().flat_map(|seal| seal.records.iter().copied()).collect();
         let mut before = 0;
         for seal in seals {
             if seal.found {
-                let found = count_of(seal.records.len() as u64, "record");
+                let found = count_of(seal.records.len() as u64, "event");
                 self.report.notes.push(format!(
-                    "{}: {found} had no seal when the service began again after a crash",
+                    "{}: {found} had no seal when the service started again after a crash",
                     segment.stem
                 ));
             }
             let mut hashes = Vec::with_capacity(seal.records.len());
             for expected in &seal.records {
                 *number += 1;
-                let Some(record) = records.next()? else {
+                let Some(event) = events.next()? else {
                     let left = seal.records.len() - hashes.len();
                     self.fault(
                         segment,
                         Some((*number, None)),
                         format!(
-                            "it is cut off: this record and {} are gone",
+                            "it is cut off: this event and {} are gone",
                             count_of(left as u64 - 1, "other")
                         ),
                     );
                     return Ok(());
                 };
-                if record.hash.short() != *expected {
-                    let what = describe(&record, &all[before + hashes.len()..], &mut records)?;
-                    self.fault(segment, Some((*number, record.seq)), what);
+                if event.hash.short() != *expected {
+                    let what = describe(&event, &all[before + hashes.len()..], &mut events)?;
+                    self.fault(segment, Some((*number, event.seq)), what);
                     return Ok(());
                 }
-                hashes.push(record.hash);
+                hashes.push(event.hash);
             }
             if Hash::of_all(&hashes) != seal.sha256 {
-                let what = "one of the records before this one was changed with great effort";
+                let what = "one of the events before this one was forged: its short hash fits, its whole hash does not";
                 self.fault(segment, Some((*number, None)), what);
                 return Ok(());
             }
@@ -340,15 +343,11 @@ impl Check<'_> {
             before += hashes.len();
         }
         let mut unsealed = 0;
-        while let Some(record) = records.next()? {
+        while let Some(event) = events.next()? {
             *number += 1;
             unsealed += 1;
             if !open {
-                self.fault(
-                    segment,
-                    Some((*number, record.seq)),
-                    "it was added after the last seal",
-                );
+                self.fault(segment, Some((*number, event.seq)), "it was added after the last seal");
                 return Ok(());
             }
         }
@@ -378,11 +377,11 @@ impl Check<'_> {
                 .notes
                 .push(format!("{HEAD} is missing: seals at the end may be gone unnoticed")),
             Ok(Some(head)) if self.links.contains(&head.chain) => {}
-            // A chain that is broken has been told already.
+            // A broken chain is a fault already.
             Ok(Some(_)) if !self.report.faults.is_empty() => {}
             Ok(Some(head)) => {
                 let what = format!(
-                    "the last seal, of {}, is gone: the end of the record was cut off",
+                    "the last seal, of {}, is gone: the end of the store was cut off",
                     head.segment
                 );
                 self.fault(last, None, what);

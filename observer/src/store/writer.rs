@@ -1,4 +1,8 @@
-//! The thread that writes the record: a disk that is slow, full or gone never holds up the live side.
+//! The thread that writes the store: a disk that is slow, full or gone never delays live events.
+//!
+//! **Invariant:** every event is written, or counted in a gap that becomes a `loss` event.
+//!
+//! **Bounded:** [`QUEUE`] batches wait for the disk; more are counted as lost.
 
 use std::{
     collections::BTreeMap,
@@ -33,9 +37,9 @@ pub struct StoredEvent {
     pub text: Bytes,
     /// Its number.
     pub seq: u64,
-    /// Its kind, for counting what could not be written.
+    /// Its kind, to count it if it can't be written.
     pub kind: Kind,
-    /// What it says is lost: when it can't be written either, that must not be lost with it.
+    /// The losses that it reports, to count them again if it can't be written.
     pub lost: BTreeMap<String, u64>,
     /// Its time.
     pub time: Timestamp,
@@ -44,45 +48,48 @@ pub struct StoredEvent {
 /// Batches of events that may wait for the disk: under load each holds 10 ms.
 const QUEUE: usize = 256;
 
-/// Why events are lost when it is full.
+/// Reason of a loss when the queue is full.
 const SLOW: &str = "the disk was slower than the events";
 
-/// How often to try again while the disk takes nothing.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Reason of a loss when a new segment can't be created.
+const NO_SEGMENT: &str = "their segment could not be created";
 
-/// What the thread is told.
+/// How often to try again while writes fail.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A message to the thread.
 enum Message {
-    Lines(Vec<StoredEvent>),
-    /// A new segment begins, with this first line.
+    Events(Vec<StoredEvent>),
+    /// Begin a new segment with this first event.
     Rotate(StoredEvent),
     Limits(Limits),
-    /// Everything before is to be written now or never: says when that is done.
-    Settle(SyncSender<()>),
+    /// Write everything before, or count it as lost, then answer.
+    Flush(SyncSender<()>),
 }
 
-/// WriterState that `status` shows.
+/// The thread's state, for `status`.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct WriterState {
     /// Name of the segment that is written, without ending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,
-    /// The last link of the chain of seals: kept elsewhere, it proves later that nobody made the record anew.
+    /// The last link of the chain of seals: a copy kept elsewhere proves later that nobody forged the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<String>,
-    /// Why nothing is recorded at the moment.
+    /// Why nothing can be stored now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// How many events could not be recorded since then.
+    /// How many events could not be stored since then.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unrecorded: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Records events.
+/// Stores events, through the thread.
 pub struct StoreWriter {
     sender: SyncSender<Message>,
     thread: JoinHandle<()>,
@@ -91,8 +98,8 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// Starts the thread. It goes on with the segment that was found, or waits for [`Self::rotate`]; `notices` is called
-    /// from it.
+    /// Starts the thread. It resumes the segment that was found, or waits for [`Self::rotate`]. It calls `notices` with each
+    /// gap that is over.
     pub fn start(
         folder: Folder,
         limits: Limits,
@@ -113,36 +120,36 @@ impl StoreWriter {
             aside: found.aside,
             gap: None,
             note,
-            tried: None,
+            last_failure: None,
             state: Arc::clone(&state),
             notices: Box::new(notices),
         };
         let thread = std::thread::Builder::new()
-            .name("record".to_owned())
+            .name("store".to_owned())
             .spawn(move || writer.run(&receiver))
-            .context("can't start the thread that writes the record")?;
+            .context("can't start the thread that writes the store")?;
         Ok(Self { sender, thread, state, overrun: None })
     }
 
-    /// Hands lines over; what the thread can't take is counted, and given back when it can again.
-    pub fn store(&mut self, lines: Vec<StoredEvent>) -> Option<Notice> {
-        if lines.is_empty() {
+    /// Sends events to the thread. If its queue is full, counts them as lost; returns that gap once it is over.
+    pub fn store(&mut self, events: Vec<StoredEvent>) -> Option<Notice> {
+        if events.is_empty() {
             return None;
         }
-        match self.sender.try_send(Message::Lines(lines)) {
+        match self.sender.try_send(Message::Events(events)) {
             Ok(()) => self.overrun.take(),
-            Err(TrySendError::Full(Message::Lines(lines))) => {
+            Err(TrySendError::Full(Message::Events(events))) => {
                 let gap = &mut self.overrun;
-                count(gap, &lines, || SLOW.to_owned());
+                count(gap, &events, || SLOW.to_owned());
                 None
             }
             Err(_) => None,
         }
     }
 
-    /// Begins a new segment with this first line.
+    /// Begins a new segment with this first event.
     pub fn rotate(&mut self, first: StoredEvent) {
-        // A full queue is that of a disk that hangs: the thread must not be waited for, the segment becomes longer.
+        // A full queue means that the disk hangs: don't wait for the thread, and let the old segment grow.
         if let Err(TrySendError::Full(Message::Rotate(first))) =
             self.sender.try_send(Message::Rotate(first))
         {
@@ -150,13 +157,13 @@ impl StoreWriter {
         }
     }
 
-    /// Other limits from now on; false when the thread can't be told, since the disk hangs.
+    /// Sets other limits; false if the queue is full, since the disk hangs.
     #[must_use]
     pub fn reload(&self, limits: Limits) -> bool {
         self.sender.try_send(Message::Limits(limits)).is_ok()
     }
 
-    /// How many events could not be written and were not told as lost yet, and why.
+    /// How many events could not be stored and were not reported as lost yet, and why.
     #[must_use]
     pub fn unrecorded(&self) -> Option<(u64, String)> {
         let state = self.state();
@@ -169,21 +176,21 @@ impl StoreWriter {
         }
     }
 
-    /// Waits until everything is written, or can't be; gives back a gap that was not told yet.
-    pub fn settle(&mut self, patience: Duration) -> Option<Notice> {
-        let (done, settled) = sync_channel(1);
-        let sent = self.sender.try_send(Message::Settle(done)).is_ok();
-        let settled = sent && settled.recv_timeout(patience).is_ok();
-        if settled { self.overrun.take() } else { None }
+    /// Waits until everything is written or counted as lost; returns a gap that was not reported yet.
+    pub fn flush(&mut self, patience: Duration) -> Option<Notice> {
+        let (done, flushed) = sync_channel(1);
+        let sent = self.sender.try_send(Message::Flush(done)).is_ok();
+        let flushed = sent && flushed.recv_timeout(patience).is_ok();
+        if flushed { self.overrun.take() } else { None }
     }
 
-    /// What it does at the moment.
+    /// The thread's state.
     #[must_use]
     pub fn state(&self) -> WriterState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes and seals what is left. Waits for the disk, but not for ever: false when it was not done in time.
+    /// Writes and seals the rest. Waits for the disk at most this long; false if it was not done in time.
     #[must_use]
     pub fn finish(self, patience: Duration) -> bool {
         drop(self.sender);
@@ -201,22 +208,22 @@ struct Writer {
     newest: Option<super::Segment>,
     current: Option<Current>,
     previous: Option<Previous>,
-    /// The first line of a segment that could not be made yet.
+    /// The first event of a segment that could not be created yet.
     begin: Option<StoredEvent>,
-    /// What the next segment has to say of the one before.
+    /// Segment whose last seal is gone, for the next segment's seals.
     gone: Option<String>,
-    /// A torn record that could not be set aside yet: nothing is written over it.
+    /// A torn event that could not be set aside yet: nothing is written over it.
     aside: Option<Vec<u8>>,
     gap: Option<Notice>,
     note: GapNote,
-    tried: Option<Instant>,
+    last_failure: Option<Instant>,
     state: Arc<Mutex<WriterState>>,
     notices: Box<dyn Fn(Notice) + Send>,
 }
 
 impl Writer {
     fn run(mut self, receiver: &Receiver<Message>) {
-        self.keep();
+        self.apply_limits();
         loop {
             // No timer while everything is sealed.
             let due = self.current.as_ref().and_then(|c| c.unsealed_since);
@@ -228,18 +235,18 @@ impl Writer {
                 }
             };
             match message {
-                Ok(Message::Lines(lines)) => self.lines(&lines),
+                Ok(Message::Events(events)) => self.events(&events),
                 Ok(Message::Rotate(first)) => self.rotate(first),
                 Ok(Message::Limits(limits)) => {
                     self.limits = limits;
-                    self.keep();
+                    self.apply_limits();
                 }
-                Ok(Message::Settle(done)) => {
-                    self.tried = None;
+                Ok(Message::Flush(done)) => {
+                    self.last_failure = None;
                     if self.gap.is_some() {
-                        self.lines(&[]);
+                        self.events(&[]);
                     }
-                    self.show();
+                    self.publish_state();
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => self.seal(Why::Due),
@@ -252,80 +259,79 @@ impl Writer {
             if full {
                 self.seal(Why::Due);
             }
-            self.show();
+            self.publish_state();
         }
         self.seal(Why::Stopped);
         if let Some(first) = self.begin.take() {
-            count(&mut self.gap, &[first], || "their segment could not be made".to_owned());
+            count(&mut self.gap, &[first], || NO_SEGMENT.to_owned());
         }
-        // For the next run: nobody is told any more.
+        // For the next run: nobody reads notices any more.
         self.note.write(self.gap.as_ref());
     }
 
-    fn lines(&mut self, lines: &[StoredEvent]) {
-        let again = self.tried.is_some_and(|at| at.elapsed() < AGAIN);
-        if self.gap.is_some() && again {
-            count(&mut self.gap, lines, String::new);
-            self.note.failed(lines, self.gap.as_ref());
+    fn events(&mut self, events: &[StoredEvent]) {
+        let is_too_soon = self.last_failure.is_some_and(|at| at.elapsed() < RETRY);
+        if self.gap.is_some() && is_too_soon {
+            count(&mut self.gap, events, String::new);
+            self.note.failed(events, self.gap.as_ref());
             return;
         }
-        match self.write(lines) {
+        match self.write(events) {
             Ok(()) => {
-                self.tried = None;
-                self.note.written(lines);
+                self.last_failure = None;
+                self.note.written(events);
                 if let Some(gap) = self.gap.take() {
-                    tracing::info!("recording goes on");
-                    // There is room again: it may be gone before the next gap.
-                    let _ = self.note.take_room();
-                    (self.notices)(self.note.hand_on(gap));
+                    tracing::info!("events are stored again");
+                    // Allocate now: the room may be gone before the next gap.
+                    let _ = self.note.allocate();
+                    (self.notices)(self.note.set_pending(gap));
                 }
             }
             Err(error) => {
                 if self.gap.is_none() {
-                    tracing::warn!("nothing is recorded for now: {error}");
+                    tracing::warn!("can't store events: {error}; trying again every second");
                 }
-                self.tried = Some(Instant::now());
-                count(&mut self.gap, lines, || {
-                    format!("they could not be written to the record: {error}")
+                self.last_failure = Some(Instant::now());
+                count(&mut self.gap, events, || {
+                    format!("they could not be written to the store: {error}")
                 });
-                self.note.failed(lines, self.gap.as_ref());
+                self.note.failed(events, self.gap.as_ref());
             }
         }
     }
 
-    fn write(&mut self, lines: &[StoredEvent]) -> io::Result<()> {
+    fn write(&mut self, events: &[StoredEvent]) -> io::Result<()> {
         if let (Some(aside), Some(current)) = (&self.aside, &mut self.current) {
             open::set_aside(&self.folder, current, aside, current.len)?;
         }
         self.aside = None;
         self.make_segment()?;
         let Some(current) = &mut self.current else {
-            return Err(io::Error::other("no segment was begun"));
+            return Err(io::Error::other("there is no segment yet"));
         };
-        if lines.is_empty() {
-            // Nothing can always be written.
+        if events.is_empty() {
+            // An empty write always succeeds, even on a full disk.
             return current.probe();
         }
-        let text: Vec<u8> = lines.iter().flat_map(|line| line.text.iter().copied()).collect();
-        let hashes: Vec<Hash> = lines.iter().map(|line| Hash::of(&line.text)).collect();
+        let text: Vec<u8> = events.iter().flat_map(|event| event.text.iter().copied()).collect();
+        let hashes: Vec<Hash> = events.iter().map(|event| Hash::of(&event.text)).collect();
         current.append(&text, &hashes)
     }
 
-    /// The next segment is made now, or when the disk takes it.
+    /// Creates the next segment now or, if that fails, with a later write.
     fn rotate(&mut self, first: StoredEvent) {
         if let Some(skipped) = self.begin.replace(first) {
-            let reason = || "their segment could not be made".to_owned();
-            count(&mut self.gap, &[skipped], reason);
+            count(&mut self.gap, &[skipped], || NO_SEGMENT.to_owned());
         }
-        self.lines(&[]);
-        self.keep();
+        self.events(&[]);
+        self.apply_limits();
     }
 
-    /// Closes the segment and makes the next one, when there is to be one.
+    /// Closes the segment and creates the next one, if one is due.
     fn make_segment(&mut self) -> io::Result<()> {
         let Some(first) = &self.begin else { return Ok(()) };
         if let Some(current) = &mut self.current {
-            // It stays the one that is written until its last records are sealed: they would be lost to the chain.
+            // It stays current until its last events are sealed: otherwise the chain would lack them.
             current.seal(&self.folder, Why::Closed)?;
             self.previous = Some(current.previous());
             keeper::compress(&self.folder, vec![current.segment.clone()]);
@@ -335,7 +341,7 @@ impl Writer {
         let made = Current::create(&self.folder, segment.clone(), self.previous.clone());
         let made = made.and_then(|mut current| {
             if let Some(segment) = &self.gone {
-                current.say(What::Gone { segment: segment.clone() })?;
+                current.add_entry(What::Gone { segment: segment.clone() })?;
             }
             current.append(&first.text, &[Hash::of(&first.text)])?;
             Ok(current)
@@ -353,27 +359,27 @@ impl Writer {
     fn seal(&mut self, why: Why) {
         let Some(current) = &mut self.current else { return };
         if let Err(error) = current.seal(&self.folder, why) {
-            tracing::warn!("the record could not be sealed: {error}");
-            // Tried again after the next span.
+            tracing::warn!("can't seal the last events: {error}; trying again with the next seal");
+            // The next try is after another `seal_after`.
             current.unsealed_since = current.unsealed_since.map(|_| Instant::now());
         }
     }
 
-    /// Removes what is too old or too much.
-    fn keep(&mut self) {
+    /// Removes segments beyond the limits.
+    fn apply_limits(&mut self) {
         let newest = self.newest.as_ref().map_or(0, |newest| newest.number);
-        let removed = keeper::too_much(&self.folder, &self.limits, newest);
+        let removed = keeper::beyond_limits(&self.folder, &self.limits, newest);
         let Some(last) = removed.last() else { return };
         let retired = What::Retired { number: last.number };
-        // First the note, then the deed: a segment that is missing without a note is somebody else's doing.
+        // First the entry, then the removal: a segment that is missing without an entry was removed by somebody else.
         if let Some(current) = &mut self.current
-            && current.say(retired).is_ok()
+            && current.add_entry(retired).is_ok()
         {
             keeper::remove(&self.folder, &removed);
         }
     }
 
-    fn show(&self) {
+    fn publish_state(&self) {
         let state = WriterState {
             segment: self.current.as_ref().map(|current| current.segment.stem.clone()),
             chain: self.current.as_ref().map(|current| current.chain().to_string()),

@@ -350,7 +350,7 @@ fn too_few_descriptors() {
 fn folder_without_files() {
     for folder in ["/proc", "/sys"] {
         let place = Place::new("").with_store_in(std::path::Path::new(folder));
-        refused(&place.output(&["serve"]), 4, &format!("can't make files in {folder}"));
+        refused(&place.output(&["serve"]), 4, &format!("can't create files in {folder}"));
         assert!(!place.socket().exists(), "it listens");
     }
 }

@@ -155,7 +155,7 @@ fn events_of_the_newest_segment() {
     let two_removed = finished.tamper(|copied| {
         Copied::edit(&copied.newest(), |lines| drop(lines.drain(2..4)));
     });
-    assert_fault(&two_removed, &newest, 3, at(4), "2 records before it were removed");
+    assert_fault(&two_removed, &newest, 3, at(4), "2 events before it were removed");
     let swapped = finished.tamper(|copied| {
         Copied::edit(&copied.newest(), |lines| lines.swap(3, 4));
     });
@@ -165,7 +165,7 @@ fn events_of_the_newest_segment() {
             lines.insert(3, b"{\"schema\":1,\"seq\":4711}\n".to_vec());
         });
     });
-    assert_fault(&put_in, &newest, 4, 4711, "put in between");
+    assert_fault(&put_in, &newest, 4, 4711, "inserted");
     let first = finished.tamper(|copied| {
         Copied::edit(&copied.newest(), |lines| drop(lines.remove(0)));
     });
@@ -224,7 +224,7 @@ fn whole_segments() {
         let seals = copied.files(".seals");
         copied.remove(&[copied.files(".jsonl")[0], seals[seals.len() - 1]]);
     });
-    assert!(newest["what"].to_string().contains("the end of the record was cut off"), "{newest:#}");
+    assert!(newest["what"].to_string().contains("the end of the store was cut off"), "{newest:#}");
     let first = finished.tamper(|copied| {
         let (zst, seals) = (copied.files(".zst"), copied.files(".seals"));
         copied.remove(&[zst[0], seals[0], zst[1], seals[1]]);
@@ -342,7 +342,7 @@ fn cut_off_before_the_service_started_again() {
             let faults = report["faults"].as_array().expect("faults");
             assert_eq!(faults.len(), 1, "{report:#}");
             let what = faults[0]["what"].to_string();
-            assert!(what.contains("the end of the record was cut off"), "{report:#}");
+            assert!(what.contains("the end of the store was cut off"), "{report:#}");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     model::{Body, Event, IncidentEvent, Kind, Process, SCHEMA, Socket, Time},
     store::{
         Folder,
-        query::{Go, Query},
+        query::{Flow, Query},
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) fn collect(
     let mut before = None;
     let mut end = now.map(Time);
     let each = |_: &[u8], event: Option<Event>| {
-        let Some(event) = event else { return Ok(Go::On) };
+        let Some(event) = event else { return Ok(Flow::Continue) };
         for story in stories.push(&event) {
             kept.take(story, event.time);
         }
@@ -62,11 +62,11 @@ pub(super) fn collect(
             }
             wanted(&mut report, args, &event);
         }
-        Ok(Go::On)
+        Ok(Flow::Continue)
     };
     let everything = Filter::default();
     let met = Query::new(&everything).run(folder, |_| (), each, true)?;
-    met.say();
+    met.warn();
     report.unreadable = met.unreadable;
     report.broken = met.broken;
     if let Some(before) = before {

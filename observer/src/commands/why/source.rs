@@ -11,7 +11,7 @@ use crate::{
     model::{Body, Event, IncidentEvent},
     store::{
         Folder,
-        query::{Go, Met, Query},
+        query::{Flow, Query, QueryReport},
     },
 };
 
@@ -25,7 +25,7 @@ pub(super) struct History {
     /// Everything that says who serves what.
     pub(super) serving: Vec<Event>,
     /// What of it could not be read.
-    pub(super) met: Met,
+    pub(super) met: QueryReport,
     /// Times of the first and the last event.
     pub(super) span: Option<(Timestamp, Timestamp)>,
 }
@@ -55,7 +55,7 @@ pub(super) fn look_back(
         }
     };
     let each = |_: &[u8], event: Option<Event>| {
-        let Some(event) = event else { return Ok(Go::On) };
+        let Some(event) = event else { return Ok(Flow::Continue) };
         let time = event.time.0;
         let (first, last) = past.span.unwrap_or((time, time));
         past.span = Some((first.min(time), last.max(time)));
@@ -71,7 +71,7 @@ pub(super) fn look_back(
         if says_who_serves(&event.body) {
             past.serving.push(event);
         }
-        Ok(Go::On)
+        Ok(Flow::Continue)
     };
     let met = Query::new(&filter).run(folder, |_| (), each, true)?;
     past.met = met;

@@ -1,4 +1,4 @@
-//! The files of a segment that is checked, while a service may close and remove segments.
+//! Opens and reads the files of a segment for a check, while a service may compress and remove segments.
 
 use std::{collections::VecDeque, io};
 
@@ -11,15 +11,15 @@ use crate::store::{
     reader::{self, Pieces, Source, lines},
 };
 
-/// A segment's files, as far as there are any.
+/// The files of a segment that exist.
 pub(in crate::store) struct Opened {
     pub(in crate::store) segment: Segment,
     pub(super) seals: io::Result<Vec<u8>>,
     pub(in crate::store) pieces: Option<Result<Pieces<Source>>>,
 }
 
-/// Opens a segment's files. A service that runs compresses and removes segments meanwhile: then the folder is looked at
-/// again. `None`: nothing is left of it.
+/// Opens a segment's files. If one is gone, a running service may have compressed the segment: then lists the folder again.
+/// `None`: both files are gone.
 pub(in crate::store) fn open(folder: &Folder, segment: &Segment) -> Option<Opened> {
     let mut segment = segment.clone();
     loop {
@@ -43,33 +43,36 @@ pub(in crate::store) fn open(folder: &Folder, segment: &Segment) -> Option<Opene
     }
 }
 
-pub(super) struct Record {
+/// An event's hash and `seq`.
+pub(super) struct StoredLine {
     pub(super) hash: Hash,
     pub(super) seq: Option<u64>,
 }
 
-pub(super) struct Records {
+/// The events of a segment, one after the other.
+pub(super) struct StoredLines {
     pieces: Pieces<Source>,
-    waiting: VecDeque<Record>,
+    waiting: VecDeque<StoredLine>,
 }
 
-impl Records {
+impl StoredLines {
     pub(super) fn new(pieces: Pieces<Source>) -> Self {
         Self { pieces, waiting: VecDeque::new() }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Record>> {
+    pub(super) fn next(&mut self) -> Result<Option<StoredLine>> {
         if self.waiting.is_empty() {
-            let piece = self.pieces.next_piece().context("the segment can't be read on")?;
-            self.waiting
-                .extend(lines(piece).map(|line| Record { hash: Hash::of(line), seq: seq(line) }));
+            let piece = self.pieces.next_piece().context("can't read all of the segment")?;
+            self.waiting.extend(
+                lines(piece).map(|line| StoredLine { hash: Hash::of(line), seq: seq(line) }),
+            );
         }
         Ok(self.waiting.pop_front())
     }
 }
 
 fn seq(line: &[u8]) -> Option<u64> {
-    // Each line begins with it: nothing behind is read.
+    // Each line has it among its first keys.
     let head = &line[..line.len().min(64)];
     let at = memchr::memmem::find(head, b"\"seq\":")? + 6;
     let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
