@@ -50,13 +50,13 @@ fn the_whole_story_in_a_file_of_its_own() {
     assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
     let page = fs::read_to_string(&file).expect("a page");
     for part in [
-        "tcp 127.0.0.1:8080 was dark for 31 s",
+        "nobody served tcp 127.0.0.1:8080 for 31 s",
         "&lt;i&gt;node 2211",
-        "<rect class=\"dark\"",
+        "<rect class=\"outage\"",
         "<strong>nobody</strong>",
         "1 death with exit code 0 left out",
-        "1 line of the record can't be read",
-        "THE RECORD DOES NOT HOLD",
+        "1 line of the store cannot be read",
+        "VERIFICATION FAILED",
     ] {
         assert!(page.contains(part), "{part}");
     }
@@ -81,7 +81,7 @@ fn filters_and_standard_output() {
     assert!(text.contains("1 death<") && text.contains("0 incidents"), "{text}");
     // The gap began before that time and reaches into it.
     let (_, text) = page(&["--since", "2026-11-22T14:32:30Z", "--until", "2026-11-22T14:32:45Z"]);
-    assert!(text.contains("0 deaths") && text.contains("dark for 31 s"), "{text}");
+    assert!(text.contains("0 deaths") && text.contains("outage 31 s"), "{text}");
     for nothing in
         [&["--unit", "none"][..], &["--since", "2026-11-23T00:00:00Z"], &["--port", "80"]]
     {

@@ -52,7 +52,7 @@ fn every_form_finds_the_story() {
         let output = why(folder.path(), words);
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{words:?}: {output:?}");
-        assert!(text.contains("dark for 31 s"), "{text}");
+        assert!(text.contains("nobody has served tcp 127.0.0.1:8080 for 31 s"), "{text}");
         assert!(text.contains("node 2211 (shop.service) aborted itself"), "{text}");
     }
     let output = why(folder.path(), &["8080", "--json"]);

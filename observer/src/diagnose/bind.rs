@@ -114,7 +114,7 @@ fn holders(
             let mut missing = Missing::new();
             let since = served.and_then(|s| s.since_ns).map(|ns| Time(clock.time(ns)));
             if since.is_none() {
-                let why = "it was there before the observer began, or never served";
+                let why = "the socket was there before observer started, or never served";
                 missing.insert("since".into(), why.into());
             }
             let inherited = inherited(&candidate);
@@ -153,7 +153,7 @@ fn former_holder(
     let mut socket = enrich::socket::bound(socket);
     socket.state = Some(SocketState::Listen);
     let gone =
-        if answer.is_none() { "nobody looked" } else { "the holder was gone before the look" };
+        if answer.is_none() { "no scan was made" } else { "the holder was gone before the scan" };
     Holder {
         process: process.clone(),
         fd: None,

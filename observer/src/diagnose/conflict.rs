@@ -134,13 +134,15 @@ pub fn overlap(asked: &Endpoint, held: &Endpoint) -> Option<String> {
     }
     Some(match (a, b) {
         (_, IpAddr::V6(v6)) if v6.is_unspecified() && a.is_ipv4() => {
-            "[::] takes IPv4 too, as long as IPV6_V6ONLY is off".to_owned()
+            "[::] takes IPv4 too, unless IPV6_V6ONLY is set".to_owned()
         }
         (IpAddr::V6(v6), _) if v6.is_unspecified() && b.is_ipv4() => {
-            format!("the [::] asked for takes IPv4 too, and so {b}, as long as IPV6_V6ONLY is off")
+            format!(
+                "it asked for [::], which takes IPv4 too, and so {b}, unless IPV6_V6ONLY is set"
+            )
         }
-        (_, b) if b.is_unspecified() => format!("{b} is every address, {a} too"),
-        _ => format!("the {a} asked for is every address, {b} too"),
+        (_, b) if b.is_unspecified() => format!("{b} covers every address, {a} too"),
+        _ => format!("it asked for {a}, which covers every address, {b} too"),
     })
 }
 

@@ -80,8 +80,8 @@ fn exit_code(facts: Facts<'_>, code: u32) -> Cause {
         (0, ..) => cause.because("wait status 0x0000"),
         (_, Some(signal), Some(child)) => {
             let how = match child.signal {
-                Some(signal) => format!("was ended by {}", signal_name(signal)),
-                None => format!("ended with {code} too,"),
+                Some(signal) => format!("died of {}", signal_name(signal)),
+                None => format!("exited with code {code} too,"),
             };
             let before = human::span(seconds_between(child.time_ns, facts.exit.time_ns));
             let (comm, pid) = (&child.comm, child.id.tgid);
@@ -90,18 +90,18 @@ fn exit_code(facts: Facts<'_>, code: u32) -> Cause {
             ))
         }
         (_, Some(signal), None) if was_asked(facts, signal) => cause.because(format!(
-            "{code} is 128 + {signal}: many programs end with it once {} asked them to",
+            "{code} is 128 + {signal}: many programs exit with it after {}",
             signal_name(signal),
         )),
         (_, Some(signal), None) => cause.because(format!(
-            "{code} is 128 + {signal}, a shell's way to report {}, but none of its children was seen to die of it",
+            "{code} is 128 + {signal}, as a shell reports {}, but no child of it was seen to die of that signal",
             signal_name(signal),
         )),
         (124, ..) if facts.exit.task.comm() == b"timeout" => {
-            cause.because("124 is timeout(1)'s way to report that the time was up")
+            cause.because("timeout(1) exits with 124 when the time is up")
         }
-        (127, ..) => cause.because("127 is a shell's way to report a command that was not found"),
-        (126, ..) => cause.because("126 is a shell's way to report a command that could not be run"),
+        (127, ..) => cause.because("a shell exits with 127 when a command is not found"),
+        (126, ..) => cause.because("a shell exits with 126 when it cannot run a command"),
         _ => cause.because(format!("wait status {:#06x}", facts.exit.record.status)),
     }
 }
@@ -125,7 +125,7 @@ fn unannounced(facts: Facts<'_>, signal: u32) -> Cause {
             "killed for a system call that strict seccomp forbids".to_owned(),
             dead,
         )
-        .because("ended by SIGKILL without a signal being sent, as strict seccomp does it")
+        .because("SIGKILL ended it and no signal was sent: strict seccomp works like this")
         .because(seccomp_mode(seccomp));
     }
     if signal == SIGSYS && matches!(seccomp, SECCOMP_FILTER | SECCOMP_DEAD) {
@@ -134,16 +134,16 @@ fn unannounced(facts: Facts<'_>, signal: u32) -> Cause {
             "killed for a system call that its seccomp filter forbids".to_owned(),
             dead,
         )
-        .because("ended by SIGSYS without a signal being sent, as a filter that kills the thread does it")
+        .because("SIGSYS ended it and no signal was sent: a seccomp filter that kills the thread works like this")
         .because(seccomp_mode(seccomp));
     }
     Cause::new(
         CauseType::Unknown,
-        format!("ended by {name}; who sent it was not seen"),
+        format!("killed by {name}; its sender was not seen"),
         Confidence::Possible,
     )
     .because(format!(
-        "no {name} was seen on its way to this process: it was sent before observer began, or newer signals pushed the note out"
+        "no {name} to this process was seen: it was sent before observer started, or newer signals replaced the note of it"
     ))
 }
 
@@ -151,11 +151,11 @@ fn unannounced(facts: Facts<'_>, signal: u32) -> Cause {
 fn seccomp_mode(mode: u32) -> String {
     let name = match mode {
         SECCOMP_STRICT => "strict",
-        SECCOMP_FILTER => "a filter",
-        SECCOMP_DEAD => "dead, as seccomp leaves a thread that it ended",
+        SECCOMP_FILTER => "filter",
+        SECCOMP_DEAD => "dead (seccomp ended the thread)",
         _ => "off",
     };
-    format!("seccomp at its end: {name}")
+    format!("seccomp mode at its end: {name}")
 }
 
 /// Seconds between two moments of `CLOCK_BOOTTIME`; 0 when they are the wrong way round.

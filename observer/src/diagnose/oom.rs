@@ -70,11 +70,11 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
         Some(_) => {
             let total = bytes(oom.record.total_pages);
             limit_bytes = Some(if total > 0 { total } else { around.memory_bytes });
-            let why = "the kernel hands over no figure for the whole machine";
+            let why = "the kernel reports no usage for the whole machine";
             missing.insert("usage_bytes".into(), why.into());
         }
         None => {
-            let why = "neither oom_control nor the kernel stack told whose memory was short";
+            let why = "neither oom_control nor the kernel stack shows whose memory was short";
             for key in ["scope", "limit_cgroup", "limit_bytes", "usage_bytes"] {
                 missing.insert(key.into(), why.into());
             }
@@ -91,9 +91,9 @@ pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<
         .into_iter()
         .fold(memory.anon_rss_bytes, u64::saturating_add);
     let group = called(around.callers, "oom_kill_memcg_member");
-    let how = if group { "was killed along with its group" } else { "was chosen" };
+    let (how, along) = if group { ("killed", " along with its cgroup") } else { ("chose", "") };
     let summary = format!(
-        "{} ({} resident) {how} by the OOM killer: {}",
+        "the kernel's OOM killer {how} {} ({} resident){along}: {}",
         who(&victim),
         human::size(resident),
         reason(scope, limit_cgroup.as_deref(), limit_bytes),
@@ -136,7 +136,7 @@ pub fn death(facts: Facts<'_>) -> Cause {
     .because(format!("the kernel chose victim {}", join.victim));
     if pid != join.victim {
         cause = cause.because(format!(
-            "it was killed along with {}, with which it shares its memory",
+            "the kernel killed it along with {}, which shares its memory",
             join.victim
         ));
     }
@@ -158,7 +158,7 @@ fn remedy(join: &Join) -> Option<String> {
     // Units of a user's own manager are another manager's.
     let own_manager = cgroup.contains("/user@");
     (known && safe && !own_manager).then(|| {
-        format!("raise the limit (`systemctl set-property {unit} MemoryMax=…`) or find what grows")
+        format!("raise the limit (`systemctl set-property {unit} MemoryMax=…`) or find what uses the memory")
     })
 }
 

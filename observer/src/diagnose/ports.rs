@@ -232,7 +232,7 @@ impl PortTable {
         });
         let mut missing = Missing::new();
         if served.since_ns.is_none() {
-            let why = "it was served already when the observer began";
+            let why = "it was already served when observer started";
             missing.insert("served_seconds".into(), why.into());
         }
         let served_seconds = served.since_ns.map(|since| seconds_between(since, time_ns));

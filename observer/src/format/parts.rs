@@ -54,7 +54,7 @@ impl<'a> Parts<'a> {
             }
             Body::Session(session) => {
                 parts.summary =
-                    format!("observer {} began on Linux {}", session.version, session.kernel);
+                    format!("observer {} started on Linux {}", session.version, session.kernel);
             }
         }
         parts

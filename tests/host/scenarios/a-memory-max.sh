@@ -19,7 +19,7 @@ echo "nginx answers $answer"
 [[ $answer == 502 ]]
 recorded "$first" .cause.type oom_kill
 [[ $(status_of http://127.0.0.1/health) == 504 ]]
-why_says :8080 "node $first (shop.service) was killed by the kernel's OOM killer: shop.service reached its memory limit of 256 MiB" \
+why_says :8080 "node $first (shop.service) was killed by the kernel's OOM killer (exit 137): shop.service reached its memory limit of 256 MiB" \
     'could not bind tcp 127.0.0.1:8080' "sleep $helper" 'holds it'
 observer ports 8080 | tee -a /dev/stderr | grep -q "$helper"
 # The remedy that `observer why` prints.

@@ -12,7 +12,7 @@ worker=$("$pm2" pid web | head -1)
 observer ports 3000 | tee -a /dev/stderr | grep -q "$master"
 kill -KILL "$worker"
 recorded "$worker" .cause.type killed
-why_says "pid:$worker" 'killed by SIGKILL from bash'
+why_says "pid:$worker" 'killed by SIGKILL (exit 137) from bash'
 before=$("$pm2" pid web | sort | tr '\n' ' ')
 "$pm2" reload web >/dev/null
 [[ $("$pm2" pid web | sort | tr '\n' ' ') != "$before" ]]

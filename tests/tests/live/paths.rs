@@ -104,7 +104,7 @@ fn relative_path_of_an_exited_process() {
     observer.stop();
     assert_eq!(pids(&event["holders"]), [u64::from(holder.pid())], "{event:#}");
     let cause = &event["cause"];
-    let by_words = cause["evidence"].to_string().contains("the same path from where they stand");
+    let by_words = cause["evidence"].to_string().contains("the same relative path");
     let confidence = if by_words { "likely" } else { "certain" };
     assert_has(&event, &json!({"cause": {"type": "held", "confidence": confidence}}));
 }

@@ -33,12 +33,12 @@ pub(super) fn remedy(asked: &Endpoint, first: &Holder, holders: &[Holder]) -> St
     let pids = pids(holders);
     if let Some(parent) = named(Relation::Parent) {
         return format!(
-            "its own parent {} has the port for it: it must take it from there, or use another {place}",
+            "its parent {} already holds it: inherit the socket from there, or use another {place}",
             who(&parent.process)
         );
     }
     if named(Relation::Myself).is_some() {
-        return "the process holds it itself: it binds twice".to_owned();
+        return "the process already holds it: it binds twice".to_owned();
     }
     let mut owners = holders.iter().filter(|holder| holder.inherited != Some(true));
     match (unit(first), owners.next(), owners.next()) {
@@ -47,12 +47,12 @@ pub(super) fn remedy(asked: &Endpoint, first: &Holder, holders: &[Holder]) -> St
         }
         (_, Some(owner), None) if pids.len() > 1 => {
             format!(
-                "end {}, from which the others have the socket, not one of them",
+                "end {}: the others have the socket from it; ending one of them does not free it",
                 who(&owner.process)
             )
         }
         _ if pids.len() > 1 => {
-            format!("all of {} must end: each holds a socket in the way", pids.join(", "))
+            format!("all of {} must end: each holds a conflicting socket", pids.join(", "))
         }
         _ if first.relation == Relation::Orphan => {
             format!("end {}, which its dead parent left behind", who(&first.process))

@@ -5,7 +5,7 @@ use observer_common::socket::{
     STATE_FIN_WAIT2, STATE_LAST_ACK, STATE_LISTEN, STATE_TIME_WAIT,
 };
 
-use super::verdict::NO_LOOK;
+use super::verdict::NO_SCAN;
 use crate::{
     decode::Bind,
     diagnose::{answer::Answer, ports::FormerServer},
@@ -28,34 +28,34 @@ pub(super) fn unowned_path(bind: &Bind, answer: &Answer, past: Option<&FormerSer
         )
         .because("no process has a socket that is bound to this file")
         .because(match made {
-            Some(made) => format!("it belongs to user {uid} and was made at {made:.0}"),
-            None => format!("it belongs to user {uid}"),
+            Some(made) => format!("user {uid} owns it; it was made at {made:.0}"),
+            None => format!("user {uid} owns it"),
         })
         .perhaps(perhaps_served)
         .with_remedy("remove the file; a server should unlink it before it binds")
         .left_by(past),
         Some(PathFile::Other(what)) => Cause::new(
             CauseType::Unknown,
-            format!("{what} lies at that path, not a socket"),
+            format!("that path is {what}, not a socket"),
             Confidence::Certain,
         )
-        .because(format!("the path names {what}; bind makes its file itself, and follows no link"))
+        .because(format!("the path names {what}; bind creates the file itself and follows no link"))
         .with_remedy("move it away, or use another path"),
         Some(PathFile::Gone) => Cause::new(
             CauseType::Unknown,
-            "something was at that path, and is gone by now".to_owned(),
+            "there was a file at that path, and it is gone".to_owned(),
             Confidence::Possible,
         )
         .because("the path does not exist any more")
         .left_by(past),
         _ => Cause::new(
             CauseType::Unknown,
-            "what lies at that path could not be looked at".to_owned(),
+            "the file at that path could not be examined".to_owned(),
             Confidence::Possible,
         )
         .because(match answer.file {
-            None => NO_LOOK,
-            _ => "the process was gone, or the path leads through what only the process itself can follow",
+            None => NO_SCAN,
+            _ => "the process was gone, or only the process itself can follow that path",
         }),
     }
 }
@@ -63,14 +63,14 @@ pub(super) fn unowned_path(bind: &Bind, answer: &Answer, past: Option<&FormerSer
 /// An address: connections that no process has open, or nothing.
 pub(super) fn unowned(bind: &Bind, answer: &Answer, past: Option<&FormerServer>) -> Cause {
     if answer.is_none() {
-        let summary = "who is in the way was not looked at";
+        let summary = "no scan was made for this refusal";
         return Cause::new(CauseType::Unknown, summary, Confidence::Possible)
-            .because(NO_LOOK)
+            .because(NO_SCAN)
             .left_by(past);
     }
     let Some(rows) = &answer.connections else {
         return unexplained(past)
-            .because("the connections of its network namespace could not be looked at");
+            .because("the connections of its network namespace could not be read");
     };
     // A datagram socket is in state CLOSE and serves all the same.
     let serves = |row: &&Connection| {
@@ -103,7 +103,7 @@ pub(super) fn unowned(bind: &Bind, answer: &Answer, past: Option<&FormerServer>)
             Confidence::Certain,
         )
         .because(format!(
-            "no process holds what is on this port: {}",
+            "the port has {} that no process holds",
             human::count(open_count as u64, "connection")
         ))
         .with_remedy("wait, or set SO_REUSEADDR before bind");
@@ -114,7 +114,7 @@ pub(super) fn unowned(bind: &Bind, answer: &Answer, past: Option<&FormerServer>)
         let mut cause = Cause::new(
             CauseType::TimeWait,
             format!(
-                "nobody serves it; {} in TIME_WAIT, at most {} more",
+                "nobody serves it; {} in TIME_WAIT for at most {} more",
                 human::count(waiting_count as u64, "closed connection"),
                 human::span(last)
             ),
@@ -143,9 +143,13 @@ pub(super) fn unowned(bind: &Bind, answer: &Answer, past: Option<&FormerServer>)
 
 /// Nothing was found in the way.
 fn unexplained(past: Option<&FormerServer>) -> Cause {
-    Cause::new(CauseType::Unknown, "nobody is in the way by now".to_owned(), Confidence::Possible)
-        .because("neither a process nor a connection on this port was found after the refusal")
-        .left_by(past)
+    Cause::new(
+        CauseType::Unknown,
+        "nothing holds the port any more".to_owned(),
+        Confidence::Possible,
+    )
+    .because("neither a process nor a connection on this port was found after the refusal")
+    .left_by(past)
 }
 
 /// A socket that serves without a process: the kernel has its own (VXLAN, `WireGuard`, NFS), without an inode.
@@ -160,9 +164,9 @@ fn held_by_no_process(inode: u64) -> Cause {
         );
     }
     held(
-        "a socket serves it that no process has open",
+        "a socket that no process has open serves it",
         format!(
-            "no descriptor leads to socket inode {inode}: it is being handed over between processes, or is known to io_uring alone"
+            "no descriptor leads to socket inode {inode}: it is being handed over between processes, or only io_uring knows it"
         ),
     )
 }
@@ -172,7 +176,7 @@ pub(super) fn no_port_left(answer: &Answer) -> Cause {
     let range = answer.port_range.as_deref().unwrap_or("unknown");
     Cause::new(
         CauseType::Unknown,
-        format!("no port is left to deal out (ip_local_port_range {range})"),
+        format!("no free port is left in ip_local_port_range ({range})"),
         Confidence::Likely,
     )
     .because("the kernel answered EADDRINUSE for port 0, which asks for any free port")
@@ -187,9 +191,8 @@ impl Cause {
         if let Some(past) = served {
             self.confidence = Confidence::Possible;
             let former = who(&past.process);
-            let served = format!(
-                "or {former} still served it when the kernel refused, and ceased before the look"
-            );
+            let served =
+                format!("or {former} still served it at the refusal and stopped before the scan");
             self.evidence.push(served.into());
         }
         self

@@ -65,7 +65,7 @@ pub(super) fn cause(
                 format!("the kernel answered {}", errno.name),
                 Confidence::Possible,
             )
-            .because(format!("errno {} ({}) tells no more", errno.errno, errno.name))
+            .because(format!("errno {} ({}): observer has no rule for it", errno.errno, errno.name))
         }
     }
 }
@@ -78,9 +78,9 @@ fn permission(bind: &Bind) -> Cause {
             "give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or let it use a higher port",
         ),
         (Endpoint::Inet(..), 0) => (
-            "its network namespace keeps this port for CAP_NET_BIND_SERVICE, or a security policy forbids it".to_owned(),
+            "its network namespace reserves this port for CAP_NET_BIND_SERVICE, or a security policy forbids it".to_owned(),
             Confidence::Possible,
-            "look at net.ipv4.ip_unprivileged_port_start in that namespace, and at the kernel's log",
+            "check net.ipv4.ip_unprivileged_port_start in that namespace, and the kernel log",
         ),
         (Endpoint::Path(_), _) => (
             "the process may not create a file in that folder".to_owned(),
@@ -90,7 +90,7 @@ fn permission(bind: &Bind) -> Cause {
         _ => (
             "a security policy (SELinux, AppArmor, a cgroup's BPF program) forbids it".to_owned(),
             Confidence::Possible,
-            "look into the kernel's log for what denied it",
+            "check the kernel log for what denied it",
         ),
     };
     let errno = Errno::new(bind.record.result);
@@ -115,15 +115,15 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Former
         answer.zombies.iter().filter(|(pid, _)| inet && *pid != bind.task.record.tgid)
     {
         let zombie =
-            format!("{comm} {pid} is a zombie: it holds no port, nobody has reaped it yet");
+            format!("{comm} {pid} is a zombie: it holds no port; its parent has not reaped it yet");
         cause.evidence.push(zombie.into());
     }
     cause
 }
 
-/// Why a refusal is told without a look.
-pub(super) const NO_LOOK: &str =
-    "who holds it now was not looked at: the look failed, or too many were refused at once";
+/// Why a refusal has no scan.
+pub(super) const NO_SCAN: &str =
+    "no scan shows who holds it now: the scan failed, or too many binds were refused at once";
 
 fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cause {
     let state = first.socket.state;
@@ -153,15 +153,14 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
         _ => (CauseType::Held, format!("{who_holds} serves {name}")),
     };
     let mut cause = Cause::new(cause_type, summary, Confidence::Certain);
-    cause =
-        cause.because(format!("one pass over all descriptors found {} in the way", count(holders)));
+    cause = cause.because(format!("a scan of all descriptors found {} in the way", count(holders)));
     if let Endpoint::Path(path) = &bind.asked
         && !path.starts_with(b"/")
         && !matches!(answer.file, Some(PathFile::Socket(..)))
     {
         cause.confidence = Confidence::Likely;
         cause = cause.because(
-            "its file could not be looked at: that both give the same path from where they stand is all that is known",
+            "its file could not be examined: all that is known is that both gave the same relative path",
         );
     }
     let others = pids(holders).len() - 1;
@@ -194,24 +193,24 @@ fn gone(holder: &Holder, past: Option<&FormerServer>, bind: &Bind, answer: &Answ
     let who_held = who(&holder.process);
     let name = holder.socket.name();
     if answer.is_none() && past.is_none_or(|past| past.until_ns < bind.time_ns) {
-        let summary = format!("{who_held} served {name} when last looked");
+        let summary = format!("{who_held} is the last known server of {name}");
         return Cause::new(CauseType::Held, summary, Confidence::Likely)
-            .because(NO_LOOK)
+            .because(NO_SCAN)
             .with_remedy("see who holds it now: observer ports");
     }
     let myself = holder.relation == Relation::Myself;
     let summary = if myself {
-        format!("it served {name} itself, and has ended since")
+        format!("it served {name} itself and has ended since")
     } else {
-        format!("{who_held} served {name} then, and is gone by now")
+        format!("{who_held} served {name} at that moment and has closed it since")
     };
     let mut cause = Cause::new(CauseType::Held, summary, Confidence::Likely);
     if let Some(past) = past.filter(|past| past.until_ns >= bind.time_ns) {
         let later = human::span(seconds_between(bind.time_ns, past.until_ns));
-        cause = cause.because(format!("{who_held} gave the port up {later} after the refusal"));
+        cause = cause.because(format!("{who_held} released the port {later} after the refusal"));
     }
     cause.with_remedy(if myself {
-        "the process holds it itself: it binds twice"
+        "the process already holds it: it binds twice"
     } else {
         "try again: the port is free"
     })

@@ -53,12 +53,12 @@ pub(super) fn prompt(facts: Facts<'_>, signal: u32, cause: &mut Cause) {
     cause.evidence.push(format!("{name} from {from}{ignored}, {before} before").into());
     if !by_kernel && let Some((daemon, _)) = daemon::recognise(&noted.sender) {
         let daemon =
-            format!("the sender of {name} is {daemon}, which frees memory by ending processes");
+            format!("the sender of {name} is {daemon}, which kills processes to free memory");
         cause.evidence.push(daemon.into());
     }
     if signal == SIGKILL && seconds > 1.0 && noted.sender.pid == 1 {
         cause.remedy = Some(
-            "TimeoutStopSec= of its unit is how long systemd waits before it kills".to_owned(),
+            "TimeoutStopSec= of its unit sets how long systemd waits before SIGKILL".to_owned(),
         );
     }
     cause.prompted_by = Some(Box::new(Prompt {

@@ -41,7 +41,7 @@ fn from_kernel(facts: Facts<'_>, signal: u32, noted: &Noted, own: bool) -> Cause
     if signal == SIGKILL && noted.note.sender_is_namespace_init() && noted.note.sender_exiting() {
         let init = noted.note.record.sender.tgid;
         return kernel(
-            format!("killed because the first process of its pid namespace, {init}, ended"),
+            format!("killed because process {init}, pid 1 of its pid namespace, ended"),
             Confidence::Certain,
         )
         .because("the kernel sent SIGKILL while that process was ending (zap_pid_ns_processes)");
@@ -63,24 +63,23 @@ fn from_kernel(facts: Facts<'_>, signal: u32, noted: &Noted, own: bool) -> Cause
             let used = facts.exit.record.rlimit_cpu_soft.saturating_sub(1);
             limit(
                 "RLIMIT_CPU",
-                format!("ended by SIGXCPU at its CPU limit of {used} s"),
+                format!("killed by SIGXCPU at its CPU limit of {used} s"),
                 Confidence::Certain,
             )
-            .because(format!("the kernel sent SIGXCPU for {used} s of CPU time"))
+            .because(format!("the kernel sent SIGXCPU after {used} s of CPU time"))
         }
-        SIGALRM | SIGVTALRM | SIGPROF => kernel(
-            format!("ended by {name} from a timer of its own that it did not handle"),
-            Confidence::Certain,
-        )
-        .because(format!("the kernel sent {name}; no process did")),
+        SIGALRM | SIGVTALRM | SIGPROF => {
+            kernel(format!("killed by {name} from its own timer (no handler)"), Confidence::Certain)
+                .because(format!("the kernel sent {name}; no process did"))
+        }
         SIGHUP => hangup(noted),
         SIGINT | SIGQUIT => {
-            kernel(format!("ended by {name} from its terminal's keyboard"), Confidence::Likely)
+            kernel(format!("killed by {name} from its terminal's keyboard"), Confidence::Likely)
                 .because(format!("the kernel sent {name}, not a process"))
         }
         SIGKILL => kernel("killed by the kernel itself".to_owned(), Confidence::Certain)
             .because("SIGKILL came from no process (SEND_SIG_PRIV), and no OOM kill was under way"),
-        _ => kernel(format!("ended by {name} from the kernel itself"), Confidence::Certain)
+        _ => kernel(format!("killed by {name} from the kernel itself"), Confidence::Certain)
             .because(format!("{name} came from no process (SEND_SIG_PRIV)")),
     }
 }
@@ -90,12 +89,12 @@ fn hangup(noted: &Noted) -> Cause {
     if noted.note.sender_exiting() {
         let who = who(&noted.sender);
         return kernel(
-            format!("ended by SIGHUP when {who} ended: its session or terminal was gone"),
+            format!("killed by SIGHUP when {who} ended: its session or terminal was gone"),
             Confidence::Likely,
         )
         .because(format!("the kernel sent SIGHUP while {who} was ending"));
     }
-    kernel("ended by SIGHUP: its terminal was closed".to_owned(), Confidence::Likely)
+    kernel("killed by SIGHUP: its terminal was closed".to_owned(), Confidence::Likely)
         .because("the kernel sent SIGHUP, not a process")
 }
 
@@ -104,13 +103,11 @@ fn hangup(noted: &Noted) -> Cause {
 fn timer_or_io(signal: u32, noted: &Noted) -> Cause {
     let name = signal_name(signal);
     let (what, code) = match noted.note.record.code {
-        SI_TIMER => ("a timer of its own", "SI_TIMER"),
-        _ => ("I/O of its own", "SI_ASYNCIO or SI_SIGIO"),
+        SI_TIMER => ("its own timer", "SI_TIMER"),
+        _ => ("its own I/O", "SI_ASYNCIO or SI_SIGIO"),
     };
-    kernel(format!("ended by {name} from {what} that it did not handle"), Confidence::Likely)
-        .because(format!(
-            "{name} came with {code}, as the kernel sends it; a process could forge that"
-        ))
+    kernel(format!("killed by {name} from {what} (no handler)"), Confidence::Likely)
+        .because(format!("{name} came with {code}, as from the kernel; a process could forge that"))
 }
 
 fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
@@ -130,30 +127,28 @@ fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
         return cause;
     }
     if !matches!(signal, 4 | 5 | 7 | 8 | 11) {
-        let what = if signal == SIGIO { " for I/O of its own that it did not handle" } else { "" };
+        let what = if signal == SIGIO { " for its own I/O, without a handler" } else { "" };
         return kernel(
-            format!("ended by {name} from the kernel{what} ({code})"),
+            format!("killed by {name} from the kernel{what} ({code})"),
             Confidence::Certain,
         )
         .because(format!("si_code {}, which only the kernel uses", record.code));
     }
     let known = code_name != Some("SI_KERNEL");
     let what = match (signal, code_name, record.address) {
-        (11, Some("SEGV_MAPERR"), 0..4096) => "used a null pointer",
-        (11, Some("SEGV_MAPERR"), _) => "used an address that is not mapped",
-        (11, Some("SEGV_ACCERR"), _) => "used memory in a way it may not",
+        (11, Some("SEGV_MAPERR"), 0..4096) => "dereferenced a null pointer",
+        (11, Some("SEGV_MAPERR"), _) => "accessed an unmapped address",
+        (11, Some("SEGV_ACCERR"), _) => "accessed memory against its protection",
         (11, Some("SI_KERNEL"), _) => {
-            "used a pointer that is no address, or did what only the kernel may"
+            "used a non-canonical address, or did what only the kernel may do"
         }
-        (7, Some("BUS_ADRERR"), _) => "used a mapped file past its end",
-        (7, Some("BUS_MCEERR_AR" | "BUS_MCEERR_AO"), _) => {
-            "had data in memory that the hardware lost"
-        }
+        (7, Some("BUS_ADRERR"), _) => "accessed a mapped file past its end",
+        (7, Some("BUS_MCEERR_AR" | "BUS_MCEERR_AO"), _) => "hit a hardware memory error",
         (8, Some("FPE_INTDIV"), _) => "divided by zero",
-        (8, ..) => "calculated what has no result",
-        (4, ..) => "ran into an instruction that is none",
-        (5, ..) => "ran into a breakpoint or a trap",
-        _ => "did what the processor refused",
+        (8, ..) => "hit an arithmetic error",
+        (4, ..) => "executed an illegal instruction",
+        (5, ..) => "hit a breakpoint or a trap",
+        _ => "caused a processor exception",
     };
     let at = if known { format!(" at {:#x}", record.address) } else { String::new() };
     let mut cause =
@@ -161,14 +156,14 @@ fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
             .because(format!("the kernel sent {name} with {code} for what the process itself did"));
     if matches!(code_name, Some("SI_KERNEL" | "TRAP_BRKPT" | "ILL_ILLOPN")) && signal != 11 {
         // int3 and ud2: `__builtin_trap`, V8's IMMEDIATE_CRASH.
-        let remedy = "read its own last words: programs end themselves like this, V8 (node) when it gets no memory";
+        let remedy = "read its last output: programs abort like this on purpose, as V8 (node) does when it gets no memory";
         cause.remedy = Some(remedy.to_owned());
     }
     cause.code_name = Some(code);
     if known {
         cause.address = Some(format!("{:#x}", record.address));
     } else {
-        let why = "the processor does not tell it for this fault (SI_KERNEL)";
+        let why = "the processor reports no address for this fault (SI_KERNEL)";
         cause.missing.insert("address".into(), why.into());
     }
     cause
@@ -184,7 +179,7 @@ fn from_itself(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
         SIGABRT => certain(CauseType::Abort, "aborted itself (SIGABRT)")
             .because("it sent SIGABRT to itself, as abort(3) does: a failed assertion, a panic, a corrupted heap"),
         SIGPIPE if for_its_own_write => {
-            certain(CauseType::Pipe, "wrote to a pipe or socket that nobody reads any more (SIGPIPE)")
+            certain(CauseType::Pipe, "wrote to a broken pipe or socket (SIGPIPE)")
                 .because("the kernel sent SIGPIPE for its own write")
         }
         SIGXFSZ if for_its_own_write => {
@@ -260,8 +255,7 @@ fn limit(resource: &str, summary: String, confidence: Confidence) -> Cause {
         "RLIMIT_CPU" => ('t', "LimitCPU="),
         _ => ('f', "LimitFSIZE="),
     };
-    cause.remedy =
-        Some(format!("the limit is set by {setting} of its unit, or by `ulimit -{option}`"));
+    cause.remedy = Some(format!("{setting} of its unit or `ulimit -{option}` sets the limit"));
     cause.resource = Some(resource.to_owned());
     cause
 }

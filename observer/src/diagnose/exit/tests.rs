@@ -72,13 +72,13 @@ fn exit_codes() {
     assert_is(&cause, Type::ExitCode, "ended with exit code 0", Confidence::Certain);
     let cause = diagnose(&exit(PID, 3 << 8));
     assert_is(&cause, Type::ExitCode, "ended by itself with exit code 3", Confidence::Certain);
-    assert_says(&diagnose(&exit(PID, 127 << 8)), "not found");
-    assert_says(&diagnose(&exit(PID, 126 << 8)), "could not be run");
+    assert_says(&diagnose(&exit(PID, 127 << 8)), "is not found");
+    assert_says(&diagnose(&exit(PID, 126 << 8)), "cannot run a command");
     assert_says(&diagnose(&exit(PID, 255 << 8)), "0xff00");
     assert_says(&diagnose(&exit(PID, 124 << 8)), "0x7c00");
     let mut timeout = exit(PID, 124 << 8);
     timeout.task.record.comm[..8].copy_from_slice(b"timeout\0");
-    assert_says(&diagnose(&timeout), "the time was up");
+    assert_says(&diagnose(&timeout), "the time is up");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn exit_code_137_is_no_sigkill() {
     let mut exit = exit(PID, 137 << 8);
     let cause = diagnose(&exit);
     assert_is(&cause, Type::ExitCode, "ended by itself with exit code 137", Confidence::Certain);
-    assert_says(&cause, "none of its children was seen");
+    assert_says(&cause, "no child of it was seen");
     // A SIGKILL on the way to a process that ended by itself ended nobody.
     exit.notes.push(note(SIGKILL, OTHER));
     let cause = diagnose(&exit);
@@ -105,10 +105,10 @@ fn exit_code_of_a_shell_names_the_child() {
     };
     let exit = exit(PID, 137 << 8);
     let cause = diagnose_with(&exit, None, Some(&child));
-    assert_says(&cause, "128 + 9: its child node 30 was ended by SIGKILL 2.0 s before");
+    assert_says(&cause, "128 + 9: its child node 30 died of SIGKILL 2.0 s before");
     child.signal = None;
     let cause = diagnose_with(&exit, None, Some(&child));
-    assert_says(&cause, "its child node 30 ended with 137 too, 2.0 s before");
+    assert_says(&cause, "its child node 30 exited with code 137 too, 2.0 s before");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn exit_code_143_after_sigterm_is_no_shell() {
     let mut exit = exit(PID, 143 << 8);
     exit.notes.push(note(SIGTERM, OTHER));
     let cause = diagnose(&exit);
-    assert_says(&cause, "143 is 128 + 15: many programs end with it");
+    assert_says(&cause, "143 is 128 + 15: many programs exit with it");
     assert!(cause.prompted_by.is_some());
 }
 

@@ -172,8 +172,8 @@ fn a_chain_of_shells_names_the_child_that_was_killed() {
     let events = feed(&mut engine, &chain);
     let because = |n: usize| death(&events[n]).cause.evidence.join("; ");
     assert_eq!(death(&events[0]).cause.cause_type, CauseType::Killed);
-    assert!(because(1).contains("its child node 22 was ended by SIGKILL"), "{}", because(1));
-    assert!(because(2).contains("its child node 21 ended with 137 too"), "{}", because(2));
+    assert!(because(1).contains("its child node 22 died of SIGKILL"), "{}", because(1));
+    assert!(because(2).contains("its child node 21 exited with code 137 too"), "{}", because(2));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::model::{Cause, Confidence, Event, ExitEvent, OomEvent, human};
 
 pub(super) fn section(report: &Report) -> Markup {
     let columns =
-        ["time", "process", "unit or group", "why", "sender or limit", "peak memory", "lifetime"];
+        ["time", "process", "unit or cgroup", "why", "sender or limit", "peak memory", "lifetime"];
     let content = report.deaths.table("Processes that died", &columns, "exit");
     let empty = (report.deaths.total() == 0).then_some("No death that matches.");
     html! {
@@ -24,7 +24,7 @@ pub(super) fn section(report: &Report) -> Markup {
 
 pub(super) fn oom_section(report: &Report) -> Markup {
     let columns =
-        ["time", "victim", "unit or group", "what happened", "limit", "used", "asked for memory"];
+        ["time", "victim", "unit or cgroup", "what happened", "limit", "used", "asked for memory"];
     let content = report.ooms.table("Victims that the kernel's OOM killer chose", &columns, "oom");
     let empty = (report.ooms.total() == 0).then_some("No OOM kill that matches.");
     part("oom", "OOM kills", empty, &content)
@@ -48,8 +48,8 @@ pub(super) fn death(clock: &PageClock, event: &Event, exit: &ExitEvent) -> Marku
     let released = (!released.is_empty()).then(|| released.join(", "));
     let details = html! {
         (process(&exit.process))
-        (pair("a shell says", Some(&status).filter(|_| exit.status.signal.is_some()).map(String::as_str)))
-        (pair("ceased to serve", released.as_deref()))
+        (pair("exit status", Some(&status).filter(|_| exit.status.signal.is_some()).map(String::as_str)))
+        (pair("stopped serving", released.as_deref()))
     };
     html! {
         (when(clock, event))

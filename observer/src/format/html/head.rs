@@ -48,10 +48,10 @@ fn span(report: &Report) -> String {
     let mut text = match (first, last) {
         (Some(first), Some(last)) => format!("From {} to {}", date(first), date(last)),
         (Some(first), None) => format!("Since {}", date(first)),
-        _ => "Of the whole record".to_owned(),
+        _ => "All stored events".to_owned(),
     };
     if report.filtered {
-        text.push_str(", filtered: only some of the events of that time are here");
+        text.push_str(", filtered: only some of the events of that time");
     }
     text + "."
 }
@@ -61,20 +61,20 @@ fn warnings(report: &Report) -> Markup {
     let lost: u64 = report.lost.values().sum();
     html! {
         @if lost > 0 {
-            p.bad role="note" { "LOST: " (human::count(lost, "event")) " of this time could not be recorded, so that \
-                what is told here may not be all of it. " a href="#losses" { "When and why" } "." }
+            p.bad role="note" { "LOST: " (human::count(lost, "event")) " of this time could not be stored: this page \
+                may be incomplete. " a href="#losses" { "When and why" } "." }
         }
         @match &report.verified {
             Ok(verified) if verified.faults.is_empty() => {}
-            Ok(_) => p.bad role="note" { "THE RECORD DOES NOT HOLD: it is not what was sealed. "
-                a href="#record" { "What is wrong with it" } "." }
-            Err(error) => p.bad role="note" { "Whether the record holds is not known: " (cut(error)) }
+            Ok(_) => p.bad role="note" { "VERIFICATION FAILED: the stored events are not those that were sealed. "
+                a href="#store" { "What is wrong" } "." }
+            Err(error) => p.bad role="note" { "The stored events could not be verified: " (cut(error)) }
         }
         @for broken in &report.broken {
-            p.bad role="note" { (broken) ": what else it has is not shown." }
+            p.bad role="note" { (broken) ": the rest of it is not shown." }
         }
         @if report.unreadable > 0 {
-            p.bad role="note" { (human::count(report.unreadable, "line")) " of the record can't be read." }
+            p.bad role="note" { (human::count(report.unreadable, "line")) " of the store cannot be read." }
         }
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn loss(clock: &PageClock, event: &Event, loss: &LossEvent) -> Markup
 /// Losses, versions and seals.
 pub(super) fn record(report: &Report) -> Markup {
     let losses = report.losses.table(
-        "Events that could not be recorded",
+        "Events that could not be stored",
         &["time", "lost", "not before", "not after", "because"],
         "loss",
     );
@@ -106,7 +106,7 @@ pub(super) fn record(report: &Report) -> Markup {
     };
     html! {
         @if report.losses.total() > 0 { (part("losses", "Losses", None, &losses)) }
-        (part("record", "The record", None, &versions))
+        (part("store", "The store", None, &versions))
     }
 }
 
@@ -114,7 +114,7 @@ fn seals(report: &Report) -> Markup {
     const MOST: usize = 50;
     let verified = match &report.verified {
         Ok(verified) => verified,
-        Err(error) => return html! { p.bad { "It could not be checked: " (cut(error)) } },
+        Err(error) => return html! { p.bad { "It could not be verified: " (cut(error)) } },
     };
     let is_plain = verified.faults.is_empty()
         && verified.notes.is_empty()
@@ -123,9 +123,9 @@ fn seals(report: &Report) -> Markup {
     let left = verified.faults.len().saturating_sub(MOST) as u64;
     html! {
         p {
-            @if verified.faults.is_empty() { strong.good { "It holds" } }
-            @else { strong.bad { "It DOES NOT HOLD" } }
-            ": " (human::count(verified.sealed, "sealed record")) " in "
+            @if verified.faults.is_empty() { strong.good { "Verified" } }
+            @else { strong.bad { "VERIFICATION FAILED" } }
+            ": " (human::count(verified.sealed, "sealed event")) " in "
             (human::count(verified.segments, "segment")) "; last seal " code { (cut(&verified.chain)) } "."
         }
         @if !is_plain { ul {
@@ -136,14 +136,14 @@ fn seals(report: &Report) -> Markup {
                 li { "segments up to number " (number) " were removed for their age or size" }
             }
             @if verified.unsealed > 0 {
-                li { (human::count(verified.unsealed, "record")) " at the end had no seal yet" }
+                li { (human::count(verified.unsealed, "event")) " at the end had no seal yet" }
             }
         } }
     }
 }
 
 fn describe(fault: &verify::Fault) -> String {
-    let record = fault.record.map(|record| format!(", record {record}")).unwrap_or_default();
+    let record = fault.record.map(|record| format!(", event {record}")).unwrap_or_default();
     let seq = fault.seq.map(|seq| format!(" (seq {seq})")).unwrap_or_default();
     cut(&format!("{}{record}{seq}: {}", fault.segment, fault.what))
 }

@@ -46,7 +46,7 @@ pub(super) fn section(report: &Report) -> Markup {
             } }
             @for ((.., name, netns), spans) in sockets {
                 tbody { @for (n, (_, span)) in spans.iter().enumerate() {
-                    tr class=[matches!(span, Span::Dark(_)).then_some("dark")] {
+                    tr class=[matches!(span, Span::Dark(_)).then_some("outage")] {
                         @if n == 0 {
                             th scope="rowgroup" rowspan=(spans.len()) title=[netns.map(|n| format!("network namespace {n}"))] {
                                 (name)
@@ -74,7 +74,7 @@ fn cells(report: &Report, span: &Span<'_>) -> Markup {
             td {
                 b { (who(&served.process)) }
                 @if let Some(last) = &served.last { ", held to the end by " (who_and_where(last)) }
-                @if served.gaps > 0 { ", " (human::count(u64::from(served.gaps), "time")) " unwatched in between" }
+                @if served.gaps > 0 { ", " (human::count(u64::from(served.gaps), "time")) " not watched in between" }
             }
             td { (place(&served.process)) }
             td { @if served.initial { "before " } (mark(served.from)) }
@@ -86,7 +86,7 @@ fn cells(report: &Report, span: &Span<'_>) -> Markup {
                 @if let Some(last) = &dark.last { ", after " (who_and_where(last)) } }
             td {}
             td { (mark(dark.from)) @if dark.late { " at the latest" } }
-            td { (mark(dark.to)) " " (end(dark.end, "still nobody")) }
+            td { (mark(dark.to)) " " (end(dark.end, "still not served")) }
             td.n { (span_of(dark.from, dark.to)) }
         },
     }

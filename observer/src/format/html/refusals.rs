@@ -14,7 +14,7 @@ use crate::model::{BindEvent, Call, Event, Holder, human};
 const HOLDERS: usize = 8;
 
 pub(super) fn section(report: &Report) -> Markup {
-    let columns = ["time", "process", "unit or group", "wanted", "why not", "who holds it"];
+    let columns = ["time", "process", "unit or cgroup", "wanted", "why not", "who holds it"];
     let content =
         report.refusals.table("Binds and listens that the kernel refused", &columns, "bind");
     let empty = (report.refusals.total() == 0).then_some("No refused bind that matches.");

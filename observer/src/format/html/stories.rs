@@ -41,7 +41,7 @@ fn article(report: &Report, story: &IncidentEvent, ids: &HashSet<u64>) -> Markup
                 (report.clock.mark(story.from))
                 @if seconds > 0.0 { ", " (human::span(seconds)) }
                 ", " (human::count(story.events.len() as u64, "event"))
-                @if let Some(outage) = story.outage_seconds { ", dark for " (human::span(outage)) }
+                @if let Some(outage) = story.outage_seconds { ", outage " (human::span(outage)) }
                 @if story.open { ", " strong { "still open" } }
             }
             ol { @for sentence in story.sentences.iter().take(SENTENCES) {

@@ -69,7 +69,7 @@ fn night(name: &str, unit: &str, path: &str) -> Vec<Event> {
         "type": "oom_kill", "summary": format!("killed by the kernel's OOM killer: {unit} reached its memory limit"),
         "evidence": ["the kernel chose victim 2211"], "confidence": "certain", "oom_seq": 4,
         "limit_cgroup": format!("/system.slice/{unit}"), "limit_bytes": 536_870_912_u64,
-        "remedy": "raise the limit, or find what grows",
+        "remedy": "raise the limit, or find what uses the memory",
     });
     let held = json!({"type": "held", "summary": format!("{name} 1987 serves it"), "evidence": [path],
         "confidence": "likely", "remedy": format!("end {name} 1987")});
@@ -213,7 +213,7 @@ fn a_record_that_does_not_hold_is_told_first() {
     report.verified = Ok(verify::VerifyReport { faults: vec![fault], ..Default::default() });
     let page = report.page();
     let header = page.split("</header>").next().expect("a header");
-    assert!(header.contains("THE RECORD DOES NOT HOLD"), "{header}");
+    assert!(header.contains("VERIFICATION FAILED"), "{header}");
     assert!(header.contains("LOST: 3 events"), "{header}");
-    assert!(page.contains("observer-000001, record 3 (seq 3): it was changed"));
+    assert!(page.contains("observer-000001, event 3 (seq 3): it was changed"));
 }

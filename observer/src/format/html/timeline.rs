@@ -42,21 +42,21 @@ pub(super) fn section(report: &Report, ids: &HashSet<u64>) -> Markup {
     let height = bottom + 30.0;
     let content = html! {
         div.wide {
-            svg viewBox={ "0 0 " (WIDTH) " " (height) } role="group" aria-label="Timeline of deaths, OOM kills, refused binds and dark ports" {
+            svg viewBox={ "0 0 " (WIDTH) " " (height) } role="group" aria-label="Timeline of deaths, OOM kills, refused binds and outages" {
                 (axis.markup(report, bottom))
                 @for (n, (name, density)) in names.into_iter().zip(&report.marks).enumerate() {
                     (lane(name, y(n)))
                     @for (x, place) in gathered(&axis, density) { (mark(report, n, x, y(n), &place, ids)) }
                 }
                 @for (n, (name, bars)) in lanes.iter().enumerate() {
-                    (lane(&format!("{name} dark"), y(names.len() + n)))
+                    (lane(&format!("{name} outage"), y(names.len() + n)))
                     @for dark in bars { (bar(report, &axis, dark, y(names.len() + n))) }
                 }
             }
         }
         p.note {
-            "A mark leads to its row; a larger one stands for many. A bar is a time in which nobody served that port or path."
-            @if left > 0 { " " (human::count(left, "more socket")) " went dark for a shorter time: see "
+            "A mark leads to its row; a larger one stands for many. A bar is an outage: nobody served that port or path."
+            @if left > 0 { " " (human::count(left, "more socket")) " had shorter outages: see "
                 a href="#ports" { "port ownership" } "." }
         }
     };
@@ -161,7 +161,7 @@ fn bar(report: &Report, axis: &Axis, dark: &Dark, y: f64) -> Markup {
         End::Unwatched => ", then not watched",
     };
     html! {
-        rect.dark x=(axis::pixels(from)) y=(y - 7.0) width=(axis::pixels((to - from).max(2.0))) height="14" {
+        rect.outage x=(axis::pixels(from)) y=(y - 7.0) width=(axis::pixels((to - from).max(2.0))) height="14" {
             title { "nobody served " (socket(&dark.socket)) " for " (human::span(seconds)) " from "
                 (report.clock.date(dark.from)) (after.unwrap_or_default()) (end) }
         }

@@ -14,14 +14,20 @@ pub(super) fn bind(lines: &mut Lines<'_>, bind: &BindEvent) {
         Call::Bind => "bind",
         Call::Listen => "listen on",
     };
-    let what = format!("could not {call} {}: {}", bind.socket.name(), bind.cause.summary);
+    let errno = &bind.error.name;
+    let what = format!("could not {call} {} ({errno}): {}", bind.socket.name(), bind.cause.summary);
     lines.headline(&who(&bind.process), &what, Severity::Notable);
+    if let Some(error) = as_logged(errno) {
+        lines.detail("error", error);
+    }
     process(lines, &bind.process);
     for shown in &bind.holders {
         lines.detail("holder", &holder(shown, lines.now()));
     }
+    // The headline and the holders say the rest.
+    let answered = format!("the kernel answered {errno}");
     for evidence in &bind.cause.evidence {
-        if !evidence.starts_with("one pass over") {
+        if !evidence.ends_with(" in the way") && *evidence != answered {
             lines.detail("because", evidence);
         }
     }
@@ -30,6 +36,18 @@ pub(super) fn bind(lines: &mut Lines<'_>, bind: &BindEvent) {
     }
     if let Some(remedy) = &bind.cause.remedy {
         lines.detail("do", remedy);
+    }
+}
+
+/// What strerror(3) says, and so the log of the program that was refused.
+fn as_logged(errno: &str) -> Option<&'static str> {
+    match errno {
+        "EADDRINUSE" => Some("Address already in use"),
+        "EADDRNOTAVAIL" => Some("Cannot assign requested address"),
+        "EACCES" => Some("Permission denied"),
+        "EPERM" => Some("Operation not permitted"),
+        "EINVAL" => Some("Invalid argument"),
+        _ => None,
     }
 }
 
@@ -70,7 +88,7 @@ pub(super) fn listen(lines: &mut Lines<'_>, listen: &ListenEvent) {
 
 pub(super) fn release(lines: &mut Lines<'_>, release: &ReleaseEvent) {
     let served = match release.served_seconds {
-        Some(seconds) => format!(" (it was served for {})", human::span(seconds)),
+        Some(seconds) => format!(" (served for {})", human::span(seconds)),
         None => String::new(),
     };
     let what = format!("nobody serves {} any more{served}", release.socket.name());

@@ -64,11 +64,11 @@ fn lived(exit: &ExitEvent) -> String {
         text.push_str(&format!(", child of {} {}", parent.comm, parent.pid));
     }
     if let Some(ns_pid) = process.ns_pid {
-        text.push_str(&format!(", pid {ns_pid} in its container"));
+        text.push_str(&format!(", pid {ns_pid} in its pid namespace"));
     }
     if exit.status.signal.is_some() {
         // What the supervisor's log calls it.
-        text.push_str(&format!("; a shell says {}", exit.status.shell_status));
+        text.push_str(&format!("; exit status {}", exit.status.shell_status));
     }
     text
 }

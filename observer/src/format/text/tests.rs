@@ -109,7 +109,7 @@ fn killed_after_it_did_not_stop() {
         "confidence": "certain",
         "sender": systemd(),
         "prompted_by": {"signal": 15, "signal_name": "SIGTERM", "sender": systemd(), "seconds": 90.1},
-        "remedy": "TimeoutStopSec= of its unit is how long systemd waits before it kills",
+        "remedy": "TimeoutStopSec= of its unit sets how long systemd waits before SIGKILL",
     });
     insta::assert_snapshot!(exit(&node(), &killed(9, "SIGKILL"), &cause));
 }
@@ -132,7 +132,7 @@ fn exit_codes() {
     let cause = json!({
         "type": "exit_code",
         "summary": "ended by itself with exit code 137",
-        "evidence": ["137 is 128 + 9: its child node 2212 was ended by SIGKILL 12 ms before"],
+        "evidence": ["137 is 128 + 9: its child node 2212 died of SIGKILL 12 ms before"],
         "confidence": "certain",
     });
     let status = json!({"code": 137, "shell_status": 137});
@@ -152,7 +152,7 @@ fn exit_codes() {
 fn a_fault_and_its_core() {
     let cause = json!({
         "type": "fault",
-        "summary": "used a null pointer: SIGSEGV, SEGV_MAPERR at 0x18",
+        "summary": "dereferenced a null pointer: SIGSEGV, SEGV_MAPERR at 0x18",
         "evidence": ["the kernel sent SIGSEGV with SEGV_MAPERR for what the process itself did"],
         "confidence": "certain",
         "address": "0x18",
@@ -167,8 +167,8 @@ fn a_fault_and_its_core() {
 fn not_certain() {
     let cause = json!({
         "type": "unknown",
-        "summary": "ended by SIGKILL; who sent it was not seen",
-        "evidence": ["no SIGKILL was seen on its way to this process: it was sent before observer began, or newer signals pushed the note out"],
+        "summary": "killed by SIGKILL; its sender was not seen",
+        "evidence": ["no SIGKILL to this process was seen: it was sent before observer started, or newer signals replaced the note of it"],
         "confidence": "possible",
     });
     insta::assert_snapshot!(exit(&node(), &killed(9, "SIGKILL"), &cause));
@@ -204,7 +204,7 @@ fn the_oom_killer() {
         "evidence": ["the kernel chose victim 2211"],
         "confidence": "certain",
         "oom_seq": 6,
-        "remedy": "raise the limit (`systemctl set-property panel.slice MemoryMax=…`) or find what grows",
+        "remedy": "raise the limit (`systemctl set-property panel.slice MemoryMax=…`) or find what uses the memory",
     });
     insta::assert_snapshot!(exit(&node(), &killed(9, "SIGKILL"), &cause));
 }

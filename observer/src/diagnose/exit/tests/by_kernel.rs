@@ -28,18 +28,20 @@ fn fault(signal: u32, code: i32, address: u64) -> Cause {
 #[test]
 fn faults() {
     let cause = fault(SIGSEGV, 1, 0x18);
-    let summary = "used a null pointer: SIGSEGV, SEGV_MAPERR at 0x18";
+    let summary = "dereferenced a null pointer: SIGSEGV, SEGV_MAPERR at 0x18";
     assert_is(&cause, Type::Fault, summary, Confidence::Certain);
     assert_eq!(cause.code_name.as_deref(), Some("SEGV_MAPERR"));
     assert_eq!(cause.address.as_deref(), Some("0x18"));
-    assert!(fault(SIGSEGV, 1, 0x1000).summary.starts_with("used an address that is not mapped"));
-    assert!(fault(SIGSEGV, 2, 0x1000).summary.starts_with("used memory in a way it may not"));
-    assert!(fault(7, 2, 0x1000).summary.starts_with("used a mapped file past its end"));
-    assert!(fault(7, 4, 0x1000).summary.starts_with("had data in memory that the hardware lost"));
+    assert!(fault(SIGSEGV, 1, 0x1000).summary.starts_with("accessed an unmapped address"));
+    assert!(
+        fault(SIGSEGV, 2, 0x1000).summary.starts_with("accessed memory against its protection")
+    );
+    assert!(fault(7, 2, 0x1000).summary.starts_with("accessed a mapped file past its end"));
+    assert!(fault(7, 4, 0x1000).summary.starts_with("hit a hardware memory error"));
     assert!(fault(8, 1, 0x1000).summary.starts_with("divided by zero"));
-    assert!(fault(4, 1, 0x1000).summary.starts_with("ran into an instruction that is none"));
-    assert!(fault(5, 1, 0x1000).summary.starts_with("ran into a breakpoint"));
-    assert!(fault(5, 0x80, 0).remedy.is_some_and(|remedy| remedy.contains("last words")));
+    assert!(fault(4, 1, 0x1000).summary.starts_with("executed an illegal instruction"));
+    assert!(fault(5, 1, 0x1000).summary.starts_with("hit a breakpoint"));
+    assert!(fault(5, 0x80, 0).remedy.is_some_and(|remedy| remedy.contains("last output")));
     assert!(fault(SIGSEGV, 77, 0x1000).summary.contains("si_code 77"));
 }
 
@@ -89,7 +91,7 @@ fn limits_on_cpu() {
     soft.record.rlimit_cpu_soft = 6;
     soft.notes.push(kernel_note(SIGXCPU, PID));
     let cause = diagnose(&soft);
-    let summary = "ended by SIGXCPU at its CPU limit of 5 s";
+    let summary = "killed by SIGXCPU at its CPU limit of 5 s";
     assert_is(&cause, Type::ResourceLimit, summary, Confidence::Certain);
     assert_eq!(cause.resource.as_deref(), Some("RLIMIT_CPU"));
     let mut hard = exit(PID, SIGKILL);
@@ -139,7 +141,7 @@ fn the_oom_killer() {
     // Whoever asked for memory sent nothing.
     assert_eq!(cause.sender, None);
     let partner = diagnose_with(&oom_exit(21, 21), Some(&join), None);
-    assert_says(&partner, "killed along with 20");
+    assert_says(&partner, "killed it along with 20");
 }
 
 #[test]
@@ -160,41 +162,41 @@ fn the_oom_killer_by_its_mark_alone() {
 fn the_kernel_for_other_reasons() {
     let init = flagged(kernel_note(SIGKILL, OTHER), NOTE_SENDER_NS_INIT | NOTE_SENDER_EXITING);
     let cause = by(SIGKILL, init);
-    let summary = "killed because the first process of its pid namespace, 10, ended";
+    let summary = "killed because process 10, pid 1 of its pid namespace, ended";
     assert_is(&cause, Type::Kernel, summary, Confidence::Certain);
     let cause = by(SIGKILL, kernel_note(SIGKILL, OTHER));
     assert_is(&cause, Type::Kernel, "killed by the kernel itself", Confidence::Certain);
     let cause = by(2, kernel_note(2, OTHER));
-    let summary = "ended by SIGINT from its terminal's keyboard";
+    let summary = "killed by SIGINT from its terminal's keyboard";
     assert_is(&cause, Type::Kernel, summary, Confidence::Likely);
     let cause = by(SIGHUP, kernel_note(SIGHUP, OTHER));
-    let summary = "ended by SIGHUP: its terminal was closed";
+    let summary = "killed by SIGHUP: its terminal was closed";
     assert_is(&cause, Type::Kernel, summary, Confidence::Likely);
     let cause = by(SIGHUP, flagged(kernel_note(SIGHUP, OTHER), NOTE_SENDER_EXITING));
-    let summary = "ended by SIGHUP when bash 10 ended: its session or terminal was gone";
+    let summary = "killed by SIGHUP when bash 10 ended: its session or terminal was gone";
     assert_is(&cause, Type::Kernel, summary, Confidence::Likely);
     let cause = by(30, kernel_note(30, OTHER));
-    assert_is(&cause, Type::Kernel, "ended by SIGPWR from the kernel itself", Confidence::Certain);
+    assert_is(&cause, Type::Kernel, "killed by SIGPWR from the kernel itself", Confidence::Certain);
 }
 
 #[test]
 fn timers() {
     let cause = by(14, kernel_note(14, OTHER));
-    let summary = "ended by SIGALRM from a timer of its own that it did not handle";
+    let summary = "killed by SIGALRM from its own timer (no handler)";
     assert_is(&cause, Type::Kernel, summary, Confidence::Certain);
     // si_code below 0: whoever may send the signal may write it.
     let mut posix = kernel_note(10, OTHER);
     posix.record.origin = ORIGIN_TIMER;
     posix.record.code = -2;
     let cause = by(10, posix);
-    let summary = "ended by SIGUSR1 from a timer of its own that it did not handle";
+    let summary = "killed by SIGUSR1 from its own timer (no handler)";
     assert_is(&cause, Type::Kernel, summary, Confidence::Likely);
 }
 
 #[test]
 fn nothing_is_made_up() {
     let cause = diagnose(&exit(PID, SIGKILL));
-    let summary = "ended by SIGKILL; who sent it was not seen";
+    let summary = "killed by SIGKILL; its sender was not seen";
     assert_is(&cause, Type::Unknown, summary, Confidence::Possible);
     // A note of another signal explains nothing.
     assert_eq!(by(SIGKILL, note(SIGTERM, OTHER)).cause_type, Type::Unknown);

@@ -142,7 +142,7 @@ pub(super) fn gave_up(case: &Case, now: Time) -> Option<NarratedLine> {
         return None;
     }
     let text = format!(
-        "{} has likely been given up: nothing of it was seen for {} after the last death, and it had come back every {}",
+        "{} has likely been given up: no sign of it for {} after its last death; until then it came back every {}",
         key.comm,
         human::span(since),
         human::span(pause),

@@ -80,9 +80,10 @@ fn dark_sockets(case: &Case) -> Vec<&Socket> {
 
 fn went(outage: &Outage) -> NarratedLine {
     let last = outage.last.as_ref().map(|last| format!(": {} was the last to serve it", who(last)));
-    let late = if outage.late { ", or a little earlier" } else { "" };
-    let text = format!("{} went dark{late}{}", outage.socket.name(), last.unwrap_or_default());
-    let gist = format!("dark {} {}", outage.socket.name(), outage.began);
+    let late = if outage.late { ", perhaps since a little earlier" } else { "" };
+    let (name, last) = (outage.socket.name(), last.unwrap_or_default());
+    let text = format!("nobody serves {name} any more{late}{last}");
+    let gist = format!("outage {name} {}", outage.began);
     NarratedLine::new(gist, text, outage.began, outage.events.iter().map(|(_, seq)| *seq))
 }
 
@@ -94,7 +95,7 @@ fn back(outage: &Outage) -> Option<NarratedLine> {
             format!("{} serves {name} again, after {}", who(&back.process), human::span(dark))
         }
         None => format!(
-            "{} serves {name}, as observer found when it was started; since when is not known",
+            "{} serves {name}: observer found it at its start; since when is not known",
             who(&back.process),
         ),
     };
@@ -105,12 +106,12 @@ fn many(socket: &Socket, own: &[&Outage], now: Time) -> Option<NarratedLine> {
     let (first, last) = (own.first()?, own.last()?);
     let sum: f64 = own.iter().filter_map(|outage| length(outage, now)).sum();
     let text = format!(
-        "{} went dark {}, {} in all",
+        "{} had {}, {} in all",
         socket.name(),
-        words::times(own.len() as u64),
+        human::count(own.len() as u64, "outage"),
         human::span(sum),
     );
-    let gist = format!("dark often {} {}", socket.name(), own.len().ilog2());
+    let gist = format!("outages {} {}", socket.name(), own.len().ilog2());
     let events = [first, last].into_iter().flat_map(|o| o.events.iter().map(|(_, seq)| *seq));
     let back = last.ended.as_ref().map(|back| back.seq);
     let time = last.ended.as_ref().map_or(last.began, |back| back.time);
@@ -123,7 +124,7 @@ pub(super) fn still_dark(case: &Case, now: Time) -> Vec<NarratedLine> {
     dark.map(|outage| {
         let name = outage.socket.name();
         let so_far = length(outage, now).map(|span| format!(", {} so far", human::span(span)));
-        let text = format!("nobody has begun to serve {name} since{}", so_far.unwrap_or_default());
+        let text = format!("nobody has served {name} since{}", so_far.unwrap_or_default());
         let gist = format!("still {name}");
         NarratedLine::new(gist, text, outage.began, outage.events.iter().map(|(_, seq)| *seq))
     })

@@ -24,7 +24,7 @@ pub(super) fn lines(case: &Case) -> Vec<NarratedLine> {
         }
         if refusal.count > 1 {
             let text = format!(
-                "{} was refused {} more, each time for the same reason",
+                "the kernel refused {} {} more, for the same reason",
                 bind.process.comm.as_deref().unwrap_or("it"),
                 words::times(refusal.count - 1),
             );
@@ -59,7 +59,8 @@ pub(super) fn first(case: &Case) -> Option<(&Refusal, &BindEvent)> {
     all(case).into_iter().next()
 }
 
-/// `the replacement node 2290 could not bind tcp 127.0.0.1:8080: node 1987, an orphan of node 1954, holds it, for 3 h`.
+/// `the replacement node 2290 could not bind tcp 127.0.0.1:8080 (EADDRINUSE): node 1987, an orphan of node 1954, holds it,
+/// for 3 h`.
 pub(super) fn refused(case: &Case, bind: &BindEvent, origins: &[Origin], time: Time) -> String {
     let call = match bind.call {
         Call::Bind => "bind",
@@ -67,7 +68,8 @@ pub(super) fn refused(case: &Case, bind: &BindEvent, origins: &[Origin], time: T
     };
     let new = if replaces(case, &bind.process, time) { "the replacement " } else { "" };
     let why = in_the_way(bind, origins, time);
-    format!("{new}{} could not {call} {}: {why}", who(&bind.process), bind.socket.name())
+    let (process, socket, errno) = (who(&bind.process), bind.socket.name(), &bind.error.name);
+    format!("{new}{process} could not {call} {socket} ({errno}): {why}")
 }
 
 /// Why it was refused: who is in the way when that is certain, else the words of the cause.
@@ -112,7 +114,7 @@ fn comes_from(
         // It inherited the socket; how whoever opened it ended was not seen, or it lives.
         let opener = opener.filter(|_| !own)?;
         let text = format!(
-            "{} has its socket from {}",
+            "{} got its socket from {}",
             words::short(&holder.process),
             words::short(&opener.process)
         );
@@ -120,7 +122,7 @@ fn comes_from(
         return Some(NarratedLine { order, ..line });
     };
     let Body::Exit(exit) = &death.body else { return None };
-    let what = if own { "was started by" } else { "has its socket from" };
+    let what = if own { "was started by" } else { "got its socket from" };
     let how = words::how(exit);
     let how = how.strip_prefix(": ").map_or_else(|| how.clone(), |cause| format!("died ({cause})"));
     let text = format!(

@@ -89,15 +89,16 @@ fn dark(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
     let name = socket.name();
     let span = length(outage, now).map(human::span);
     let mut what = match (&outage.ended, span) {
-        (None, Some(span)) => format!("{name} has been dark for {span}"),
-        (Some(_), Some(span)) => format!("{name} was dark for {span}"),
-        (_, None) => format!("{name} went dark"),
+        (None, Some(span)) => format!("nobody has served {name} for {span}"),
+        (Some(_), Some(span)) => format!("nobody served {name} for {span}"),
+        (None, None) => format!("nobody serves {name} any more"),
+        (Some(_), None) => format!("nobody served {name} for a time that is not known"),
     };
     let times = case.outages.iter().filter(|outage| outage.socket == *socket).count() as u64;
     if times > 1 {
         let sum = dark_seconds(case, socket, now).map(human::span);
         let sum = sum.map(|sum| format!(", {sum} in all")).unwrap_or_default();
-        what.push_str(&format!(" ({}{sum})", words::times(times)));
+        what.push_str(&format!(" ({}{sum})", human::count(times, "outage")));
     }
     let last = outage.last.as_ref();
     let own = deaths::deaths(case).into_iter().find(|(death, exit)| {
@@ -107,7 +108,7 @@ fn dark(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
     let own = own.map(|(_, exit)| exit);
     match (own, last) {
         (Some(exit), _) => format!("{what}: {}", words::death(exit)),
-        (None, Some(last)) => format!("{what}: {} gave it up", who(last)),
+        (None, Some(last)) => format!("{what}: {} stopped serving it", who(last)),
         (None, None) => what,
     }
 }

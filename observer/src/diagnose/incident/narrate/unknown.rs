@@ -27,19 +27,18 @@ pub(super) fn unknown(case: &Case) -> Vec<String> {
     }
     for (event, oom) in deaths::unseen_ooms(case) {
         let victim = words::short(&oom.victim);
-        say(format!("how {victim} ended: its death is not in the record (#{})", event.number()));
+        say(format!("how {victim} ended: there is no event of its death (#{})", event.number()));
     }
     holders(case, &mut say);
     if case.outages.is_empty() && case.refusals.is_empty() && case.halves.is_empty() {
-        say("whether a port or a socket was served by what died: the record tells of none"
-            .to_owned());
+        say("whether what died served a port or a socket: there is no event of one".to_owned());
     }
     if let Some((key, tally)) = deaths::worst(case)
         && !deaths::is_seen(case)
     {
         let comm = &key.comm;
         say(format!(
-            "whether {comm} was started again after its last death (#{}): a start is only seen by what it binds",
+            "whether {comm} started again after its last death (#{}): observer sees a start only by what it binds",
             tally.last.1
         ));
     }
@@ -50,7 +49,7 @@ pub(super) fn unknown(case: &Case) -> Vec<String> {
         });
         if let (false, Some(last)) = (told, &outage.last) {
             let (name, last) = (outage.socket.name(), words::short(last));
-            say(format!("why {last} gave {name} up: its death is not in the record"));
+            say(format!("why {last} stopped serving {name}: there is no event of its death"));
         }
     }
     record(case, &mut say);
@@ -69,11 +68,11 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
                 _ if !orphan || origin.left_by.is_some() => {}
                 Some(opener) => {
                     let opener = words::short(&opener.process);
-                    say(format!("how {opener}, whose socket {name} has, ended"));
+                    say(format!("how {opener} ended, whose socket {name} holds"));
                 }
-                None => say(format!(
-                    "whose orphan {name} is: the death of its parent is not in the record"
-                )),
+                None => {
+                    say(format!("which parent left {name} behind: there is no event of its death"))
+                }
             }
             let died =
                 deaths::deaths(case).iter().any(|(_, exit)| Ident::of(&exit.process).is(who));
@@ -84,13 +83,13 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
                 .any(|outage| outage.ended.is_none() && meets(&outage.socket, &holder.socket));
             if (orphan || dark) && !died && holder.socket.state == Some(SocketState::Listen) {
                 let socket = holder.socket.name();
-                say(format!("whether {name}, which still has {socket}, answers there"));
+                say(format!("whether {name}, which still holds {socket}, answers requests"));
             }
         }
         if bind.cause.cause_type == CauseType::Unknown {
             let who = words::short(&bind.process);
             say(format!(
-                "why {who} was refused {} (#{})",
+                "why the kernel refused {} to {who} (#{})",
                 bind.socket.name(),
                 refusal.event.number()
             ));
@@ -117,21 +116,19 @@ fn record(case: &Case, say: &mut impl FnMut(String)) {
         let where_from =
             if first == last { format!("#{first}") } else { format!("#{first} to #{last}") };
         say(format!(
-            "what {most}{total} ({kinds}) said that were lost at that time ({where_from})"
+            "what was in {most}{total} ({kinds}) that were lost at that time ({where_from})"
         ));
     }
     for (_, seq) in &case.restarts {
-        say(format!(
-            "what happened before observer was started anew (#{seq}); events from then on count from 1"
-        ));
+        say(format!("what happened while observer was not running, before #{seq}"));
     }
     if case.unnamed > 0 {
         say(format!(
-            "the details of {} that are not named here",
+            "the details of {}, which are not listed here",
             human::count(case.unnamed, "more event")
         ));
     }
     if case.dropped {
-        say("how it went on: too many stories were open at once".to_owned());
+        say("how it went on: too many incidents were open at once".to_owned());
     }
 }

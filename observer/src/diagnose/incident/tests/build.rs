@@ -72,7 +72,7 @@ pub(super) fn exit(
 ) -> Event {
     let number = status.unsigned_abs();
     let status = if status < 0 {
-        json!({"signal": number, "signal_name": "SIG", "core_dumped": false, "shell_status": 128 + number})
+        json!({"signal": number, "signal_name": crate::model::signal_name(number), "core_dumped": false, "shell_status": 128 + number})
     } else {
         json!({"code": number, "shell_status": number})
     };
@@ -85,7 +85,7 @@ pub(super) fn exit(
 
 /// A death by a fault.
 pub(super) fn crash(seq: u64, seconds: f64, process: &Value, released: &[Value]) -> Event {
-    let cause = cause("fault", "used a null pointer: SIGSEGV, SEGV_MAPERR at 0x0");
+    let cause = cause("fault", "dereferenced a null pointer: SIGSEGV, SEGV_MAPERR at 0x0");
     exit(seq, seconds, process, -11, &cause, released)
 }
 
@@ -154,13 +154,17 @@ pub(super) fn refused(
     socket: &Value,
     holders: &[Value],
 ) -> Event {
+    let error = match holders {
+        [] => json!({"errno": 13, "name": "EACCES"}),
+        _ => json!({"errno": 98, "name": "EADDRINUSE"}),
+    };
     let cause = match holders {
         [] => cause("permission", "ports below 1024 need CAP_NET_BIND_SERVICE"),
         _ => cause("held", "somebody serves it"),
     };
     let body = json!({
         "process": process, "call": "bind", "socket": socket, "holders": holders, "cause": cause,
-        "error": {"errno": 98, "name": "EADDRINUSE"},
+        "error": error,
     });
     event(seq, seconds, "bind", &body)
 }

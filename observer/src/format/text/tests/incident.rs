@@ -15,7 +15,7 @@ fn incident(name: &str) -> Value {
         "events": [5, 6, 9],
         "sentences": [
             {"text": format!("{name} 2211 aborted itself"), "time": "2026-11-22T14:32:15Z", "events": [5, 6]},
-            {"text": "nobody has begun to serve it since", "time": "2026-11-22T14:32:16.5Z", "events": [9]},
+            {"text": "nobody has served it since", "time": "2026-11-22T14:32:16.5Z", "events": [9]},
         ],
         "unknown": [format!("whether {name} 1987 answers")],
         "sockets": [{"protocol": "tcp", "address": "127.0.0.1", "port": 8080}],

@@ -37,7 +37,7 @@ fn readme_shows_what_is_printed() {
         "evidence": ["the kernel chose victim 2211"],
         "confidence": "certain",
         "oom_seq": 6,
-        "remedy": "raise the limit (`systemctl set-property shop.service MemoryMax=…`) or find what grows",
+        "remedy": "raise the limit (`systemctl set-property shop.service MemoryMax=…`) or find what uses the memory",
     });
     let shown = [exit(&node(), &killed(9, "SIGKILL"), &cause), text("bind", &refused)].concat();
     let readme = include_str!("../../../../../README.md");
