@@ -1,4 +1,4 @@
-//! Completes short death records, which hold only the differences from an earlier death (`observer-ebpf/src/pattern.rs`).
+//! Deaths that were sent as what makes them differ from an earlier one: `observer-ebpf/src/pattern_cache.rs`.
 //!
 //! **Bounded:** one pattern for each place: 2^[`PATTERN_PLACE_BITS`].
 

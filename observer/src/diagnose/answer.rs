@@ -64,9 +64,9 @@ pub struct Answer {
     pub began_ns: u64,
     /// Sockets in the way, and who holds them.
     pub held: Vec<HeldSocket>,
-    /// TCP connections in the way that nobody has open; `None` when the network namespace could not be looked into.
+    /// TCP connections in the way that nobody has open; `None` when the network namespace could not be read.
     pub connections: Option<Vec<Connection>>,
-    /// What lies at the path of a unix socket.
+    /// The file at the path of a unix socket.
     pub file: Option<PathFile>,
     /// Ports that the kernel deals out (`net.ipv4.ip_local_port_range`), when one of those was asked for.
     pub port_range: Option<String>,

@@ -135,7 +135,7 @@ fn holders(
     out
 }
 
-/// It served when the bind was refused, and was gone before the look. Only TCP tells the moment of its end.
+/// It served when the bind was refused, and was gone before the scan. Only for TCP is the moment of its end known.
 fn was_in_the_way(bind: &Bind, asker: &Asker, past: &FormerServer) -> bool {
     matches!(bind.asked, Endpoint::Inet(..))
         && past.until_ns >= bind.time_ns

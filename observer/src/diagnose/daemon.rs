@@ -1,4 +1,4 @@
-//! Daemons that free memory by killing, told by where their program lies and by their unit, never by their name alone:
+//! Daemons that kill processes to free memory, known by the folder of their program and by their unit, never by name alone:
 //! any process may call itself `earlyoom`.
 
 use crate::model::{Confidence, Process};

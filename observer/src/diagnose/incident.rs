@@ -1,8 +1,11 @@
 //! Incidents: which events belong together, and what they say as a whole.
 //!
-//! [`stories`] looks back over a whole record; [`Incidents`] does the same while the events come. Both are one machine that
-//! takes events by their time: those that come late wait for each other for [`SETTLE`] seconds, so that the order in which
-//! they come does not decide what is told. No clock but the one handed in, no I/O.
+//! [`incidents`] goes over all stored events; [`Incidents`] does the same while events come. Both are one machine that takes
+//! events by their time: each waits [`SETTLE`] seconds for earlier ones that come late, so that the order in which they come
+//! does not decide what is emitted.
+//!
+//! **Invariant:** no I/O and no clock of its own.
+//! **Bounded:** 256 open incidents, 1,024 waiting events, 1,024 past deaths, refusals and losses each.
 
 mod case;
 mod deaths;
@@ -28,22 +31,22 @@ use crate::model::{Body, Event, IncidentEvent, Kind, Time};
 
 /// How long an event waits for earlier ones that come late, in seconds.
 const SETTLE: i64 = 2;
-/// How long after a release another server may take over before that is a story of its own, in seconds.
+/// How long another server may take to replace a released one before that opens an incident, in seconds.
 const MOMENT: i64 = 5;
-/// Most open stories; the one that was quiet for longest is let go of.
+/// Most open incidents; the one that was quiet for longest is flushed first.
 const CASES: usize = 256;
 /// Most events that wait: a tenth of a second of a storm. Four times as many made the service 8 MiB larger, for good.
 const PENDING: usize = 1024;
-/// Most deaths, refusals and losses that are remembered for stories that begin later.
+/// Most deaths, refusals and losses, each, that are remembered for incidents that begin later.
 const PAST: usize = 1024;
-/// Most times that a growing story is told, its end left aside.
-const TOLD: u32 = 16;
+/// Most times that a growing incident is emitted, its end left aside.
+const EMITTED: u32 = 16;
 
-/// What tells one event from all others.
+/// What identifies an event.
 type EventKey = (Time, u64, Kind);
 
-/// All stories of a record, by the time of their first event. The events may come in any order, more than once, with gaps,
-/// and from several runs, boots and hosts. A story that is open at the end of the record says so.
+/// All incidents of these events, by the time of their first event. The events may come in any order, more than once, with
+/// gaps, and from several runs, boots and hosts. An incident that is open at the last event says so.
 #[must_use]
 pub fn incidents(events: &[Event]) -> Vec<IncidentEvent> {
     let mut boots: BTreeMap<(&str, &str), BTreeMap<EventKey, &Event>> = BTreeMap::new();
@@ -51,19 +54,19 @@ pub fn incidents(events: &[Event]) -> Vec<IncidentEvent> {
         let boot = boots.entry((&*event.host, &*event.boot_id)).or_default();
         boot.entry((event.time, event.number(), event.body.kind())).or_insert(event);
     }
-    let mut told = Vec::new();
+    let mut emitted = Vec::new();
     for boot in boots.into_values() {
-        let mut stories = Incidents::looking_back();
+        let mut incidents = Incidents::looking_back();
         for event in boot.into_values() {
-            told.extend(stories.push(event).into_iter().filter(|incident| !incident.open));
+            emitted.extend(incidents.push(event).into_iter().filter(|incident| !incident.open));
         }
-        told.extend(stories.finish());
+        emitted.extend(incidents.finish());
     }
-    told.sort_by(|a, b| (a.from, &a.events, &a.subject).cmp(&(b.from, &b.events, &b.subject)));
-    told
+    emitted.sort_by(|a, b| (a.from, &a.events, &a.subject).cmp(&(b.from, &b.events, &b.subject)));
+    emitted
 }
 
-/// What is served at the end of a record, as far as it tells: the `listen` events that no release followed, of the newest
+/// What is served at the last event, as far as the events show: the `listen` events that no release followed, of the newest
 /// boot.
 #[must_use]
 pub fn served(events: &[Event]) -> Vec<&Event> {
@@ -111,26 +114,26 @@ pub struct Incidents {
     /// When this run of the observer began.
     run: Option<Time>,
     ports: ServedPorts,
-    /// Releases that another server may still make good.
+    /// Releases that another server may still replace.
     waiting: Vec<Outage>,
     cases: Vec<Case>,
     dead: VecDeque<Arc<Event>>,
     refused: VecDeque<(Arc<Event>, Vec<Origin>)>,
     losses: VecDeque<Arc<Event>>,
     out: Vec<IncidentEvent>,
-    /// Only the end of a story is wanted.
+    /// Only the end of an incident is wanted.
     quiet: bool,
 }
 
 impl Incidents {
-    /// For a look back: nothing is told of a story before its end.
+    /// For stored events: an incident is emitted only at its end.
     #[must_use]
     pub fn looking_back() -> Self {
         Self { quiet: true, ..Self::default() }
     }
 
-    /// Takes an event in. A story comes out when it opens, when it grows in a way that a reader cares for, and, with
-    /// `open: false`, when it closes. Incidents that are in the record already are passed over.
+    /// Takes an event in. An incident comes out when it opens, when it grows in a way that matters to a reader, and, with
+    /// `open: false`, when it closes. Events of kind `incident` are skipped.
     pub fn push(&mut self, event: &Event) -> Vec<IncidentEvent> {
         if matches!(event.body, Body::Incident(_)) {
             return Vec::new();
@@ -150,7 +153,7 @@ impl Incidents {
         std::mem::take(&mut self.out)
     }
 
-    /// Lets time pass: stories close that were quiet long enough.
+    /// Lets time pass: closes incidents that were quiet long enough.
     pub fn tick(&mut self, now: Time) -> Vec<IncidentEvent> {
         self.settle(after(now, -SETTLE));
         std::mem::take(&mut self.out)
@@ -166,19 +169,19 @@ impl Incidents {
         pending.into_iter().chain(due).chain(ask).min().map(|time| after(time, SETTLE + 1))
     }
 
-    /// Takes in what still waits, and tells every story that has not closed, as it stands at the newest event.
+    /// Takes in what still waits, and emits every incident that has not closed, as it stands at the newest event.
     pub fn finish(&mut self) -> Vec<IncidentEvent> {
         if let Some(newest) = self.newest {
             self.settle(newest);
         }
         let now = self.now.into_iter().chain(self.newest).max();
-        let mut told = std::mem::take(&mut self.out);
-        told.retain(|incident| !incident.open);
+        let mut emitted = std::mem::take(&mut self.out);
+        emitted.retain(|incident| !incident.open);
         let cases = std::mem::take(&mut self.cases);
-        told.extend(now.into_iter().flat_map(|now| {
+        emitted.extend(now.into_iter().flat_map(|now| {
             cases.iter().map(move |case| narrate::incident(case, now)).collect::<Vec<_>>()
         }));
-        told
+        emitted
     }
 
     /// Takes in everything up to a moment, by time.
@@ -196,10 +199,10 @@ impl Incidents {
             self.step(&event);
         }
         self.advance(horizon);
-        self.tell();
+        self.emit();
     }
 
-    /// What is due next, and whether it is the end of a story or of a moment.
+    /// What is due next, and whether it is the end of an incident or of a moment.
     fn due(&self) -> Option<(Time, bool)> {
         let moments = self.waiting.iter().map(|outage| (after(outage.began, MOMENT), false));
         let ends = self.cases.iter().filter_map(Case::closes).map(|time| (time, true));
@@ -215,14 +218,14 @@ impl Incidents {
                     self.out.push(narrate::incident(&case, after(due, 1)));
                 }
             } else {
-                self.went_dark(due);
+                self.outages_due(due);
             }
         }
         self.now = Some(self.now.map_or(now, |then| then.max(now)));
     }
 
-    /// Tells the stories that changed in a way that a reader cares for.
-    fn tell(&mut self) {
+    /// Emits the incidents that changed in a way that matters to a reader.
+    fn emit(&mut self) {
         let Some(now) = self.now.filter(|_| !self.quiet) else { return };
         for case in self.cases.iter_mut().filter(|case| case.changed) {
             if case.ask().is_none_or(|ask| ask > now) {
@@ -230,19 +233,19 @@ impl Incidents {
             }
             case.changed = false;
             case.asked = Some(now);
-            if case.times_told >= TOLD {
+            if case.times_emitted >= EMITTED {
                 continue;
             }
             let gist = narrate::gist(case);
-            if case.told.as_ref() != Some(&gist) {
-                case.told = Some(gist);
-                case.times_told += 1;
+            if case.emitted.as_ref() != Some(&gist) {
+                case.emitted = Some(gist);
+                case.times_emitted += 1;
                 self.out.push(narrate::incident(case, now));
             }
         }
     }
 
-    /// Keeps the number of open stories within bounds.
+    /// Keeps the number of open incidents within bounds.
     fn make_room(&mut self) {
         if self.cases.len() < CASES {
             return;

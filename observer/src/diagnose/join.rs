@@ -1,5 +1,7 @@
 //! Joins an OOM kill to the deaths it causes, whichever record comes first.
 //!
+//! **Bounded:** 64 past OOM kills; a death waits 0.1 s, an OOM kill 1 s.
+//!
 //! The kernel sends SIGKILL, then marks the victim; another CPU may see the death in between. An OOM kill waits a moment
 //! for its victim's death, which knows the arguments that can't be read from outside; a death by a SIGKILL of the kernel's
 //! own waits a moment for the OOM kill.
@@ -56,7 +58,7 @@ impl Joiner {
         match event {
             KernelEvent::Oom(oom) => self.push_oom(oom, now_ns, out),
             KernelEvent::Exit(exit) => self.push_exit(exit, now_ns, out),
-            // Ports have a story of their own.
+            // Ports have an incident of their own.
             KernelEvent::Bind(_) => {}
         }
     }

@@ -1,4 +1,6 @@
-//! Stage 4: from facts to causes. Pure: no I/O, no clock but the one handed in, so that a recording gives the same answer.
+//! Stage 4: from facts to causes.
+//!
+//! **Invariant:** no I/O and no clock of its own, so that a capture gives the same verdict as the kernel did.
 //!
 //! docs/diagnosis.md lists every verdict with its rule and its evidence.
 

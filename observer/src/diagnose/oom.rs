@@ -49,7 +49,7 @@ pub struct Surroundings<'a> {
 /// The event of an OOM kill.
 #[must_use]
 pub fn event(oom: &Oom, victim: Process, trigger: Process, around: Surroundings<'_>) -> OomEvent {
-    // A recording may say anything.
+    // A capture may say anything.
     let bytes = |pages: u64| pages.saturating_mul(around.page_bytes);
     let mut missing = Missing::new();
     let scope = scope(oom, around.callers);
@@ -152,7 +152,7 @@ fn remedy(join: &Join) -> Option<String> {
     let cgroup = join.limit_cgroup.as_deref()?;
     let unit = cgroup.rsplit('/').next()?;
     let known = [".service", ".slice", ".scope"].iter().any(|kind| unit.ends_with(kind));
-    // People paste commands: a name that whoever made the cgroup chose must be nothing but a name to a shell.
+    // People paste commands: the name of a cgroup, which its creator chose, must be nothing but a name to a shell.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:@-".contains(c);
     let safe = !unit.starts_with('-') && unit.chars().all(plain);
     // Units of a user's own manager are another manager's.

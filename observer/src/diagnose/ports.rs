@@ -1,4 +1,6 @@
-//! Who serves which port, from the beginning on: remembers a holder after it is gone.
+//! Who serves which port, now and before: remembers a holder after it is gone.
+//!
+//! **Bounded:** 65,536 served sockets, 512 past servers.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -55,11 +57,12 @@ pub struct PortTable {
     past: VecDeque<FormerServer>,
 }
 
-/// How many served sockets are known: whatever is opened above that is told as it begins, and not remembered.
+/// Most served sockets that are known: those above are reported as they start, and not remembered.
 const SERVED: usize = 1 << 16;
 /// How many past servers are remembered.
 const PAST: usize = 512;
-/// Who is asked to stop closes first, and ends when the last connection has: so long, in nanoseconds, the two are one.
+/// A server that is asked to stop closes its socket first and ends with its last connection: so much later, in nanoseconds,
+/// its death still counts as the release.
 const ENDING_NS: u64 = 10_000_000_000;
 
 impl PortTable {
@@ -135,7 +138,7 @@ impl PortTable {
     ) -> Vec<ListenEvent> {
         let mut new = Vec::new();
         let mut seen = HashSet::new();
-        // The kernel has told their end while the scan was under way: what it saw of them is old.
+        // The kernel reported their end while the scan ran: what the scan saw of them is old.
         let late = self.past.iter().filter(|past| past.until_ns >= scan.began_ns);
         let released: Vec<KernelSocket> = late.map(|past| past.socket).collect();
         for held in scan.sockets.iter().filter(|held| held.socket.serves()) {

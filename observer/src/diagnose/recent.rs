@@ -1,4 +1,6 @@
-//! Deaths of the last while, for the parents that report them in their own way.
+//! Recent deaths, for parents that report them in their own exit code.
+//!
+//! **Bounded:** 1,024 deaths.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -59,7 +59,7 @@ pub fn relation(asker: &Process, holder: &Candidate<'_>) -> Relation {
     }
 }
 
-/// What a process that is gone was to the one that was refused, as far as their own words tell.
+/// What a process that is gone was to the one that was refused, as far as the two process objects show.
 #[must_use]
 pub fn of_past(asker: &Process, past: &Process) -> Relation {
     if past.pid == asker.pid && past.start_time == asker.start_time {
@@ -77,7 +77,7 @@ pub fn of_past(asker: &Process, past: &Process) -> Relation {
     }
 }
 
-/// Whether the holder did not open the socket itself; `None` when nothing tells.
+/// Whether the holder did not open the socket itself; `None` when nothing shows it.
 #[must_use]
 pub fn inherited(holder: &Candidate<'_>) -> Option<bool> {
     match holder.opener {

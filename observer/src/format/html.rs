@@ -1,4 +1,4 @@
-//! A record as one page of HTML that needs nothing else: no script, nothing from outside, readable on paper.
+//! Stored events as one page of HTML that needs nothing else: no script, nothing from outside, readable on paper.
 //!
 //! Every text goes through `maud`, which escapes it, and the finished page as a whole through
 //! [`sanitize`](crate::sanitize::sanitize): our own markup has no control character in it, so that none of somebody else's
@@ -7,9 +7,9 @@
 mod deaths;
 mod density;
 mod head;
+mod incidents;
 mod ports;
 mod refusals;
-mod stories;
 mod style;
 mod table;
 mod timeline;
@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    diagnose::incident::ownership::{Dark, Kept, ServedSpan},
+    diagnose::incident::ownership::{Kept, OutageSpan, ServedSpan},
     model::{Body, Event, IncidentEvent, SessionEvent, Time},
     store::verify,
 };
@@ -35,7 +35,7 @@ pub use words::PageClock;
 
 use crate::sanitize::sanitize;
 
-/// What a page tells.
+/// What a page shows.
 pub struct Report {
     /// How times are shown.
     pub clock: PageClock,
@@ -47,14 +47,14 @@ pub struct Report {
     pub filtered: bool,
     /// First and last event of that span.
     pub span: Option<(Time, Time)>,
-    /// Hosts that the record is of.
+    /// Hosts that the events are of.
     pub hosts: BTreeSet<Arc<str>>,
     /// Versions of the kernel and of observer, the newest last.
     pub versions: Vec<(String, String)>,
-    /// The stories.
-    pub stories: Vec<IncidentEvent>,
-    /// How many older stories are left out.
-    pub stories_left_out: u64,
+    /// The incidents.
+    pub incidents: Vec<IncidentEvent>,
+    /// How many older incidents are left out.
+    pub incidents_left_out: u64,
     /// Deaths.
     pub deaths: Rows,
     /// Deaths with exit code 0 that are left out.
@@ -69,8 +69,8 @@ pub struct Report {
     pub marks: [Density; 3],
     /// Who served what.
     pub served: Kept<ServedSpan>,
-    /// When nobody did.
-    pub dark: Kept<Dark>,
+    /// Outages.
+    pub outages: Kept<OutageSpan>,
     /// How many were lost, by kind.
     pub lost: BTreeMap<String, u64>,
     /// When and why.
@@ -79,7 +79,7 @@ pub struct Report {
     pub unreadable: u64,
     /// Segments that could not be read, or not to their end, and why.
     pub broken: Vec<String>,
-    /// Whether the record is what was written; or why that can't be told.
+    /// Whether the stored events are those that were sealed; or why that is not known.
     pub verified: Result<verify::VerifyReport, String>,
 }
 
@@ -95,8 +95,8 @@ impl Report {
             span: None,
             hosts: BTreeSet::new(),
             versions: Vec::new(),
-            stories: Vec::new(),
-            stories_left_out: 0,
+            incidents: Vec::new(),
+            incidents_left_out: 0,
             deaths: Rows::default(),
             ordinary: 0,
             ooms: Rows::default(),
@@ -104,7 +104,7 @@ impl Report {
             changes: 0,
             marks: [Density::default(), Density::default(), Density::default()],
             served: Kept::default(),
-            dark: Kept::default(),
+            outages: Kept::default(),
             lost: BTreeMap::new(),
             losses: Rows::default(),
             unreadable: 0,
@@ -151,11 +151,11 @@ impl Report {
         self.versions.push(versions);
     }
 
-    /// How many events and stories there are to tell of.
+    /// How many events and incidents there are to show.
     #[must_use]
     pub fn matched(&self) -> u64 {
         let rows = [&self.deaths, &self.ooms, &self.refusals].map(Rows::total).iter().sum::<u64>();
-        rows + self.changes + self.stories.len() as u64 + self.stories_left_out
+        rows + self.changes + self.incidents.len() as u64 + self.incidents_left_out
     }
 
     /// The page.
@@ -180,7 +180,7 @@ impl Report {
                 body {
                     (head::header(self, &title))
                     main {
-                        (stories::section(self, &ids))
+                        (incidents::section(self, &ids))
                         (timeline::section(self, &ids))
                         (self.tables())
                         (ports::section(self))

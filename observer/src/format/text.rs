@@ -1,4 +1,4 @@
-//! Events as a tired person reads them: one headline, then aligned details, within 100 columns.
+//! Events for people: one headline, then aligned details, within 100 columns.
 
 mod bind;
 mod exit;
@@ -51,7 +51,7 @@ impl TextFormat {
     #[must_use]
     pub fn event(&self, event: &Event) -> String {
         let time = match &event.body {
-            // A story is told at its end, and read from its beginning.
+            // An incident is emitted at its end, and read from its beginning.
             Body::Incident(incident) => incident.from,
             _ => event.time,
         };

@@ -299,7 +299,7 @@ fn read_only_while_running() {
     let status = place.text(&["status"]);
     assert!(status.contains("NOT RECORDING") && status.contains("Read-only"), "{status}");
     let said = service.stop();
-    assert!(said.iter().any(|line| line.contains("are not in the record")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("are not in the store")), "{said:?}");
     tail.finish_after_the_service();
     drop(mounted);
     command("mount", &["-o", "loop"], &[&image, &at]);

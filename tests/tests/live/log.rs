@@ -228,5 +228,5 @@ fn why_a_port_was_refused() {
     let output = scenario.place.output(&["why", "tcp:1"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(stderr.contains("no incident concerns"), "{stderr}");
+    assert!(stderr.contains("no incident in the store concerns"), "{stderr}");
 }

@@ -9,8 +9,8 @@
 mod again;
 mod beside;
 mod bind;
-mod cause;
 mod capture;
+mod cause;
 mod clients;
 mod demo;
 mod disk;

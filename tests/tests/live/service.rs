@@ -291,7 +291,7 @@ fn user_outside_the_group_is_refused() {
         refused(&as_user(&place, 65534, words), 3, "not permitted");
     }
     let log = as_user(&place, 65534, &["log"]);
-    refused(&log, 3, "not permitted to read the records");
+    refused(&log, 3, "not permitted to read the events");
     for words in [&["verify"][..], &["why"]] {
         refused(&as_user(&place, 65534, words), 3, "sudo");
     }

@@ -76,8 +76,8 @@ pub(super) fn collect(
         let told = if now.is_some() { stories.tick(end) } else { Vec::new() };
         told.into_iter().chain(stories.finish()).for_each(|story| kept.take(story, end));
     }
-    (report.stories, report.stories_left_out) = kept.by_time();
-    (report.served, report.dark) = ownership.finish(now.map(Time));
+    (report.incidents, report.incidents_left_out) = kept.by_time();
+    (report.served, report.outages) = ownership.finish(now.map(Time));
     Ok(report)
 }
 

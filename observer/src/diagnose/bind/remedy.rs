@@ -1,4 +1,4 @@
-//! What would free the port: never "kill the worker" where somebody else would hand it a new one.
+//! What would free the port: never "kill the worker" where its parent would start a new one.
 
 use crate::{
     decode::Endpoint,

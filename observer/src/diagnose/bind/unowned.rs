@@ -18,7 +18,7 @@ use crate::{
 
 /// A unix socket's path: the file decides.
 pub(super) fn unowned_path(bind: &Bind, answer: &Answer, past: Option<&FormerServer>) -> Cause {
-    // The end of a unix socket is found by a look: a server may have been there when the kernel refused.
+    // A scan finds the end of a unix socket: a server may have been there when the kernel refused.
     let perhaps_served = past.filter(|past| past.until_ns >= bind.time_ns);
     match &answer.file {
         Some(PathFile::Socket(_, uid, made)) => Cause::new(

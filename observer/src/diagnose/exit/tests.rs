@@ -17,7 +17,7 @@ use crate::{
 const PID: u32 = 20;
 const OTHER: u32 = 10;
 
-/// The sender as the pipeline would tell it.
+/// The sender as the pipeline resolves it.
 fn noted(note: &Note) -> Noted {
     let sender =
         Process { pid: note.record.sender.tgid, comm: Some("bash".into()), ..Process::default() };

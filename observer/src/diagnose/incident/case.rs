@@ -1,4 +1,6 @@
-//! One story while it grows: the events that belong to it, and what tells whether another one does.
+//! One incident while it grows: its events, and the keys by which further events join it.
+//!
+//! **Bounded:** 200 named events, and 64 entries of each kind.
 
 mod merge;
 mod parts;
@@ -13,18 +15,18 @@ use super::{
     ports::{Outage, Server},
     weigh::Weight,
 };
-pub(super) use parts::{Death, Half, Keys, Origin, Refusal, Remains, Tally};
+pub(super) use parts::{Death, Keys, Origin, OtherServer, Refusal, StillHeld, Tally};
 
 use crate::model::{Event, Process, Socket, Time};
 
-/// How long a story stays open without a further event, and how far its events may lie apart, in seconds.
+/// How long an incident stays open without a further event, and how far its events may lie apart, in seconds.
 pub(super) const QUIET: i64 = 120;
-/// Most entries of a list of a story; the first ones and the newest ones are kept.
+/// Most entries of a list of an incident; the first ones and the newest ones are kept.
 const KEPT: usize = 64;
-/// Most events that a story names.
+/// Most events that an incident names.
 const NAMED: usize = 200;
 
-/// A story.
+/// An incident.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) first: Time,
@@ -37,11 +39,11 @@ pub(super) struct Case {
     pub(super) ooms: Vec<Arc<Event>>,
     pub(super) outages: Vec<Outage>,
     pub(super) listens: Vec<Server>,
-    pub(super) halves: Vec<Half>,
-    pub(super) remains: Vec<Remains>,
+    pub(super) still_held: Vec<StillHeld>,
+    pub(super) other_servers: Vec<OtherServer>,
     pub(super) losses: Vec<Arc<Event>>,
     pub(super) restarts: Vec<(Time, u64)>,
-    /// It was let go of before its end.
+    /// It was flushed before its end.
     pub(super) dropped: bool,
     pub(super) sockets: Vec<Socket>,
     pub(super) units: BTreeSet<String>,
@@ -49,11 +51,11 @@ pub(super) struct Case {
     kin: Vec<Kin>,
     again: BTreeSet<LoopKey>,
     pub(super) limits: BTreeSet<String>,
-    /// What was told of it last.
-    pub(super) told: Option<String>,
-    pub(super) times_told: u32,
+    /// What was emitted of it last.
+    pub(super) emitted: Option<String>,
+    pub(super) times_emitted: u32,
     pub(super) changed: bool,
-    /// When it was last asked whether there is anything to tell.
+    /// When it was last checked for something to emit.
     pub(super) asked: Option<Time>,
 }
 
@@ -70,8 +72,8 @@ impl Case {
             ooms: Vec::new(),
             outages: Vec::new(),
             listens: Vec::new(),
-            halves: Vec::new(),
-            remains: Vec::new(),
+            still_held: Vec::new(),
+            other_servers: Vec::new(),
             losses: Vec::new(),
             restarts: Vec::new(),
             dropped: false,
@@ -81,26 +83,26 @@ impl Case {
             kin: Vec::new(),
             again: BTreeSet::new(),
             limits: BTreeSet::new(),
-            told: None,
-            times_told: 0,
+            emitted: None,
+            times_emitted: 0,
             changed: true,
             asked: None,
         }
     }
 
-    /// Whether something is not served yet.
-    pub(super) fn is_dark(&self) -> bool {
+    /// Whether an outage still lasts.
+    pub(super) fn has_outage(&self) -> bool {
         self.outages.iter().any(|outage| outage.ended.is_none())
     }
 
-    /// When to ask whether there is anything new to tell: at most once a second, for that takes a while in a storm.
+    /// When to check for something new to emit: at most once a second, since the check is expensive in a storm.
     pub(super) fn ask(&self) -> Option<Time> {
         self.changed.then(|| self.asked.map_or(self.first, |asked| after(asked, 1)))
     }
 
     /// When it closes if nothing more comes.
     pub(super) fn closes(&self) -> Option<Time> {
-        (!self.is_dark()).then(|| after(self.last, QUIET))
+        (!self.has_outage()).then(|| after(self.last, QUIET))
     }
 
     /// Whether an event of that time and those keys belongs here.
@@ -108,7 +110,7 @@ impl Case {
         let port =
             |list: &[Socket]| list.iter().any(|a| keys.sockets.iter().any(|b| same_port(a, b)));
         let ident = || self.idents.iter().any(|a| keys.idents.iter().any(|b| a.is(*b)));
-        if self.is_dark() {
+        if self.has_outage() {
             let dark = self.outages.iter().filter(|outage| outage.ended.is_none());
             let dark: Vec<Socket> = dark.map(|outage| outage.socket.clone()).collect();
             if port(&dark) || ident() {
@@ -145,7 +147,7 @@ impl Case {
         }
     }
 
-    /// Makes what an event is about a part of what the story is about.
+    /// Makes what an event is about a part of what the incident is about.
     pub(super) fn learn(&mut self, keys: Keys) {
         for socket in keys.sockets {
             self.concern(socket);
@@ -200,7 +202,7 @@ impl Case {
             self.also(*time, *seq);
         }
         self.changed = true;
-        // An outage that lasts must not be forgotten: it is what keeps the story open.
+        // An outage that lasts must not be forgotten: it is what keeps the incident open.
         if self.outages.len() >= KEPT
             && let Some(old) = self.outages.iter().skip(1).position(|o| o.ended.is_some())
         {
@@ -220,21 +222,21 @@ impl Case {
         self.changed = true;
     }
 
-    pub(super) fn half(&mut self, half: Half) {
+    pub(super) fn holds_still(&mut self, half: StillHeld) {
         self.also(half.served.time, half.served.seq);
         self.concern(half.served.socket.clone());
-        keep(&mut self.halves, half);
+        keep(&mut self.still_held, half);
     }
 
-    pub(super) fn remain(&mut self, remains: Remains) {
-        self.also(remains.by.time, remains.by.seq);
-        self.concern(remains.socket.clone());
-        keep(&mut self.remains, remains);
+    pub(super) fn other_server(&mut self, other: OtherServer) {
+        self.also(other.by.time, other.by.seq);
+        self.concern(other.socket.clone());
+        keep(&mut self.other_servers, other);
     }
 
-    /// Nobody holds it any more.
-    pub(super) fn let_go(&mut self, socket: &Socket) {
-        self.halves.retain(|half| !meets(&half.served.socket, socket));
+    /// Nobody holds that socket any more.
+    pub(super) fn drop_still_held(&mut self, socket: &Socket) {
+        self.still_held.retain(|half| !meets(&half.served.socket, socket));
     }
 
     pub(super) fn refusal(&mut self, new: Refusal, is_same: impl Fn(&Event, &Event) -> bool) {

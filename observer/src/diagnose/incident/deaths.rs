@@ -1,10 +1,10 @@
-//! A death: whether it is worth a story, and what the same service went through before.
+//! A death: whether it opens an incident, and the earlier deaths of the same service.
 
 use std::sync::Arc;
 
 use super::{
     Incidents, PAST,
-    case::{Half, Keys, QUIET, Remains},
+    case::{Keys, OtherServer, QUIET, StillHeld},
     keys::{Ident, Kin, after, child_of_shell, meets, same_service},
     outage::is_chosen,
     ports::{Outage, Released},
@@ -20,10 +20,10 @@ impl Incidents {
     pub(super) fn exit(&mut self, event: &Arc<Event>, exit: &ExitEvent) {
         let weight = weigh(exit);
         let who = Ident::of(&exit.process);
-        let (mut dark, mut remains) = (Vec::new(), Vec::new());
+        let (mut dark, mut other_servers) = (Vec::new(), Vec::new());
         for socket in &exit.released {
             match self.ports.release(socket, &exit.released, Some(&exit.process), event.time) {
-                Released::Dark => dark.push(Outage {
+                Released::Unserved => dark.push(Outage {
                     socket: socket.clone(),
                     began: event.time,
                     events: vec![(event.time, event.number())],
@@ -34,12 +34,12 @@ impl Incidents {
                 Released::Again => self.pair(event, socket),
                 Released::Server(by) => {
                     let (time, seq) = (event.time, event.number());
-                    remains.push(Remains { socket: socket.clone(), time, seq, by: *by });
+                    other_servers.push(OtherServer { socket: socket.clone(), time, seq, by: *by });
                 }
             }
         }
         for case in &mut self.cases {
-            exit.released.iter().for_each(|socket| case.let_go(socket));
+            exit.released.iter().for_each(|socket| case.drop_still_held(socket));
         }
         let keys = exit_keys(exit, event.time, weight);
         let mut joined = self.joined(&keys, event.time);
@@ -52,14 +52,14 @@ impl Incidents {
             self.waiting.truncate(PAST);
             return;
         };
-        // The release may have come before the death that it is told by.
+        // The release may have come before the death that reports it.
         let told = |outage: &mut Outage| outage.events.contains(&(event.time, event.number()));
         dark.extend(self.waiting.extract_if(.., told));
-        let halves: Vec<Half> = self
+        let still_held: Vec<StillHeld> = self
             .ports
             .opened_by(who)
             .filter(|served| !exit.released.iter().any(|socket| meets(socket, &served.socket)))
-            .map(|served| Half { served: served.clone(), exit: event.clone() })
+            .map(|served| StillHeld { served: served.clone(), exit: event.clone() })
             .collect();
         let Some(case) = self.cases.get_mut(at) else { return };
         case.name(event);
@@ -68,15 +68,15 @@ impl Incidents {
         for outage in dark {
             case.outage(outage);
         }
-        for half in halves {
-            case.half(half);
+        for half in still_held {
+            case.holds_still(half);
         }
-        for remains in remains {
-            case.remain(remains);
+        for other in other_servers {
+            case.other_server(other);
         }
     }
 
-    /// Opens a story, with what the same service went through before without being worth one.
+    /// Opens an incident, with the earlier deaths and refusals of the same service that opened none.
     fn with_the_past(&mut self, event: &Arc<Event>, exit: &ExitEvent) -> Option<usize> {
         let who = Ident::of(&exit.process);
         let since = after(event.time, -QUIET);
@@ -139,7 +139,7 @@ impl Incidents {
     }
 }
 
-/// A death that was asked for, or that is ordinary, belongs to a story by its process and its ports alone: a unit has many.
+/// A death that was asked for, or that is ordinary, belongs to an incident by its process and its ports alone: a unit has many.
 fn exit_keys(exit: &ExitEvent, time: Time, weight: Weight) -> Keys {
     let idents = vec![Ident::of(&exit.process)];
     let sockets = exit.released.clone();

@@ -1,4 +1,4 @@
-//! What makes two events speak of the same thing.
+//! What makes two events belong together: process, service, port, path.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use crate::model::{Process, Socket, Time};
 
-/// A process, for good within a boot: pids come round again.
+/// A process: the kernel reuses pids, so the start time belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ident {
     pub(super) pid: u32,
@@ -48,7 +48,7 @@ impl Kin {
         self.is_child_of(other) || other.is_child_of(self)
     }
 
-    /// Process ids come round again: whose child it was when it died was alive then.
+    /// The kernel reuses pids: the parent must have been alive when the child died.
     fn is_child_of(&self, parent: &Self) -> bool {
         self.ppid > 1
             && self.ppid == parent.pid
@@ -109,7 +109,7 @@ pub(super) struct LoopKey {
 }
 
 impl LoopKey {
-    /// `None` for a process without a unit whose parent is the first process: nothing tells who started it.
+    /// `None` for a process without a unit whose parent is the first process: nothing shows who started it.
     pub(super) fn of(process: &Process) -> Option<Self> {
         let unit = unit(process).map(str::to_owned);
         let parent = process.ppid.unwrap_or(0);

@@ -1,5 +1,6 @@
-//! What a story says: sentences with their evidence, the line above them, and what is not known. Words only: who belongs to
-//! the story was decided before.
+//! An incident in words: the summary, sentences with their evidence, and what is not known.
+//!
+//! **Invariant:** words only; which events belong to the incident is decided before.
 
 mod deaths;
 mod ports;
@@ -11,7 +12,7 @@ mod words;
 use super::{case::Case, keys::seconds, ports::Outage};
 use crate::model::{IncidentEvent, Sentence, Socket, Time};
 
-/// A sentence, and what makes it another one: a reader is told again when that changes, not when a span grows.
+/// A sentence and its gist: the incident is emitted again when a gist changes, not when a span grows.
 struct NarratedLine {
     gist: String,
     /// Which of those at one moment comes first: the newest event that says it.
@@ -37,18 +38,18 @@ fn lines(case: &Case, now: Time) -> Vec<NarratedLine> {
     lines.extend(ports::lines(case, now));
     lines.extend(refusals::lines(case));
     lines.sort_by_key(|line| (line.sentence.time, line.order));
-    lines.extend(ports::still_dark(case, now));
+    lines.extend(ports::ongoing(case, now));
     lines.extend(deaths::gave_up(case, now));
     lines
 }
 
-/// What a reader would want to be told again for.
+/// What must change for the incident to be emitted again.
 pub(super) fn gist(case: &Case) -> String {
     let gists: Vec<String> = lines(case, case.last).into_iter().map(|line| line.gist).collect();
     gists.join("\n")
 }
 
-/// The story as it stands.
+/// The incident as it stands.
 pub(super) fn incident(case: &Case, now: Time) -> IncidentEvent {
     let now = now.max(case.last);
     let lines = lines(case, now);
@@ -74,8 +75,8 @@ pub(super) fn incident(case: &Case, now: Time) -> IncidentEvent {
         from: case.first,
         to: case.last,
         open: !case.dropped
-            && (case.is_dark() || case.closes().is_some_and(|closes| now <= closes)),
-        outage_seconds: subject.and_then(|socket| dark_seconds(case, socket, now)),
+            && (case.has_outage() || case.closes().is_some_and(|closes| now <= closes)),
+        outage_seconds: subject.and_then(|socket| outage_length(case, socket, now)),
         events,
         unknown: unknown::unknown(case),
         sentences: lines.into_iter().map(|line| line.sentence).collect(),
@@ -85,11 +86,11 @@ pub(super) fn incident(case: &Case, now: Time) -> IncidentEvent {
     }
 }
 
-/// The port or path that the story is about: one that went dark, that was refused, or that a dead process left held.
+/// The port or path that the incident is about: one with an outage, one that was refused, or one that a dead process left held.
 fn subject_socket(case: &Case) -> Option<&Socket> {
     let dark = main_outage(case).map(|outage| &outage.socket);
     dark.or_else(|| refusals::first(case).map(|(_, bind)| &bind.socket))
-        .or_else(|| case.halves.first().map(|half| &half.served.socket))
+        .or_else(|| case.still_held.first().map(|half| &half.served.socket))
 }
 
 /// The outage that matters most: the first that lasts, else the first.
@@ -98,7 +99,7 @@ fn main_outage(case: &Case) -> Option<&Outage> {
 }
 
 /// How long nobody served a socket, over all outages of it; `None` when that is not known.
-fn dark_seconds(case: &Case, socket: &Socket, now: Time) -> Option<f64> {
+fn outage_length(case: &Case, socket: &Socket, now: Time) -> Option<f64> {
     let mut own = case.outages.iter().filter(|outage| outage.socket == *socket).peekable();
     own.peek()?;
     own.try_fold(0.0, |sum, outage| Some(sum + length(outage, now)?))
@@ -109,7 +110,7 @@ fn length(outage: &Outage, now: Time) -> Option<f64> {
     match &outage.ended {
         Some(back) if back.initial => None,
         Some(back) => Some(seconds(outage.began, back.time)),
-        // The record ends where it began, or a moment after.
+        // The outage began at the last event.
         None if now <= outage.began => None,
         None => Some(seconds(outage.began, now)),
     }

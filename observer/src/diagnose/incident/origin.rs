@@ -34,7 +34,7 @@ impl Incidents {
     }
 }
 
-/// Whether a process with the pid of the parent was there when the child was made: pids come round again.
+/// Whether the process with the parent's pid existed when the child was made: the kernel reuses pids.
 fn was_parent(dead: &Process, child: &Process) -> bool {
     match (dead.start_time, child.start_time) {
         (Some(dead), Some(child)) => dead <= child,

@@ -1,4 +1,4 @@
-//! A release: whether anybody still serves there, and whether somebody takes over within a moment.
+//! A release: whether another socket still serves there, and whether a new server follows within [`MOMENT`] seconds.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::model::{Body, Event, Process, ReleaseEvent, Socket, Time};
 impl Incidents {
     pub(super) fn release(&mut self, event: &Arc<Event>, release: &ReleaseEvent) {
         for case in &mut self.cases {
-            case.let_go(&release.socket);
+            case.drop_still_held(&release.socket);
         }
         match self.ports.release(&release.socket, &[], release.process.as_ref(), event.time) {
             Released::Again => self.pair(event, &release.socket),
             Released::Server(_) => {}
-            Released::Dark => {
+            Released::Unserved => {
                 let outage = Outage {
                     socket: release.socket.clone(),
                     began: event.time,
@@ -45,7 +45,7 @@ impl Incidents {
         }
     }
 
-    /// A release was told twice, by the death and by itself: the second is evidence for the same outage.
+    /// A release is reported twice, by the death and by its own event: the second is evidence for the same outage.
     pub(super) fn pair(&mut self, event: &Event, socket: &Socket) {
         let cases = self.cases.iter_mut().flat_map(|case| &mut case.outages);
         let same = |outage: &&mut Outage| {
@@ -65,8 +65,8 @@ impl Incidents {
         }
     }
 
-    /// Nobody took over within a moment: that is a story, whoever asked for the end.
-    pub(super) fn went_dark(&mut self, due: Time) {
+    /// No new server within [`MOMENT`] seconds: that is an outage, whoever asked for the stop.
+    pub(super) fn outages_due(&mut self, due: Time) {
         while let Some(at) =
             self.waiting.iter().position(|outage| after(outage.began, MOMENT) <= due)
         {
@@ -102,8 +102,8 @@ fn outage_keys(outage: &Outage) -> Keys {
     }
 }
 
-/// Whether somebody chose that port or path to be found there: the kernel deals out ports to whoever asks, and sessions make and
-/// remove sockets in the file system all day.
+/// Whether the server chose that port or path: ephemeral ports come from the kernel, and user sessions create and remove
+/// socket files all day.
 pub(super) fn is_chosen(outage: &Outage) -> bool {
     was_chosen(&outage.socket, outage.last.as_ref())
 }

@@ -1,5 +1,7 @@
-//! Who served which port or path from when to when, and the times in between in which nobody did. No clock, no I/O, and
-//! bounded memory, whatever comes.
+//! Who served which port or path from when to when, and the outages in between.
+//!
+//! **Invariant:** no I/O and no clock.
+//! **Bounded:** 4,096 served sockets and as many outages at once, 1,024 waiting events; of the spans the newest 3,500.
 
 mod kept;
 mod spans;
@@ -7,7 +9,7 @@ mod spans;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use kept::Kept;
-pub use spans::{Dark, End, ServedSpan};
+pub use spans::{End, OutageSpan, ServedSpan};
 
 use super::{
     PENDING, SETTLE,
@@ -22,7 +24,7 @@ const OPEN: usize = 4096;
 /// How far a death and the release it made may lie apart, in seconds.
 const PAIR: i64 = 2;
 
-/// Who served what, and when nobody did: takes events as they stand in a record.
+/// Who served what, and when nobody did: takes events in the order in which they are stored.
 pub struct Ownership<W> {
     wanted: W,
     boot: Option<Arc<str>>,
@@ -30,9 +32,9 @@ pub struct Ownership<W> {
     newest: Option<Time>,
     open: Vec<ServedSpan>,
     gone: Vec<(Socket, Option<Ident>, Time)>,
-    nobody: Vec<Dark>,
+    open_outages: Vec<OutageSpan>,
     served: Kept<ServedSpan>,
-    dark: Kept<Dark>,
+    outages: Kept<OutageSpan>,
 }
 
 impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
@@ -45,13 +47,13 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             newest: None,
             open: Vec::new(),
             gone: Vec::new(),
-            nobody: Vec::new(),
+            open_outages: Vec::new(),
             served: Kept::default(),
-            dark: Kept::default(),
+            outages: Kept::default(),
         }
     }
 
-    /// Takes an event in. Events are told a little out of order: they wait for each other.
+    /// Takes an event in. Events come a little out of order: each waits for earlier ones.
     pub fn push(&mut self, event: &Event) {
         if self.boot.as_ref().is_some_and(|boot| *boot != event.boot_id) {
             self.settle(None);
@@ -71,19 +73,19 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         self.settle(self.newest.map(|newest| after(newest, -SETTLE)));
     }
 
-    /// What came of it. `now`: the record is written at this moment, so that what is open lasts until now.
-    pub fn finish(mut self, now: Option<Time>) -> (Kept<ServedSpan>, Kept<Dark>) {
+    /// The result. `now`: the store is being written, so that what is open lasts until now.
+    pub fn finish(mut self, now: Option<Time>) -> (Kept<ServedSpan>, Kept<OutageSpan>) {
         self.settle(None);
         self.confirm();
         if let Some(to) = now.max(self.newest) {
             for served in std::mem::take(&mut self.open) {
                 self.keep(ServedSpan { to, end: End::Open, ..served });
             }
-            for dark in std::mem::take(&mut self.nobody) {
-                self.keep_dark(Dark { to, end: End::Open, ..dark });
+            for dark in std::mem::take(&mut self.open_outages) {
+                self.keep_outage(OutageSpan { to, end: End::Open, ..dark });
             }
         }
-        (self.served, self.dark)
+        (self.served, self.outages)
     }
 
     fn settle(&mut self, horizon: Option<Time>) {
@@ -124,8 +126,8 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         for served in &mut self.open {
             served.unwatched = Some(at.max(served.from));
         }
-        for dark in std::mem::take(&mut self.nobody) {
-            self.keep_dark(Dark { to: at.max(dark.from), end: End::Unwatched, ..dark });
+        for dark in std::mem::take(&mut self.open_outages) {
+            self.keep_outage(OutageSpan { to: at.max(dark.from), end: End::Unwatched, ..dark });
         }
         self.gone.clear();
     }
@@ -153,10 +155,10 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             again.gaps += 1;
             return;
         }
-        let ends = |dark: &Dark| meets(&dark.socket, &listen.socket) && dark.from <= time;
-        while let Some(at) = self.nobody.iter().position(ends) {
-            let dark = self.nobody.remove(at);
-            self.keep_dark(Dark { to: time, end: End::Seen, ..dark });
+        let ends = |dark: &OutageSpan| meets(&dark.socket, &listen.socket) && dark.from <= time;
+        while let Some(at) = self.open_outages.iter().position(ends) {
+            let dark = self.open_outages.remove(at);
+            self.keep_outage(OutageSpan { to: time, end: End::Seen, ..dark });
         }
         if self.open.len() >= OPEN {
             self.open.remove(0);
@@ -185,7 +187,7 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         along: &[Socket],
     ) {
         let who = process.map(Ident::of);
-        // A death tells what it released, and the release is an event too.
+        // A death lists what it released, and the release is an event too.
         self.gone.retain(|(.., then)| after(*then, PAIR) >= time);
         let told = |(gone, by, _): &(Socket, Option<Ident>, Time)| {
             same_address(gone, socket) && by.zip(who).is_none_or(|(a, b)| a.is(b))
@@ -204,7 +206,7 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         };
         let own = |served: &ServedSpan| who.is_some_and(|who| Ident::of(&served.process).is(who));
         let found = self.open.iter().position(|served| here(served) && own(served));
-        // The beginning may have been lost, or be older than the record: the end counts all the same.
+        // The beginning may have been lost, or be older than the store: the end counts all the same.
         let mut server = process.map(named);
         if let Some(found) = found.or_else(|| self.open.iter().position(here)) {
             let served = self.open.remove(found);
@@ -215,17 +217,24 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         let goes_too =
             |other: &ServedSpan| along.iter().any(|socket| same_address(&other.socket, socket));
         let still = |other: &&ServedSpan| other.unwatched.is_none() && !goes_too(other);
-        let dark = self.nobody.iter().any(|dark| same_address(&dark.socket, socket));
+        let dark = self.open_outages.iter().any(|dark| same_address(&dark.socket, socket));
         let is_served = self.open.iter().filter(still).any(|other| meets(&other.socket, socket));
         if dark || is_served || !was_chosen(socket, server.as_ref()) {
             return;
         }
-        if self.nobody.len() >= OPEN {
-            self.nobody.remove(0);
-            self.dark.left_out += 1;
+        if self.open_outages.len() >= OPEN {
+            self.open_outages.remove(0);
+            self.outages.left_out += 1;
         }
         let socket = socket.clone();
-        self.nobody.push(Dark { socket, last: server, from: time, late, to: time, end: End::Open });
+        self.open_outages.push(OutageSpan {
+            socket,
+            last: server,
+            from: time,
+            late,
+            to: time,
+            end: End::Open,
+        });
     }
 
     fn keep(&mut self, served: ServedSpan) {
@@ -235,9 +244,9 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         }
     }
 
-    fn keep_dark(&mut self, dark: Dark) {
+    fn keep_outage(&mut self, dark: OutageSpan) {
         if (self.wanted)(&dark.socket, dark.last.as_ref(), dark.from, dark.to) {
-            self.dark.push(dark, true);
+            self.outages.push(dark, true);
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Who serves what, as the events tell it, and since when nobody does.
+//! Who serves what, by the events, and since when nobody does.
+//!
+//! **Bounded:** 4,096 served sockets, 64 releases that wait for their pair.
 
 use super::keys::{Ident, after, meets, same_address};
 use crate::model::{ListenEvent, Process, Socket, Time};
@@ -13,7 +15,7 @@ pub(super) struct Server {
     pub(super) initial: bool,
 }
 
-/// A time in which nobody serves.
+/// A time in which nobody serves a socket.
 #[derive(Clone, Debug)]
 pub(super) struct Outage {
     pub(super) socket: Socket,
@@ -36,12 +38,12 @@ pub(super) struct ServedPorts {
 
 /// What became of a release.
 pub(super) enum Released {
-    /// The other half of a pair: a death tells what it released, and the release is an event too.
+    /// The second of a pair: a death lists what it released, and the release is an event too.
     Again,
-    /// Somebody else still serves there.
+    /// Another process still serves there.
     Server(Box<Server>),
     /// Nobody serves any more.
-    Dark,
+    Unserved,
 }
 
 /// Most sockets that are remembered.
@@ -52,7 +54,7 @@ const GONE: usize = 64;
 const PAIR: i64 = 2;
 
 impl ServedPorts {
-    /// A new run of the observer tells anew what is served.
+    /// A new run of observer reports again what is served.
     pub(super) fn clear(&mut self) {
         self.served.clear();
         self.gone.clear();
@@ -108,7 +110,7 @@ impl ServedPorts {
         let mut left = self.served.iter().filter(|served| !goes_too(served));
         match left.find(|served| meets(&served.socket, socket)) {
             Some(served) => Released::Server(Box::new(served.clone())),
-            None => Released::Dark,
+            None => Released::Unserved,
         }
     }
 
@@ -127,7 +129,7 @@ impl ServedPorts {
         let here = || self.served.iter().rev().filter(|s| same_address(&s.socket, socket));
         here().find(|served| Some(served.time) == since).or_else(|| {
             let mut all = here();
-            // With two sockets at one address nothing tells which of them it is.
+            // With two sockets at one address nothing shows which of them it is.
             all.next().filter(|_| all.next().is_none() && since.is_none())
         })
     }

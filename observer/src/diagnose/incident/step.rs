@@ -1,4 +1,4 @@
-//! One event after the other: which story it belongs to, and whether it opens one.
+//! One event at a time: which incident it joins, and whether it opens one.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -28,7 +28,7 @@ impl Incidents {
                 }
                 remember(&mut self.losses, event.clone());
             }
-            // Numbers begin anew with each run; a file that begins within one repeats its session.
+            // A file that begins within a run repeats the session of the run.
             Body::Session(session)
                 if session.begins_run(event.number())
                     && self.run.is_none_or(|run| run < event.time) =>
@@ -47,7 +47,7 @@ impl Incidents {
         }
     }
 
-    /// The story that these keys belong to; several that meet there become one.
+    /// The incident that these keys belong to; several that meet there become one.
     pub(super) fn joined(&mut self, keys: &Keys, time: Time) -> Option<usize> {
         let found: Vec<usize> = (0..self.cases.len())
             .filter(|at| self.cases.get(*at).is_some_and(|case| case.joins(keys, time)))
@@ -62,7 +62,7 @@ impl Incidents {
         Some(*first)
     }
 
-    /// That story, or a new one.
+    /// That incident, or a new one.
     pub(super) fn case(&mut self, joined: Option<usize>, time: Time) -> Option<&mut Case> {
         let at = if let Some(at) = joined {
             at
@@ -132,7 +132,7 @@ impl Incidents {
                 ended = true;
             }
         }
-        // What served all along is no news of this story.
+        // A server that was there all along is not news.
         if ended || !listen.initial {
             case.name(event);
             case.learn(Keys { idents: vec![Ident::of(&listen.process)], ..keys });

@@ -1,4 +1,4 @@
-//! Hand-made histories, and what is told of them.
+//! Incidents of histories that are written by hand.
 
 mod build;
 mod ownership;

@@ -1,4 +1,4 @@
-//! Which deaths are worth a story.
+//! Which deaths are worth an incident.
 
 use super::keys::unit;
 use crate::model::{CauseType, ExitEvent, ReleaseEvent};
@@ -42,7 +42,7 @@ pub(super) fn weigh(exit: &ExitEvent) -> Weight {
     }
 }
 
-/// Whether a death opens a story by itself.
+/// Whether a death opens an incident by itself.
 pub(super) fn opens(exit: &ExitEvent, weight: Weight) -> bool {
     match weight {
         Weight::Crashed => true,

@@ -13,14 +13,14 @@ use crate::{
 #[derive(Default)]
 struct Bench {
     joiner: Joiner,
-    told: Vec<String>,
+    emitted: Vec<String>,
 }
 
 impl Bench {
     fn push(&mut self, event: KernelEvent, now_ns: u64) {
         let mut ready = Vec::new();
         self.joiner.push(event, now_ns, &mut ready);
-        self.tell(ready);
+        self.emit(ready);
     }
 
     fn oom(&mut self, oom: Oom) {
@@ -34,11 +34,11 @@ impl Bench {
     fn expire(&mut self, now_ns: u64) {
         let mut ready = Vec::new();
         self.joiner.expire(now_ns, &mut ready);
-        self.tell(ready);
+        self.emit(ready);
     }
 
     /// As the pipeline does: an emitted OOM kill is remembered; a death is emitted with the one it belongs to.
-    fn tell(&mut self, ready: Vec<Ready>) {
+    fn emit(&mut self, ready: Vec<Ready>) {
         for ready in ready {
             let line = match ready {
                 Ready::Oom(oom, exit) => {
@@ -56,7 +56,7 @@ impl Bench {
                     None => format!("exit {}", exit.task.record.tgid),
                 },
             };
-            self.told.push(line);
+            self.emitted.push(line);
         }
     }
 }
@@ -73,7 +73,7 @@ fn the_oom_kill_first() {
     bench.oom(oom(20, 21));
     assert_eq!(bench.joiner.deadline_ns(), Some(OOM_WAITS_NS));
     bench.exit(oom_exit(20, 21));
-    assert_eq!(bench.told, ["oom 20 with 20", "exit 20 by oom 20"]);
+    assert_eq!(bench.emitted, ["oom 20 with 20", "exit 20 by oom 20"]);
     assert_eq!(bench.joiner.deadline_ns(), None);
 }
 
@@ -83,7 +83,7 @@ fn the_death_first() {
     bench.exit(oom_exit(20, 21));
     assert_eq!(bench.joiner.deadline_ns(), Some(EXIT_WAITS_NS));
     bench.oom(oom(20, 21));
-    assert_eq!(bench.told, ["oom 20 with 20", "exit 20 by oom 20"]);
+    assert_eq!(bench.emitted, ["oom 20 with 20", "exit 20 by oom 20"]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn only_deaths_that_may_be_its_doing_wait() {
     bench.exit(crash);
     bench.exit(exit(24, 0));
     bench.exit(exit(25, 9));
-    assert_eq!(bench.told, ["exit 22", "exit 23", "exit 24", "exit 25"]);
+    assert_eq!(bench.emitted, ["exit 22", "exit 23", "exit 24", "exit 25"]);
 }
 
 #[test]
@@ -106,14 +106,14 @@ fn nothing_waits_for_ever() {
     bench.oom(oom(20, 21));
     bench.exit(oom_exit(30, 31));
     bench.expire(EXIT_WAITS_NS - 1);
-    assert!(bench.told.is_empty());
+    assert!(bench.emitted.is_empty());
     bench.expire(EXIT_WAITS_NS);
-    assert_eq!(bench.told, ["exit 30"]);
+    assert_eq!(bench.emitted, ["exit 30"]);
     bench.expire(OOM_WAITS_NS);
-    assert_eq!(bench.told, ["exit 30", "oom 20"]);
+    assert_eq!(bench.emitted, ["exit 30", "oom 20"]);
     // A victim that was stuck in the kernel is still known when it ends.
     bench.exit(oom_exit(20, 21));
-    assert_eq!(bench.told.last().map(String::as_str), Some("exit 20 by oom 20"));
+    assert_eq!(bench.emitted.last().map(String::as_str), Some("exit 20 by oom 20"));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn at_the_end_oom_kills_come_out_before_deaths() {
     bench.exit(sharing(oom_exit(30, 31), 30));
     bench.oom(oom(20, 21));
     bench.expire(u64::MAX);
-    assert_eq!(bench.told, ["oom 20", "exit 30"]);
+    assert_eq!(bench.emitted, ["oom 20", "exit 30"]);
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn whoever_shares_the_memory_dies_along() {
     bench.exit(sharing(oom_exit(21, 40), 20));
     bench.exit(oom_exit(20, 40));
     bench.exit(sharing(oom_exit(22, 40), 20));
-    let told = ["oom 20", "exit 21 by oom 20", "exit 20 by oom 20", "exit 22 by oom 20"];
-    assert_eq!(bench.told, told);
+    let emitted = ["oom 20", "exit 21 by oom 20", "exit 20 by oom 20", "exit 22 by oom 20"];
+    assert_eq!(bench.emitted, emitted);
 }
 
 /// It asked for memory itself, so that the kernel's SIGKILL seems to be its own.
@@ -143,7 +143,7 @@ fn a_sharer_that_asked_dies_along_too() {
     bench.oom(oom(20, 21));
     bench.exit(oom_exit(20, 21));
     bench.exit(sharing(oom_exit(21, 21), 20));
-    assert_eq!(bench.told, ["oom 20 with 20", "exit 20 by oom 20", "exit 21 by oom 20"]);
+    assert_eq!(bench.emitted, ["oom 20 with 20", "exit 20 by oom 20", "exit 21 by oom 20"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn sharing_is_no_cause_of_other_deaths() {
     by_hand.notes.push(note(9, 40));
     bench.exit(by_hand);
     bench.exit(sharing(exit(22, 0), 20));
-    assert_eq!(bench.told[2..], ["exit 21", "exit 22"]);
+    assert_eq!(bench.emitted[2..], ["exit 21", "exit 22"]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_group_is_a_kill_for_each_member() {
     for pid in [22, 20, 21] {
         bench.exit(oom_exit(pid, 20));
     }
-    let told = [
+    let emitted = [
         "oom 22 with 22",
         "exit 22 by oom 22",
         "oom 20 with 20",
@@ -175,7 +175,7 @@ fn a_group_is_a_kill_for_each_member() {
         "oom 21 with 21",
         "exit 21 by oom 21",
     ];
-    assert_eq!(bench.told, told);
+    assert_eq!(bench.emitted, emitted);
 }
 
 #[test]
@@ -187,11 +187,11 @@ fn a_process_that_was_only_marked_was_not_killed() {
     let mut exit = exit(20, 0);
     exit.record.oom_mm = 1;
     bench.exit(exit);
-    assert_eq!(bench.told, ["exit 20"]);
+    assert_eq!(bench.emitted, ["exit 20"]);
 }
 
 #[test]
-fn a_pid_that_came_round_again_is_somebody_else() {
+fn a_reused_pid_is_another_victim() {
     let mut bench = Bench::default();
     bench.oom(oom(20, 21));
     let mut other = oom_exit(20, 21);
@@ -199,7 +199,7 @@ fn a_pid_that_came_round_again_is_somebody_else() {
     other.task.record.mm = 1;
     bench.exit(other);
     bench.expire(u64::MAX);
-    assert_eq!(bench.told, ["oom 20", "exit 20"]);
+    assert_eq!(bench.emitted, ["oom 20", "exit 20"]);
 }
 
 /// The victim died on another CPU between its SIGKILL and its mark, and took the note of the signal along.
@@ -215,8 +215,8 @@ fn dead_before_it_was_marked() {
     bench.oom(unmarked());
     bench.oom(unmarked());
     bench.exit(oom_exit(20, 21));
-    let told = ["oom 20 with 20", "exit 20 by oom 20"];
-    assert_eq!(bench.told, [told, told].concat());
+    let emitted = ["oom 20 with 20", "exit 20 by oom 20"];
+    assert_eq!(bench.emitted, [emitted, emitted].concat());
 }
 
 #[test]
@@ -227,11 +227,11 @@ fn ending_anyway_and_only_marked() {
     bench.oom(marked.clone());
     bench.exit(exit(20, 9));
     bench.expire(OOM_WAITS_NS);
-    assert_eq!(bench.told, ["exit 20"]);
+    assert_eq!(bench.emitted, ["exit 20"]);
     // Whoever shares its memory was not killed for it either.
     let mut bench = Bench::default();
     bench.oom(marked);
     bench.exit(sharing(oom_exit(22, 21), 20));
     bench.expire(OOM_WAITS_NS);
-    assert_eq!(bench.told, ["exit 22"]);
+    assert_eq!(bench.emitted, ["exit 22"]);
 }

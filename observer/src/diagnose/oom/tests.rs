@@ -15,7 +15,7 @@ const PAGE: u64 = 4096;
 /// `PAGE_COUNTER_MAX`.
 const NO_LIMIT: u64 = u64::MAX / 2 / PAGE;
 
-fn tell(oom: &Oom, memory_v1: bool, callers: &[&str]) -> OomEvent {
+fn event_of(oom: &Oom, memory_v1: bool, callers: &[&str]) -> OomEvent {
     let callers: Vec<Option<String>> =
         callers.iter().map(|name| Some((*name).to_owned())).chain([None]).collect();
     let process = |pid| Process { pid, comm: Some("node".into()), ..Process::default() };
@@ -24,13 +24,13 @@ fn tell(oom: &Oom, memory_v1: bool, callers: &[&str]) -> OomEvent {
     event(oom, process(oom.victim.record.tgid), process(oom.trigger.record.tgid), around)
 }
 
-/// An OOM kill of a cgroup, told from the counters of the levels from the victim's own upwards.
+/// An OOM kill of a cgroup, by the counters of the levels from the victim's own upwards.
 fn in_cgroup(victim_memory: &str, trigger_memory: &str, levels: &[(u64, u64)]) -> OomEvent {
     let mut oom = oom(20, 21);
     oom.victim_memory = victim_memory.as_bytes().to_vec();
     oom.trigger_memory = trigger_memory.as_bytes().to_vec();
     set_levels(&mut oom, levels);
-    tell(&oom, false, &["mem_cgroup_out_of_memory", "try_charge_memcg"])
+    event_of(&oom, false, &["mem_cgroup_out_of_memory", "try_charge_memcg"])
 }
 
 #[track_caller]
@@ -93,12 +93,12 @@ fn oom_control_beats_the_counters() {
     set_levels(&mut oom, &[(500, 500), (700, 1000), (0, NO_LIMIT)]);
     oom.record.constraint = 3;
     oom.record.limit_level = 1;
-    assert_limit(&tell(&oom, false, &[]), "/panel", 1000, 700);
+    assert_limit(&event_of(&oom, false, &[]), "/panel", 1000, 700);
     // The cgroup that it names may lie above the levels that were kept.
     oom.record.limit_level = LEVEL_UNKNOWN;
-    assert_limit(&tell(&oom, false, &[]), "/panel/shop", 500, 500);
+    assert_limit(&event_of(&oom, false, &[]), "/panel/shop", 500, 500);
     oom.record.limit_level = 77;
-    assert_eq!(tell(&oom, false, &[]).limit_cgroup, None);
+    assert_eq!(event_of(&oom, false, &[]).limit_cgroup, None);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn scopes_of_oom_control() {
         (9, None, "memory was short"),
     ] {
         oom.record.constraint = constraint;
-        let event = tell(&oom, false, &[]);
+        let event = event_of(&oom, false, &[]);
         assert_eq!(event.scope, scope);
         assert!(event.summary.ends_with(words), "{}", event.summary);
         assert_eq!(event.limit_cgroup, None);
@@ -124,7 +124,7 @@ fn scopes_of_oom_control() {
 #[test]
 fn scopes_of_the_stack() {
     let oom = oom(20, 21);
-    let scope = |callers: &[&str]| tell(&oom, false, callers).scope;
+    let scope = |callers: &[&str]| event_of(&oom, false, callers).scope;
     assert_eq!(
         scope(&["out_of_memory", "__alloc_pages_slowpath.constprop.0"]),
         Some(Scope::System)
@@ -133,8 +133,8 @@ fn scopes_of_the_stack() {
     let cgroup = ["mem_cgroup_out_of_memory", "try_charge_memcg", "__alloc_pages_noprof"];
     assert_eq!(scope(&cgroup), Some(Scope::Cgroup));
     assert_eq!(scope(&["do_syscall_64"]), None);
-    // Without oom_control the kernel's own total is unknown: the machine's is told.
-    assert_eq!(tell(&oom, false, &["out_of_memory"]).limit_bytes, Some(2 << 30));
+    // Without oom_control the kernel's own total is unknown: the machine's is reported.
+    assert_eq!(event_of(&oom, false, &["out_of_memory"]).limit_bytes, Some(2 << 30));
 }
 
 /// v1 limits memory, and memory with swap: whichever has less room was hit.
@@ -145,24 +145,24 @@ fn version_1_counts_swap() {
     oom.record.levels[0].memsw_usage = 1200;
     oom.record.levels[0].memsw_max = 1200;
     let callers = ["mem_cgroup_out_of_memory"];
-    assert_limit(&tell(&oom, true, &callers), "/system.slice/shop.service", 1200, 1200);
-    assert_limit(&tell(&oom, false, &callers), "/system.slice/shop.service", 1000, 700);
+    assert_limit(&event_of(&oom, true, &callers), "/system.slice/shop.service", 1200, 1200);
+    assert_limit(&event_of(&oom, false, &callers), "/system.slice/shop.service", 1000, 700);
     oom.record.levels[0].usage = 1000;
-    assert_limit(&tell(&oom, true, &callers), "/system.slice/shop.service", 1000, 1000);
+    assert_limit(&event_of(&oom, true, &callers), "/system.slice/shop.service", 1000, 1000);
 }
 
 #[test]
 fn a_member_of_a_group_was_not_chosen() {
     let oom = oom(20, 21);
-    assert!(!tell(&oom, false, &["mem_cgroup_out_of_memory"]).group);
-    let member = tell(&oom, false, &["oom_kill_memcg_member", "mem_cgroup_out_of_memory"]);
+    assert!(!event_of(&oom, false, &["mem_cgroup_out_of_memory"]).group);
+    let member = event_of(&oom, false, &["oom_kill_memcg_member", "mem_cgroup_out_of_memory"]);
     assert!(member.group);
     assert!(member.summary.contains("along with its cgroup"), "{}", member.summary);
 }
 
 #[test]
 fn the_victims_memory() {
-    let event = tell(&oom(20, 21), false, &[]);
+    let event = event_of(&oom(20, 21), false, &[]);
     assert_eq!(event.memory.anon_rss_bytes, 10_000 * PAGE);
     assert_eq!(event.memory.page_table_bytes, 1 << 16);
     assert!(
@@ -193,7 +193,7 @@ fn figures_beyond_belief_do_not_wrap() {
     let mut oom = oom(20, 21);
     oom.record.anon_rss = u64::MAX;
     oom.record.file_rss = u64::MAX / PAGE;
-    let event = tell(&oom, false, &["out_of_memory"]);
+    let event = event_of(&oom, false, &["out_of_memory"]);
     assert_eq!(event.memory.anon_rss_bytes, u64::MAX);
     assert!(event.summary.contains("15.9 EiB resident"), "{}", event.summary);
 }

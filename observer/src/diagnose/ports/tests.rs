@@ -1,4 +1,4 @@
-//! What a scan finds, and what the kernel tells meanwhile.
+//! What a scan finds, and what the kernel reports meanwhile.
 
 use std::collections::HashSet;
 
@@ -73,7 +73,7 @@ fn what_a_process_closed_as_it_ended_is_its_own() {
 }
 
 #[test]
-fn a_flood_of_sockets_is_told_and_not_all_remembered() {
+fn a_flood_of_sockets_is_reported_and_not_all_remembered() {
     let mut table = PortTable::default();
     let socket = |sk: usize| {
         let mut socket = listener();
@@ -85,7 +85,7 @@ fn a_flood_of_sockets_is_told_and_not_all_remembered() {
     }
     assert_eq!(table.sockets().len(), SERVED);
     assert!(table.stop(SERVED as u64, None, 200).is_none());
-    // A look must not find the same one anew each time.
+    // A scan must not report the same one again.
     let mut snapshot = found_at(300);
     snapshot.sockets[0].socket = socket(SERVED);
     assert!(scan(&mut table, &snapshot).is_empty());

@@ -1,4 +1,6 @@
-//! Where many events lie in time, in bounded memory: the more there are, the coarser.
+//! Where many events lie in time: the more there are, the coarser.
+//!
+//! **Bounded:** 2,000 places a kind.
 
 use std::collections::BTreeMap;
 

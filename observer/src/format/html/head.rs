@@ -1,4 +1,4 @@
-//! What the page is of, what is missing in it, and whether the record holds.
+//! What the page covers, what is missing, and whether the stored events verify.
 
 use maud::{Markup, html};
 
@@ -25,7 +25,7 @@ pub(super) fn header(report: &Report, title: &str) -> Markup {
             h1 { (title) }
             p.span { (span(report)) }
             ul.counts {
-                li { a href="#stories" { (count(stories(report), "incident")) } }
+                li { a href="#incidents" { (count(incidents(report), "incident")) } }
                 li { a href="#deaths" { (count(report.deaths.total(), "death")) } }
                 li { a href="#oom" { (count(report.ooms.total(), "OOM kill")) } }
                 li { a href="#refusals" { (count(report.refusals.total(), "refused bind")) } }
@@ -35,8 +35,8 @@ pub(super) fn header(report: &Report, title: &str) -> Markup {
     }
 }
 
-fn stories(report: &Report) -> u64 {
-    report.stories.len() as u64 + report.stories_left_out
+fn incidents(report: &Report) -> u64 {
+    report.incidents.len() as u64 + report.incidents_left_out
 }
 
 /// From when to when, and what part of it.

@@ -10,14 +10,14 @@ use super::{
     words::{place, socket, who, who_and_where},
 };
 use crate::{
-    diagnose::incident::ownership::{Dark, End, ServedSpan},
+    diagnose::incident::ownership::{End, OutageSpan, ServedSpan},
     model::{Protocol, Socket, Time, human},
 };
 
-/// What is told of one socket, by time.
+/// One row of a socket: served, or not.
 enum Span<'a> {
     ServedSpan(&'a ServedSpan),
-    Dark(&'a Dark),
+    OutageSpan(&'a OutageSpan),
 }
 
 pub(super) fn section(report: &Report) -> Markup {
@@ -26,13 +26,13 @@ pub(super) fn section(report: &Report) -> Markup {
         let spans = sockets.entry(order(&served.socket)).or_default();
         spans.push((served.from, Span::ServedSpan(served)));
     }
-    for dark in report.dark.iter() {
-        sockets.entry(order(&dark.socket)).or_default().push((dark.from, Span::Dark(dark)));
+    for dark in report.outages.iter() {
+        sockets.entry(order(&dark.socket)).or_default().push((dark.from, Span::OutageSpan(dark)));
     }
     for spans in sockets.values_mut() {
         spans.sort_by_key(|(from, _)| *from);
     }
-    let left = report.served.left_out + report.dark.left_out;
+    let left = report.served.left_out + report.outages.left_out;
     let empty = sockets.is_empty().then_some("Nobody served a port that matches.");
     let content = html! {
         @if left > 0 {
@@ -46,7 +46,7 @@ pub(super) fn section(report: &Report) -> Markup {
             } }
             @for ((.., name, netns), spans) in sockets {
                 tbody { @for (n, (_, span)) in spans.iter().enumerate() {
-                    tr class=[matches!(span, Span::Dark(_)).then_some("outage")] {
+                    tr class=[matches!(span, Span::OutageSpan(_)).then_some("outage")] {
                         @if n == 0 {
                             th scope="rowgroup" rowspan=(spans.len()) title=[netns.map(|n| format!("network namespace {n}"))] {
                                 (name)
@@ -81,7 +81,7 @@ fn cells(report: &Report, span: &Span<'_>) -> Markup {
             td { (mark(served.to)) " " (end(served.end, "still serving")) }
             td.n { @if served.initial { "at least " } (span_of(served.from, served.to)) }
         },
-        Span::Dark(dark) => html! {
+        Span::OutageSpan(dark) => html! {
             td { strong { "nobody" }
                 @if let Some(last) = &dark.last { ", after " (who_and_where(last)) } }
             td {}

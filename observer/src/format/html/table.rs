@@ -1,4 +1,6 @@
 //! Tables: the newest rows, and the command that shows the others.
+//!
+//! **Bounded:** 2,000 rows a table.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -36,7 +38,7 @@ impl Rows {
         self.rows.iter().map(|(_, seq, _)| *seq)
     }
 
-    /// The table, with what tells of the rows that are not in it.
+    /// The table, with a note on the rows that are not in it.
     pub(super) fn table(&self, caption: &str, columns: &[&str], kind: &str) -> Markup {
         let mut seen = HashSet::new();
         let mut rows: Vec<_> = self.rows.iter().collect();
@@ -50,7 +52,7 @@ impl Rows {
                 caption { (caption) }
                 thead { tr { @for column in columns { th scope="col" { (column) } } } }
                 tbody { @for (_, seq, cells) in rows {
-                    // A number stands for one event in a record; elsewhere the first one has it.
+                    // A number stands for one event of a store; with several stores the first one has it.
                     tr id=[seen.insert(seq).then(|| format!("e{seq}"))] { (cells) }
                 } }
             } }

@@ -31,8 +31,8 @@ fn report(events: &[Event]) -> Report {
         ownership.push(event);
     }
     report.span = events.first().zip(events.last()).map(|(first, last)| (first.time, last.time));
-    (report.served, report.dark) = ownership.finish(None);
-    report.stories = incidents(events);
+    (report.served, report.outages) = ownership.finish(None);
+    report.incidents = incidents(events);
     report.verified = Ok(verify::VerifyReport {
         sealed: 6,
         segments: 1,
@@ -54,8 +54,8 @@ fn tcp(port: u16) -> Value {
     json!({"protocol": "tcp", "address": "127.0.0.1", "port": port})
 }
 
-/// The night, in short: a limit, an orphan in the way, and at last somebody who answers.
-fn night(name: &str, unit: &str, path: &str) -> Vec<Event> {
+/// A small outage: a memory limit, an orphan that holds the port, and at last a new server.
+fn small_outage(name: &str, unit: &str, path: &str) -> Vec<Event> {
     let worker = process(2211, name, unit);
     let orphan = process(1987, name, unit);
     let new = process(2290, name, unit);
@@ -111,7 +111,7 @@ fn night(name: &str, unit: &str, path: &str) -> Vec<Event> {
 
 #[test]
 fn a_small_page() {
-    let page = report(&night("node", "shop.service", "/run/shop.sock")).page();
+    let page = report(&small_outage("node", "shop.service", "/run/shop.sock")).page();
     // The style changes with every taste.
     let (head, rest) = page.split_once("<style>").expect("a style");
     let (_, body) = rest.split_once("</style>").expect("its end");
@@ -128,7 +128,7 @@ fn tags(page: &str) -> Vec<&str> {
 #[test]
 fn nothing_comes_from_outside_and_nothing_runs() {
     let url = "https://evil.example/x.js?src=";
-    let page = report(&night("http://evil/x", url, url)).page();
+    let page = report(&small_outage("http://evil/x", url, url)).page();
     for tag in tags(&page) {
         let lower = tag.to_lowercase();
         let name = lower.split([' ', '/']).find(|word| !word.is_empty()).expect("a name");
@@ -152,7 +152,7 @@ fn nothing_comes_from_outside_and_nothing_runs() {
 
 #[test]
 fn hostile_names_stay_in_their_place() {
-    let plain = report(&night("node", "a.service", "/run/b")).page();
+    let plain = report(&small_outage("node", "a.service", "/run/b")).page();
     for name in [
         "<script>alert(1)</script>",
         "</title></style><b>",
@@ -164,7 +164,7 @@ fn hostile_names_stay_in_their_place() {
         "a\nb\rc\td\u{1b}[2J\u{0}",
         "\u{fffd}\u{200b}\u{3164}\u{2028}",
     ] {
-        let page = report(&night(name, name, name)).page();
+        let page = report(&small_outage(name, name, name)).page();
         let shape = |page: &str| -> Vec<String> {
             tags(page)
                 .iter()
@@ -180,9 +180,9 @@ fn hostile_names_stay_in_their_place() {
 #[test]
 fn a_long_name_is_cut_and_many_rows_are_left_out() {
     let long = "x".repeat(100_000);
-    let page = report(&night(&long, &long, &long)).page();
+    let page = report(&small_outage(&long, &long, &long)).page();
     assert!(page.len() < 100_000, "{}", page.len());
-    let exit = night("node", "shop.service", "/run/b").swap_remove(4);
+    let exit = small_outage("node", "shop.service", "/run/b").swap_remove(4);
     let many: Vec<Event> = (1..=2500)
         .map(|seq| {
             let mut event = exit.clone();
@@ -193,7 +193,7 @@ fn a_long_name_is_cut_and_many_rows_are_left_out() {
     let mut report = report(&many[..1]);
     many[1..].iter().for_each(|event| report.push(event));
     let page = report.page();
-    assert_eq!(report.matched(), 2500 + report.stories.len() as u64);
+    assert_eq!(report.matched(), 2500 + report.incidents.len() as u64);
     assert!(
         page.contains("500 older events left out here: <code>observer log --kind exit --until"),
         "{page}"
@@ -202,8 +202,8 @@ fn a_long_name_is_cut_and_many_rows_are_left_out() {
 }
 
 #[test]
-fn a_record_that_does_not_hold_is_told_first() {
-    let mut report = report(&night("node", "shop.service", "/run/b"));
+fn failed_verification_comes_first() {
+    let mut report = report(&small_outage("node", "shop.service", "/run/b"));
     let fault = verify::Fault {
         segment: "observer-000001".into(),
         record: Some(3),

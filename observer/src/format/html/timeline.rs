@@ -1,4 +1,4 @@
-//! Deaths, OOM kills, refusals and dark ports on one axis, as SVG.
+//! Deaths, OOM kills, refusals and outages on one axis, as SVG.
 
 mod axis;
 
@@ -16,7 +16,7 @@ use super::{
     words::{socket, who_and_where},
 };
 use crate::{
-    diagnose::incident::ownership::{Dark, End},
+    diagnose::incident::ownership::{End, OutageSpan},
     model::{Time, human},
 };
 use axis::{Axis, GUTTER, WIDTH};
@@ -32,7 +32,7 @@ const BARS: usize = 200;
 
 pub(super) fn section(report: &Report, ids: &HashSet<u64>) -> Markup {
     let names = ["deaths", "OOM kills", "refused binds"];
-    let (lanes, left) = dark_lanes(report);
+    let (lanes, left) = outage_lanes(report);
     let axis = span(report).map(|(from, to)| Axis::new(from, to));
     let Some(axis) = axis else {
         return part("timeline", "Timeline", Some("Nothing to draw."), &html! {});
@@ -71,20 +71,20 @@ fn y(lane: usize) -> f64 {
 fn span(report: &Report) -> Option<(Time, Time)> {
     let (first, last) = report.span?;
     let (since, until) = report.asked;
-    let opened = report.dark.iter().map(|dark| dark.to).max();
+    let opened = report.outages.iter().map(|dark| dark.to).max();
     let last = opened.map_or(last, |opened| opened.max(last));
     let last = until.map_or(last, |until| last.min(Time(until)));
     let first = since.map_or(first, |since| first.max(Time(since)));
     Some((first, last.max(first)))
 }
 
-/// The sockets that were dark for longest, by their names, and how many others there are.
-fn dark_lanes(report: &Report) -> (Vec<(String, Vec<&Dark>)>, u64) {
-    let mut sockets: BTreeMap<(String, Option<u32>), Vec<&Dark>> = BTreeMap::new();
-    for dark in report.dark.iter() {
+/// The sockets with the longest outages, by their names, and how many others there are.
+fn outage_lanes(report: &Report) -> (Vec<(String, Vec<&OutageSpan>)>, u64) {
+    let mut sockets: BTreeMap<(String, Option<u32>), Vec<&OutageSpan>> = BTreeMap::new();
+    for dark in report.outages.iter() {
         sockets.entry((socket(&dark.socket), dark.socket.netns)).or_default().push(dark);
     }
-    let length = |dark: &&Dark| dark.to.0.duration_since(dark.from.0);
+    let length = |dark: &&OutageSpan| dark.to.0.duration_since(dark.from.0);
     let mut lanes: Vec<_> = sockets.into_iter().map(|((name, _), bars)| (name, bars)).collect();
     for (_, bars) in &mut lanes {
         bars.sort_by_key(|dark| Reverse(length(dark)));
@@ -151,7 +151,7 @@ fn outline(x: f64, y: f64, corners: &[(f64, f64)]) -> String {
     format!("M{}Z", points.collect::<Vec<_>>().join("L"))
 }
 
-fn bar(report: &Report, axis: &Axis, dark: &Dark, y: f64) -> Markup {
+fn bar(report: &Report, axis: &Axis, dark: &OutageSpan, y: f64) -> Markup {
     let (from, to) = (axis.x(dark.from), axis.x(dark.to));
     let seconds = dark.to.0.duration_since(dark.from.0).as_secs_f64();
     let after = dark.last.as_ref().map(|last| format!(", after {}", who_and_where(last)));

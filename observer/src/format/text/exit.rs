@@ -96,7 +96,7 @@ fn why(lines: &mut Lines<'_>, exit: &ExitEvent) {
     }
 }
 
-/// Whether a line of evidence tells more than the headline, which repeats the kernel's word for most causes.
+/// Whether a line of evidence says more than the headline.
 fn is_news(cause: &Cause, evidence: &str) -> bool {
     use CauseType as C;
     let prompt = cause.prompted_by.as_ref().is_some_and(|prompt| {

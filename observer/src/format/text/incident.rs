@@ -1,4 +1,4 @@
-//! A story: the headline, a line a sentence with its time and its evidence, then what it does not know.
+//! An incident: the headline, a line a sentence with its time and its evidence, then what it does not know.
 
 use super::layout::Lines;
 use crate::{

@@ -84,7 +84,7 @@ fn killed(signal: u32, name: &str) -> Value {
     json!({"signal": signal, "signal_name": name, "core_dumped": false, "shell_status": shell})
 }
 
-/// A cause that its summary tells wholly.
+/// A cause whose summary says everything.
 fn simple(cause_type: &str, summary: &str) -> Value {
     json!({"type": cause_type, "summary": summary, "evidence": [], "confidence": "certain"})
 }

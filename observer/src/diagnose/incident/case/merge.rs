@@ -1,10 +1,10 @@
-//! Two stories that turn out to be one.
+//! Two incidents that turn out to be one.
 
 use super::{Case, Keys, keep, keep_first};
 use crate::model::Event;
 
 impl Case {
-    /// Takes in all of another story.
+    /// Takes over everything of another incident.
     pub(in super::super) fn merge(
         &mut self,
         other: Self,
@@ -32,8 +32,8 @@ impl Case {
         other.ooms.iter().for_each(|oom| self.oom(oom));
         other.outages.into_iter().for_each(|outage| self.outage(outage));
         other.listens.iter().for_each(|listen| self.listen(listen));
-        other.halves.into_iter().for_each(|half| self.half(half));
-        other.remains.into_iter().for_each(|remains| self.remain(remains));
+        other.still_held.into_iter().for_each(|half| self.holds_still(half));
+        other.other_servers.into_iter().for_each(|server| self.other_server(server));
         for loss in &other.losses {
             if !self.losses.iter().any(|known| (known.seq, known.time) == (loss.seq, loss.time)) {
                 self.loss(loss);

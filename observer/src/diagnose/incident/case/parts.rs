@@ -1,4 +1,4 @@
-//! What a story is made of.
+//! What an incident is made of.
 
 use std::sync::Arc;
 
@@ -30,27 +30,27 @@ pub(in super::super) struct Refusal {
 pub(in super::super) struct Origin {
     /// Who opened the socket.
     pub(in super::super) opener: Option<Server>,
-    /// The death of whoever left it behind.
+    /// The death of the process that left it behind.
     pub(in super::super) left_by: Option<Arc<Event>>,
 }
 
-/// A port that is still held although its server is dead.
+/// A port that another process holds although its server is dead.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Half {
+pub(in super::super) struct StillHeld {
     pub(in super::super) served: Server,
     pub(in super::super) exit: Arc<Event>,
 }
 
-/// A port whose server is gone, where somebody else had a socket too.
+/// A port whose server is gone while another server has a socket there.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Remains {
+pub(in super::super) struct OtherServer {
     pub(in super::super) socket: Socket,
     pub(in super::super) time: Time,
     pub(in super::super) seq: u64,
     pub(in super::super) by: Server,
 }
 
-/// Deaths of what is started again and again.
+/// Deaths of a service that restarts again and again.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Tally {
     pub(in super::super) count: u64,

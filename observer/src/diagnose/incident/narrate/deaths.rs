@@ -15,7 +15,7 @@ use crate::model::{Body, ExitEvent, OomEvent, Time, human};
 const SHOWN: usize = 12;
 /// After so many times the usual pause, what was started again and again has likely been given up.
 const PAUSES: f64 = 3.0;
-/// No pause is so short that less than this tells anything, in seconds.
+/// Shorter silence than this means nothing, however short the pauses, in seconds.
 const PATIENCE: f64 = 10.0;
 
 pub(super) fn lines(case: &Case) -> Vec<NarratedLine> {
@@ -118,7 +118,7 @@ pub(super) fn worst(case: &Case) -> Option<(&LoopKey, &Tally)> {
 }
 
 fn loop_line((key, tally): (&LoopKey, &Tally)) -> NarratedLine {
-    // Told again each time the number has doubled.
+    // Emitted again each time the number has doubled.
     let gist = format!("loop {key:?} {}", tally.count.ilog2());
     let events = [tally.first.1, tally.last.1];
     NarratedLine::new(gist, in_a_loop(key, tally), tally.last.0, events)

@@ -1,4 +1,4 @@
-//! What went dark, for how long, and who serves it now.
+//! Outages: of what, for how long, and who serves it now.
 
 use super::{
     super::{case::Case, keys::meets, ports::Outage},
@@ -9,42 +9,42 @@ use crate::model::{
     human::{self, who},
 };
 
-/// More outages of one socket than this are told as one sentence.
+/// More outages of one socket than this become one sentence.
 const SHOWN: usize = 3;
 
 pub(super) fn lines(case: &Case, now: Time) -> Vec<NarratedLine> {
     let mut lines = Vec::new();
-    for socket in dark_sockets(case) {
+    for socket in outage_sockets(case) {
         let mut own: Vec<&Outage> = case.outages.iter().filter(|o| o.socket == *socket).collect();
         own.sort_by_key(|outage| outage.began);
-        let told = if own.len() > SHOWN { 1 } else { own.len() };
-        for outage in own.iter().take(told) {
-            lines.push(went(outage));
+        let shown = if own.len() > SHOWN { 1 } else { own.len() };
+        for outage in own.iter().take(shown) {
+            lines.push(began(outage));
             lines.extend(back(outage));
         }
         if own.len() > SHOWN {
             lines.extend(many(socket, &own, now));
         }
     }
-    for half in &case.halves {
+    for half in &case.still_held {
         let (served, exit) = (&half.served, &half.exit);
         let text = format!(
             "{} is still held although {}, which opened it, is dead: another process has its socket",
             served.socket.name(),
             words::short(&served.process),
         );
-        let gist = format!("half {}", served.socket.name());
+        let gist = format!("still held {}", served.socket.name());
         lines.push(NarratedLine::new(gist, text, exit.time, [served.seq, exit.number()]));
     }
-    for remains in &case.remains {
+    for other in &case.other_servers {
         let text = format!(
             "{} was released, and {} still has {}",
-            remains.socket.name(),
-            who(&remains.by.process),
-            remains.by.socket.name(),
+            other.socket.name(),
+            who(&other.by.process),
+            other.by.socket.name(),
         );
-        let gist = format!("remains {}", remains.socket.name());
-        lines.push(NarratedLine::new(gist, text, remains.time, [remains.seq, remains.by.seq]));
+        let gist = format!("other server {}", other.socket.name());
+        lines.push(NarratedLine::new(gist, text, other.time, [other.seq, other.by.seq]));
     }
     for served in new_servers(case) {
         let text = format!("{} serves {}", who(&served.process), served.socket.name());
@@ -66,7 +66,7 @@ fn new_servers(case: &Case) -> impl Iterator<Item = &super::super::ports::Server
 }
 
 /// Each socket that was not served for a time, the first one first.
-fn dark_sockets(case: &Case) -> Vec<&Socket> {
+fn outage_sockets(case: &Case) -> Vec<&Socket> {
     let mut outages: Vec<&Outage> = case.outages.iter().collect();
     outages.sort_by_key(|outage| outage.began);
     let mut sockets: Vec<&Socket> = Vec::new();
@@ -78,7 +78,7 @@ fn dark_sockets(case: &Case) -> Vec<&Socket> {
     sockets
 }
 
-fn went(outage: &Outage) -> NarratedLine {
+fn began(outage: &Outage) -> NarratedLine {
     let last = outage.last.as_ref().map(|last| format!(": {} was the last to serve it", who(last)));
     let late = if outage.late { ", perhaps since a little earlier" } else { "" };
     let (name, last) = (outage.socket.name(), last.unwrap_or_default());
@@ -118,8 +118,8 @@ fn many(socket: &Socket, own: &[&Outage], now: Time) -> Option<NarratedLine> {
     Some(NarratedLine::new(gist, text, time, events.chain(back)))
 }
 
-/// What nobody serves yet.
-pub(super) fn still_dark(case: &Case, now: Time) -> Vec<NarratedLine> {
+/// Outages that last.
+pub(super) fn ongoing(case: &Case, now: Time) -> Vec<NarratedLine> {
     let dark = case.outages.iter().filter(|outage| outage.ended.is_none());
     dark.map(|outage| {
         let name = outage.socket.name();

@@ -1,4 +1,4 @@
-//! Who tried to come back, and who is in the way.
+//! Refused binds: who tried, and who is in the way.
 
 use super::{
     super::{
@@ -101,7 +101,7 @@ pub(super) fn in_the_way(bind: &BindEvent, origins: &[Origin], time: Time) -> St
     text
 }
 
-/// Who opened the holder's socket, and how it ended; told where the holder is met.
+/// Who opened the holder's socket, and how that process ended.
 fn comes_from(
     holder: &Holder,
     origin: &Origin,
@@ -111,7 +111,7 @@ fn comes_from(
     let opener = origin.opener.as_ref();
     let own = opener.is_some_and(|o| Ident::of(&o.process).is(Ident::of(&holder.process)));
     let (name, Some(death)) = (words::short(&holder.process), &origin.left_by) else {
-        // It inherited the socket; how whoever opened it ended was not seen, or it lives.
+        // It got the socket from another process, whose end was not seen, or which lives.
         let opener = opener.filter(|_| !own)?;
         let text = format!(
             "{} got its socket from {}",

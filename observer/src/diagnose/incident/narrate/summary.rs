@@ -1,4 +1,4 @@
-//! The story in a line, and what it is about.
+//! The incident in a line, and what it is about.
 
 use super::{
     super::{
@@ -7,7 +7,7 @@ use super::{
         ports::Outage,
         weigh::Weight,
     },
-    dark_seconds, deaths, length, main_outage, refusals, words,
+    deaths, length, main_outage, outage_length, refusals, words,
 };
 use crate::model::{
     Body, CauseType, ExitEvent, Socket, Time,
@@ -27,7 +27,7 @@ pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String
     let outage = main_outage(case);
     parts.extend(outage.into_iter().flat_map(|outage| prelude(case, outage)));
     if let (Some(outage), Some(socket)) = (outage, socket) {
-        parts.push(dark(case, outage, socket, now));
+        parts.push(outage_part(case, outage, socket, now));
     } else if let Some(exit) = worst_death(case) {
         // Whoever was refused ended for that: the refusal says it better.
         if !ended_refused(case, exit) {
@@ -45,7 +45,7 @@ pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String
     let any = refusals.last().filter(|_| outage.is_none());
     if let Some((refusal, bind)) = of_subject.or(any) {
         parts.push(refusals::refused(case, bind, &refusal.origins, refusal.event.time));
-    } else if let Some(half) = case.halves.first() {
+    } else if let Some(half) = case.still_held.first() {
         parts.push(format!("{} is still held", half.served.socket.name()));
     }
     if let Some((key, tally)) = deaths::worst(case) {
@@ -55,7 +55,7 @@ pub(super) fn summary(case: &Case, socket: Option<&Socket>, now: Time) -> String
     if parts.is_empty() { "nothing is known of it".to_owned() } else { parts.join("; ") }
 }
 
-/// Who was in the way before it went dark, and whose death left it there: that is where the trouble began.
+/// Who held the port before the outage, and whose death left it behind: that is where the trouble began.
 fn prelude(case: &Case, outage: &Outage) -> Vec<String> {
     let Some(last) = outage.last.as_ref().map(Ident::of) else { return Vec::new() };
     let before = refusals::all(case).into_iter().find_map(|(refusal, bind)| {
@@ -85,7 +85,7 @@ fn once(case: &Case, mut parts: Vec<String>) -> Vec<String> {
     parts
 }
 
-fn dark(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
+fn outage_part(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
     let name = socket.name();
     let span = length(outage, now).map(human::span);
     let mut what = match (&outage.ended, span) {
@@ -96,7 +96,7 @@ fn dark(case: &Case, outage: &Outage, socket: &Socket, now: Time) -> String {
     };
     let times = case.outages.iter().filter(|outage| outage.socket == *socket).count() as u64;
     if times > 1 {
-        let sum = dark_seconds(case, socket, now).map(human::span);
+        let sum = outage_length(case, socket, now).map(human::span);
         let sum = sum.map(|sum| format!(", {sum} in all")).unwrap_or_default();
         what.push_str(&format!(" ({}{sum})", human::count(times, "outage")));
     }

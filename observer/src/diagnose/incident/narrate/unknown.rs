@@ -1,4 +1,4 @@
-//! What a story does not know: said, so that nobody takes silence for an answer.
+//! What is not known of an incident: said, so that nobody takes silence for an answer.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(super) fn unknown(case: &Case) -> Vec<String> {
         say(format!("how {victim} ended: there is no event of its death (#{})", event.number()));
     }
     holders(case, &mut say);
-    if case.outages.is_empty() && case.refusals.is_empty() && case.halves.is_empty() {
+    if case.outages.is_empty() && case.refusals.is_empty() && case.still_held.is_empty() {
         say("whether what died served a port or a socket: there is no event of one".to_owned());
     }
     if let Some((key, tally)) = deaths::worst(case)
@@ -71,12 +71,12 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
                     say(format!("how {opener} ended, whose socket {name} holds"));
                 }
                 None => {
-                    say(format!("which parent left {name} behind: there is no event of its death"))
+                    say(format!("which parent left {name} behind: there is no event of its death"));
                 }
             }
             let died =
                 deaths::deaths(case).iter().any(|(_, exit)| Ident::of(&exit.process).is(who));
-            // A listener that a look found, where a release said that nobody serves: only traffic would decide.
+            // A scan found a listener where a release said that nobody serves: only traffic would decide.
             let dark = case
                 .outages
                 .iter()
@@ -97,7 +97,7 @@ fn holders(case: &Case, say: &mut impl FnMut(String)) {
     }
 }
 
-/// What the record itself lacks.
+/// What was lost, left out, or not watched.
 fn record(case: &Case, say: &mut impl FnMut(String)) {
     // A storm loses some again and again: one line for each kind.
     let mut lost: BTreeMap<(String, bool), (u64, u64, u64)> = BTreeMap::new();

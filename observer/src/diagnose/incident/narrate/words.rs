@@ -75,7 +75,7 @@ pub(super) fn sure(cause: &Cause) -> &'static str {
     }
 }
 
-/// `node 1954`: without the unit, for whoever is named beside others.
+/// `node 1954`: without the unit.
 pub(super) fn short(process: &Process) -> String {
     format!("{} {}", process.comm.as_deref().unwrap_or("?"), process.pid)
 }

@@ -1,10 +1,12 @@
-//! The newest of many, in bounded memory.
+//! The newest spans.
+//!
+//! **Bounded:** 3,000 of chosen ports and paths, 500 of ephemeral ports.
 
 use std::collections::VecDeque;
 
-/// Most of what somebody chose to serve.
+/// Most spans of chosen ports and paths.
 const CHOSEN: usize = 3000;
-/// Most of the rest. Ports that the kernel deals out are many, and must not push out the others.
+/// Most spans of ephemeral ports: they are many, and must not push out the others.
 const DEALT_OUT: usize = 500;
 
 /// The newest of many.

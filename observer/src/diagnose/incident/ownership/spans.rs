@@ -1,19 +1,19 @@
-//! Times in which somebody served, and times in which nobody did.
+//! Times in which a process served, and outages.
 
 use crate::model::{Process, Socket, Time};
 
 /// How a time ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Not by the end of the record.
+    /// Not by the last event.
     Open,
     /// By an event.
     Seen,
-    /// The observer ceased to watch: what came then is not known.
+    /// observer stopped: what happened then is not known.
     Unwatched,
 }
 
-/// A time in which a process served, or its heirs did.
+/// A time in which a process served, or those that inherited its socket.
 #[derive(Clone, Debug)]
 pub struct ServedSpan {
     /// What.
@@ -30,22 +30,22 @@ pub struct ServedSpan {
     pub end: End,
     /// The last holder, when it was another one.
     pub last: Option<Process>,
-    /// How often it served on while nobody watched.
+    /// How often it served on while observer was not running.
     pub gaps: u32,
     /// When the watch ended before it was seen again.
     pub(super) unwatched: Option<Time>,
 }
 
-/// A time in which nobody served what had been served before.
+/// An outage: a time in which nobody served what had been served before.
 #[derive(Clone, Debug)]
-pub struct Dark {
+pub struct OutageSpan {
     /// What.
     pub socket: Socket,
     /// Who served it last.
     pub last: Option<Process>,
     /// Since when; earlier by a little, when `late`.
     pub from: Time,
-    /// A look from time to time found it, not an event.
+    /// A scan found it, not an event.
     pub late: bool,
     /// Until when, as far as it is known.
     pub to: Time,

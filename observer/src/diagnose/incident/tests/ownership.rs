@@ -8,12 +8,12 @@ use super::{
 };
 use crate::model::{Event, Time};
 
-fn told(events: &[Event]) -> String {
+fn spans(events: &[Event]) -> String {
     let mut ownership = Ownership::of(|_: &_, _: Option<&_>, _, _| true);
     for event in events {
         ownership.push(event);
     }
-    let (served, dark) = ownership.finish(None);
+    let (served, outages) = ownership.finish(None);
     let start = at(0.0);
     let second = |time: Time| time.0.duration_since(start.0).as_secs();
     let end = |end| match end {
@@ -28,7 +28,7 @@ fn told(events: &[Event]) -> String {
         let gaps = if s.gaps > 0 { " over a gap" } else { "" };
         lines.push(format!("{} {from}-{to} {}{last}{gaps}", s.process.pid, end(s.end)));
     }
-    for d in dark.iter() {
+    for d in outages.iter() {
         lines.push(format!("nobody {}-{} {}", second(d.from), second(d.to), end(d.end)));
     }
     lines.join("; ")
@@ -48,7 +48,7 @@ fn session(seq: u64, seconds: f64, after: &Value) -> Event {
 }
 
 #[test]
-fn one_after_the_other_whatever_the_order_in_the_record() {
+fn one_after_the_other_in_any_order() {
     let (a, b) = (node(10, 1, "shop.service"), node(11, 1, "shop.service"));
     let events = [
         listen(1, 0.0, &a, &tcp(80)),
@@ -57,12 +57,12 @@ fn one_after_the_other_whatever_the_order_in_the_record() {
         release(4, 20.0, &b, &tcp(80)),
         listen(5, 40.0, &a, &tcp(81)),
     ];
-    let dark = "nobody 9-9 seen; nobody 20-40 still";
-    assert_eq!(told(&events), format!("10 0-9 seen; 11 9-20 seen; 10 40-40 still; {dark}"));
+    let outages = "nobody 9-9 seen; nobody 20-40 still";
+    assert_eq!(spans(&events), format!("10 0-9 seen; 11 9-20 seen; 10 40-40 still; {outages}"));
 }
 
 #[test]
-fn an_heir_holds_it_to_the_end() {
+fn an_inheritor_holds_it_to_the_end() {
     let (a, heir) = (node(10, 1, ""), node(12, 10, ""));
     let events = [
         listen(1, 0.0, &a, &tcp(80)),
@@ -70,18 +70,18 @@ fn an_heir_holds_it_to_the_end() {
         // Told again by the death.
         release(3, 9.5, &heir, &tcp(80)),
     ];
-    assert_eq!(told(&events), "10 0-9 seen by 12; nobody 9-9 still");
+    assert_eq!(spans(&events), "10 0-9 seen by 12; nobody 9-9 still");
 }
 
 #[test]
 fn an_end_without_a_beginning() {
     let (a, b) = (node(10, 1, ""), node(11, 1, ""));
     let events = [release(1, 0.0, &a, &tcp(80)), listen(2, 9.0, &b, &tcp(80))];
-    assert_eq!(told(&events), "11 9-9 still; nobody 0-9 seen");
+    assert_eq!(spans(&events), "11 9-9 still; nobody 0-9 seen");
 }
 
 #[test]
-fn while_nobody_watched() {
+fn a_span_over_a_gap_between_two_runs() {
     let (a, b) = (node(10, 1, ""), node(11, 1, ""));
     let events = [
         listen(1, 0.0, &a, &tcp(80)),
@@ -90,13 +90,13 @@ fn while_nobody_watched() {
         initial(4, 100.0, &a, 80),
         release(5, 200.0, &a, &tcp(80)),
     ];
-    assert_eq!(told(&events), "10 0-200 seen over a gap; 11 1-50 unwatched; nobody 200-200 still");
+    assert_eq!(spans(&events), "10 0-200 seen over a gap; 11 1-50 unwatched; nobody 200-200 still");
 }
 
 #[test]
-fn ports_that_the_kernel_deals_out_go_dark_unnoticed() {
+fn ephemeral_ports_have_no_outage() {
     let a = node(10, 1, "");
     let port = ephemeral(40_000);
     let events = [listen(1, 0.0, &a, &port), release(2, 9.0, &a, &port)];
-    assert_eq!(told(&events), "10 0-9 seen");
+    assert_eq!(spans(&events), "10 0-9 seen");
 }

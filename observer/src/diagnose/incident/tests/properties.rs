@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order: the stories hold, and both ways of telling them agree.
+//! Whatever happens in whatever order: the incidents hold, and both ways of telling them agree.
 
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ fn build(seq: u64, seconds: f64, what: (u32, u32, u8, usize, u16, u32)) -> Event
     }
 }
 
-/// A history by time; steps of up to 40 s, so that stories open and close.
+/// A history by time; steps of up to 40 s, so that incidents open and close.
 fn history() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(any_event(), 0..60).prop_map(|all| {
         let mut seconds = 0.0;
@@ -55,25 +55,25 @@ fn history() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// The final stories of the incremental form, fed one by one, with the clock asked in between.
+/// The final incidents of the incremental form, fed one by one, with the clock asked in between.
 fn one_by_one(history: &[Event], ticks: bool) -> Vec<IncidentEvent> {
-    let mut stories = Incidents::default();
-    let mut told = Vec::new();
+    let mut incidents = Incidents::default();
+    let mut emitted = Vec::new();
     for event in history {
         if ticks {
-            told.extend(stories.tick(event.time));
+            emitted.extend(incidents.tick(event.time));
         }
-        told.extend(stories.push(event));
+        emitted.extend(incidents.push(event));
     }
-    told.retain(|incident| !incident.open);
-    told.extend(stories.finish());
-    told.sort_by(|a, b| (a.from, &a.events, &a.subject).cmp(&(b.from, &b.events, &b.subject)));
-    told
+    emitted.retain(|incident| !incident.open);
+    emitted.extend(incidents.finish());
+    emitted.sort_by(|a, b| (a.from, &a.events, &a.subject).cmp(&(b.from, &b.events, &b.subject)));
+    emitted
 }
 
-fn hold(history: &[Event], told: &[IncidentEvent]) {
+fn hold(history: &[Event], emitted: &[IncidentEvent]) {
     let seqs: Vec<u64> = history.iter().map(Event::number).collect();
-    for incident in told {
+    for incident in emitted {
         assert!(incident.outage_seconds.is_none_or(|seconds| seconds >= 0.0), "{incident:?}");
         assert!(incident.from <= incident.to);
         assert!(!incident.summary.is_empty() && !incident.subject.is_empty());
@@ -91,10 +91,10 @@ proptest! {
 
     #[test]
     fn both_ways_agree(history in history()) {
-        let told = incidents(&history);
-        hold(&history, &told);
-        prop_assert_eq!(&told, &one_by_one(&history, false));
-        prop_assert_eq!(&told, &one_by_one(&history, true));
+        let emitted = incidents(&history);
+        hold(&history, &emitted);
+        prop_assert_eq!(&emitted, &one_by_one(&history, false));
+        prop_assert_eq!(&emitted, &one_by_one(&history, true));
     }
 
     #[test]
@@ -138,41 +138,41 @@ proptest! {
     }
 
     #[test]
-    fn a_live_story_in_any_order_still_holds(
+    fn live_incidents_hold_in_any_order(
         (history, shuffled) in history().prop_flat_map(|h| (Just(h.clone()), Just(h).prop_shuffle())),
     ) {
         hold(&history, &one_by_one(&shuffled, true));
     }
 
     #[test]
-    fn the_clock_that_is_asked_for_closes_everything_but_what_is_dark(history in history()) {
-        let mut stories = Incidents::default();
+    fn deadlines_close_everything_but_outages(history in history()) {
+        let mut incidents = Incidents::default();
         for event in &history {
-            stories.push(event);
+            incidents.push(event);
         }
         for _ in 0..10_000 {
-            let Some(deadline) = stories.deadline() else { break };
-            stories.tick(deadline);
+            let Some(deadline) = incidents.deadline() else { break };
+            incidents.tick(deadline);
         }
-        prop_assert_eq!(stories.deadline(), None);
-        prop_assert!(stories.finish().iter().all(|incident| incident.open));
+        prop_assert_eq!(incidents.deadline(), None);
+        prop_assert!(incidents.finish().iter().all(|incident| incident.open));
     }
 }
 
-/// A loop of a million deaths keeps the memory and the story small.
+/// A loop of a million deaths keeps the memory and the incident small.
 #[test]
 fn a_long_loop_stays_small() {
-    let mut stories = Incidents::default();
-    let mut told = Vec::new();
+    let mut incidents = Incidents::default();
+    let mut emitted = Vec::new();
     for n in 0..20_000_u32 {
         let process = node(200 + n, 1, "shop.service");
         let seconds = f64::from(n);
         let seq = u64::from(n) * 3 + 1;
-        told.extend(stories.push(&listen(seq, seconds, &process, &tcp(80))));
-        told.extend(stories.push(&crash(seq + 1, seconds + 0.5, &process, &[tcp(80)])));
+        emitted.extend(incidents.push(&listen(seq, seconds, &process, &tcp(80))));
+        emitted.extend(incidents.push(&crash(seq + 1, seconds + 0.5, &process, &[tcp(80)])));
     }
-    assert!(told.len() <= 17, "{}", told.len());
-    let last = stories.finish().pop().expect("a story");
+    assert!(emitted.len() <= 17, "{}", emitted.len());
+    let last = incidents.finish().pop().expect("an incident");
     assert!(last.summary.contains("died 20000 times"), "{}", last.summary);
     assert!(last.events.len() < 300, "{}", last.events.len());
     assert!(last.sentences.len() < 40, "{:#?}", last.sentences);
@@ -181,16 +181,16 @@ fn a_long_loop_stays_small() {
 /// So does a storm of strangers.
 #[test]
 fn a_storm_stays_small() {
-    let mut stories = Incidents::default();
+    let mut incidents = Incidents::default();
     let mut open = 0_usize;
     for n in 0..3000_u32 {
         let seq = u64::from(n) + 1;
         let process = node(20_000 + n, 1, &format!("s{n}.service"));
-        for incident in stories.push(&crash(seq, f64::from(n) / 100.0, &process, &[])) {
+        for incident in incidents.push(&crash(seq, f64::from(n) / 100.0, &process, &[])) {
             open += usize::from(incident.open);
         }
     }
     assert!(open > 2000);
-    let left = stories.finish();
+    let left = incidents.finish();
     assert!(left.iter().filter(|incident| incident.open).count() <= super::super::CASES);
 }

@@ -36,28 +36,28 @@ fn recorded() -> Vec<(String, Vec<Event>)> {
 #[test]
 fn both_ways_agree_on_real_events() {
     for (name, events) in recorded() {
-        let told = incidents(&events);
+        let emitted = incidents(&events);
         let mut live = Incidents::default();
         let mut final_ones: Vec<_> = events.iter().flat_map(|event| live.push(event)).collect();
         final_ones.retain(|incident| !incident.open);
         final_ones.extend(live.finish());
         final_ones.sort_by(|a, b| (a.from, &a.events).cmp(&(b.from, &b.events)));
-        assert_eq!(told, final_ones, "{name}");
-        for incident in &told {
+        assert_eq!(emitted, final_ones, "{name}");
+        for incident in &emitted {
             assert!(incident.events.iter().all(|seq| events.iter().any(|e| e.seq == Some(*seq))));
         }
         let refused = events
             .iter()
             .filter(|event| matches!(&event.body, Body::Bind(bind) if !bind.holders.is_empty()));
         for event in refused {
-            assert!(told.iter().any(|i| i.events.contains(&event.number())), "{name} {event:?}");
+            assert!(emitted.iter().any(|i| i.events.contains(&event.number())), "{name} {event:?}");
         }
     }
 }
 
 /// What the newest kernel's recordings become.
 #[test]
-fn real_stories() {
+fn real_incidents() {
     let mut text = String::new();
     for (name, events) in recorded() {
         if !name.starts_with("6.12-ports") && !name.starts_with("6.12-oom") {

@@ -19,9 +19,9 @@ fn later(seconds: f64) -> Event {
 }
 
 fn one(history: &[Event]) -> IncidentEvent {
-    let mut told = incidents(history);
-    assert_eq!(told.len(), 1, "{told:#?}");
-    told.swap_remove(0)
+    let mut emitted = incidents(history);
+    assert_eq!(emitted.len(), 1, "{emitted:#?}");
+    emitted.swap_remove(0)
 }
 
 fn says(incident: &IncidentEvent, words: &str) -> bool {
@@ -33,7 +33,7 @@ fn admits(incident: &IncidentEvent, words: &str) -> bool {
 }
 
 #[test]
-fn what_opens_no_story() {
+fn what_opens_no_incident() {
     let web = node(300, 1, UNIT);
     let script = named("grep", 301, 77, "");
     for history in [
@@ -56,27 +56,27 @@ fn what_opens_no_story() {
 }
 
 #[test]
-fn a_stop_that_nobody_makes_good() {
+fn a_stop_without_a_new_server() {
     let web = node(300, 1, UNIT);
     let history = [stopped(2, 0.0, &web, &[tcp(80)]), release(3, 0.0, &web, &tcp(80)), later(60.0)];
-    let told = one(&history);
-    assert_eq!((told.subject.as_str(), told.open), ("tcp:80", true));
-    assert_eq!(told.outage_seconds, Some(60.0));
-    assert!(says(&told, "was killed by SIGTERM (exit 143) from systemd 1"));
-    assert!(says(&told, "nobody has served tcp 127.0.0.1:80 since, 1 min so far"));
-    assert_eq!(told.events, [2, 3]);
+    let incident = one(&history);
+    assert_eq!((incident.subject.as_str(), incident.open), ("tcp:80", true));
+    assert_eq!(incident.outage_seconds, Some(60.0));
+    assert!(says(&incident, "was killed by SIGTERM (exit 143) from systemd 1"));
+    assert!(says(&incident, "nobody has served tcp 127.0.0.1:80 since, 1 min so far"));
+    assert_eq!(incident.events, [2, 3]);
 }
 
 #[test]
-fn a_high_port_that_somebody_chose_goes_dark_too() {
+fn a_chosen_high_port_has_an_outage_too() {
     let web = node(300, 1, "");
-    let told = one(&[release(1, 0.0, &web, &tcp(41_303)), later(60.0)]);
-    assert_eq!((told.subject.as_str(), told.outage_seconds), ("tcp:41303", Some(60.0)));
+    let incident = one(&[release(1, 0.0, &web, &tcp(41_303)), later(60.0)]);
+    assert_eq!((incident.subject.as_str(), incident.outage_seconds), ("tcp:41303", Some(60.0)));
 }
 
 /// Process ids come round again: a parent of that number which began after the child had died is a stranger.
 #[test]
-fn who_has_the_number_of_a_parent_later_is_none() {
+fn reused_parent_pid_is_a_stranger() {
     let cause = super::build::cause("killed", "killed by SIGKILL from bash 77");
     let child = node(400, 300, "");
     let mut stranger = node(300, 20, "");
@@ -102,14 +102,14 @@ fn asked_for_in_each_way() {
 #[test]
 fn an_oom_kill_and_its_death_are_one() {
     let web = node(300, 1, UNIT);
-    let told = one(&[oom(1, 0.0, &web, "/x"), oom_killed(2, 0.1, &web, 1, &[])]);
-    assert_eq!(told.events, [1, 2]);
-    assert_eq!(told.subject, UNIT);
-    assert!(admits(&told, "whether what died served a port or a socket"));
-    let told = one(&[oom(1, 0.0, &web, "/x")]);
-    assert!(admits(&told, "how node 300 ended"));
-    let told = one(&[oom(1, 0.0, &web, "/panel.slice")]);
-    assert_eq!(told.units, ["panel.slice", UNIT]);
+    let incident = one(&[oom(1, 0.0, &web, "/x"), oom_killed(2, 0.1, &web, 1, &[])]);
+    assert_eq!(incident.events, [1, 2]);
+    assert_eq!(incident.subject, UNIT);
+    assert!(admits(&incident, "whether what died served a port or a socket"));
+    let incident = one(&[oom(1, 0.0, &web, "/x")]);
+    assert!(admits(&incident, "how node 300 ended"));
+    let incident = one(&[oom(1, 0.0, &web, "/panel.slice")]);
+    assert_eq!(incident.units, ["panel.slice", UNIT]);
 }
 
 #[test]
@@ -127,13 +127,13 @@ fn strangers_stay_apart() {
 fn parent_and_child_die_together() {
     let parent = named("npm", 300, 50, "");
     let child = named("node", 301, 300, "");
-    let told = one(&[crash(1, 0.0, &child, &[]), ended(2, 0.1, &parent, 139, &[])]);
-    assert_eq!(told.events, [1, 2]);
-    assert_eq!(told.pids, [300, 301]);
+    let incident = one(&[crash(1, 0.0, &child, &[]), ended(2, 0.1, &parent, 139, &[])]);
+    assert_eq!(incident.events, [1, 2]);
+    assert_eq!(incident.pids, [300, 301]);
 }
 
 #[test]
-fn a_pid_that_came_round_again_is_another_process() {
+fn a_reused_pid_is_another_process() {
     let mut again = node(300, 1, "mail.service");
     again["start_time"] = json!(at(0.5));
     let history = [crash(1, 0.0, &node(300, 1, UNIT), &[]), crash(2, 1.0, &again, &[])];
@@ -154,9 +154,9 @@ fn another_address_does_not_end_an_outage() {
     ];
     assert_eq!(one(&history).outage_seconds, Some(10.0));
     history.push(listen(3, 8.0, &node(302, 1, UNIT), &any));
-    let told = one(&history);
-    assert_eq!(told.outage_seconds, Some(8.0));
-    assert!(says(&told, "node 302 (shop.service) serves tcp 0.0.0.0:80 again, after 8.0 s"));
+    let incident = one(&history);
+    assert_eq!(incident.outage_seconds, Some(8.0));
+    assert!(says(&incident, "node 302 (shop.service) serves tcp 0.0.0.0:80 again, after 8.0 s"));
 }
 
 #[test]
@@ -169,13 +169,16 @@ fn a_sibling_that_still_serves_is_no_outage() {
         release(4, 0.0, &a, &tcp(80)),
         later(60.0),
     ];
-    let told = one(&history);
-    assert_eq!(told.outage_seconds, None);
-    assert!(says(&told, "tcp 127.0.0.1:80 was released, and node 301 (shop.service) still has"));
+    let incident = one(&history);
+    assert_eq!(incident.outage_seconds, None);
+    assert!(says(
+        &incident,
+        "tcp 127.0.0.1:80 was released, and node 301 (shop.service) still has"
+    ));
 }
 
 #[test]
-fn a_server_of_both_families_is_dark_on_both() {
+fn a_server_of_both_families_has_two_outages() {
     let web = node(300, 1, UNIT);
     let both = ["0.0.0.0", "::"].map(|address| {
         let mut socket = tcp(80);
@@ -190,12 +193,13 @@ fn a_server_of_both_families_is_dark_on_both() {
         release(5, 0.0, &web, &both[1]),
         later(31.0),
     ];
-    let told = one(&history);
-    assert_eq!(told.outage_seconds, Some(31.0));
+    let incident = one(&history);
+    assert_eq!(incident.outage_seconds, Some(31.0));
     assert!(
-        says(&told, "nobody serves tcp 0.0.0.0:80") && says(&told, "nobody serves tcp [::]:80")
+        says(&incident, "nobody serves tcp 0.0.0.0:80")
+            && says(&incident, "nobody serves tcp [::]:80")
     );
-    assert!(!says(&told, "still has"), "{told:#?}");
+    assert!(!says(&incident, "still has"), "{incident:#?}");
 }
 
 #[test]
@@ -204,8 +208,8 @@ fn an_outage_ends_hours_later() {
     assert!(one(&history).open);
     history.push(listen(2, 7200.0, &node(301, 1, UNIT), &tcp(80)));
     history.push(later(7400.0));
-    let told = one(&history);
-    assert_eq!((told.open, told.outage_seconds), (false, Some(7200.0)));
+    let incident = one(&history);
+    assert_eq!((incident.open, incident.outage_seconds), (false, Some(7200.0)));
 }
 
 #[test]
@@ -216,9 +220,9 @@ fn a_restart_loop_and_its_end() {
         let worker = node(300 + n, 50, "");
         history.push(ended(u64::from(n) + 1, seconds, &worker, 1, &[]));
     }
-    let told = one(&history);
-    assert!(says(&told, "node died 5 times in 12 s"), "{told:#?}");
-    assert!(admits(&told, "whether node started again"));
+    let incident = one(&history);
+    assert!(says(&incident, "node died 5 times in 12 s"), "{incident:#?}");
+    assert!(admits(&incident, "whether node started again"));
     // Two are no loop, and a script that calls the same program is none either.
     assert!(incidents(&history[..2]).is_empty());
     let script: Vec<Event> = (0..9_u32)
@@ -250,41 +254,41 @@ fn given_up_is_said_as_likely() {
     history.push(later(12.0));
     assert!(!says(&one(&history), "given up"));
     history.push(later(60.0));
-    let told = one(&history);
-    assert!(says(&told, "node has likely been given up"), "{told:#?}");
-    assert!(says(&told, "the kernel refused node 3 times more"));
+    let incident = one(&history);
+    assert!(says(&incident, "node has likely been given up"), "{incident:#?}");
+    assert!(says(&incident, "the kernel refused node 3 times more"));
     assert!(
-        told.summary.contains("node of shop.service died 4 times in 6.0 s"),
+        incident.summary.contains("node of shop.service died 4 times in 6.0 s"),
         "{}",
-        told.summary
+        incident.summary
     );
 }
 
 #[test]
-fn half_dead() {
+fn a_dead_server_whose_child_holds_the_socket() {
     let (wrapper, child) = (node(300, 1, UNIT), node(301, 300, UNIT));
     let history = [listen(1, -9.0, &wrapper, &tcp(80)), crash(2, 0.0, &wrapper, &[]), later(60.0)];
-    let told = one(&history);
-    assert!(says(&told, "is still held although node 300, which opened it, is dead"));
-    assert_eq!((told.subject.as_str(), told.outage_seconds), ("tcp:80", None));
+    let incident = one(&history);
+    assert!(says(&incident, "is still held although node 300, which opened it, is dead"));
+    assert_eq!((incident.subject.as_str(), incident.outage_seconds), ("tcp:80", None));
     // Until the child lets go of it.
     let mut history = history.to_vec();
     history.push(release(3, 30.0, &child, &tcp(80)));
-    let told = one(&history);
-    assert!(!says(&told, "still held"), "{told:#?}");
-    assert_eq!(told.outage_seconds, Some(30.0));
+    let incident = one(&history);
+    assert!(!says(&incident, "still held"), "{incident:#?}");
+    assert_eq!(incident.outage_seconds, Some(30.0));
 }
 
 #[test]
 fn a_refusal_without_a_holder_explains_the_death_that_follows() {
     let web = named("web", 300, 50, "");
-    let told = one(&[refused(1, 0.0, &web, &tcp(80), &[]), ended(2, 0.1, &web, 1, &[])]);
-    assert_eq!(told.events, [1, 2]);
-    assert!(says(&told, "could not bind tcp 127.0.0.1:80 (EACCES): ports below 1024"));
+    let incident = one(&[refused(1, 0.0, &web, &tcp(80), &[]), ended(2, 0.1, &web, 1, &[])]);
+    assert_eq!(incident.events, [1, 2]);
+    assert!(says(&incident, "could not bind tcp 127.0.0.1:80 (EACCES): ports below 1024"));
 }
 
 #[test]
-fn a_listener_on_a_dark_port_may_answer() {
+fn a_listener_during_an_outage_may_answer() {
     let old = node(200, 1, "");
     let holders = [holder(&old, &tcp(80), Some(-99.0), "stranger")];
     let history = [
@@ -302,13 +306,13 @@ fn a_listener_on_a_dark_port_may_answer() {
 fn losses_are_admitted() {
     let web = node(300, 1, UNIT);
     for when in [-1.0, 1.0] {
-        let told = one(&[loss(1, when, 3), crash(2, 0.0, &web, &[])]);
-        assert!(admits(&told, "3 records (exit)"), "{told:#?}");
+        let incident = one(&[loss(1, when, 3), crash(2, 0.0, &web, &[])]);
+        assert!(admits(&incident, "3 records (exit)"), "{incident:#?}");
     }
-    let told = one(&[loss(1, -1.0, 3), crash(2, 0.0, &web, &[]), loss(4, 1.0, 2)]);
-    assert!(admits(&told, "5 records (exit) that were lost at that time (#1 to #4)"));
-    let told = one(&[loss(1, -500.0, 3), crash(2, 0.0, &web, &[])]);
-    assert!(!admits(&told, "records"));
+    let incident = one(&[loss(1, -1.0, 3), crash(2, 0.0, &web, &[]), loss(4, 1.0, 2)]);
+    assert!(admits(&incident, "5 records (exit) that were lost at that time (#1 to #4)"));
+    let incident = one(&[loss(1, -500.0, 3), crash(2, 0.0, &web, &[])]);
+    assert!(!admits(&incident, "records"));
 }
 
 #[test]
@@ -322,10 +326,10 @@ fn a_restart_of_the_observer_hides_the_end_of_an_outage() {
         session(1, 20.0),
         event(2, 20.1, "listen", &initial),
     ];
-    let told = one(&history);
-    assert_eq!(told.outage_seconds, None);
-    assert!(says(&told, "since when is not known"));
-    assert!(admits(&told, "while observer was not running"));
+    let incident = one(&history);
+    assert_eq!(incident.outage_seconds, None);
+    assert!(says(&incident, "since when is not known"));
+    assert!(admits(&incident, "while observer was not running"));
 }
 
 #[test]
@@ -341,20 +345,20 @@ fn boots_stay_apart() {
 }
 
 #[test]
-fn a_live_story_is_told_as_it_grows() {
+fn a_live_incident_is_emitted_as_it_grows() {
     let mut live = Incidents::default();
     assert!(live.push(&crash(1, 0.0, &node(300, 1, UNIT), &[tcp(80)])).is_empty());
-    let told = live.tick(at(3.0));
-    assert_eq!(told.len(), 1);
-    assert!(told[0].open);
+    let emitted = live.tick(at(3.0));
+    assert_eq!(emitted.len(), 1);
+    assert!(emitted[0].open);
     assert!(live.tick(at(30.0)).is_empty(), "a span that grows is no news");
     live.push(&listen(2, 31.0, &node(301, 1, UNIT), &tcp(80)));
-    let told = live.tick(at(40.0));
-    assert_eq!((told.len(), told[0].outage_seconds), (1, Some(31.0)));
+    let emitted = live.tick(at(40.0));
+    assert_eq!((emitted.len(), emitted[0].outage_seconds), (1, Some(31.0)));
     let deadline = live.deadline().expect("a deadline");
     assert!(deadline > at(31.0 + 120.0));
-    let told = live.tick(deadline);
-    assert_eq!((told.len(), told[0].open), (1, false));
+    let emitted = live.tick(deadline);
+    assert_eq!((emitted.len(), emitted[0].open), (1, false));
     assert_eq!(live.deadline(), None);
 }
 

@@ -1,4 +1,4 @@
-//! A story, and hostile names in it.
+//! An incident, and hostile names in it.
 
 use serde_json::{Value, json};
 
@@ -25,12 +25,12 @@ fn incident(name: &str) -> Value {
 }
 
 #[test]
-fn a_story_with_its_evidence() {
+fn an_incident_with_its_evidence() {
     insta::assert_snapshot!(text("incident", &incident("node")));
 }
 
 #[test]
-fn hostile_names_in_a_story() {
+fn hostile_names_in_an_incident() {
     let text = text("incident", &incident("a\u{1b}[2J\nb\u{202e}c\u{200b}"));
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
     assert!(text.contains("a\\x1b[2J\\nb\\u{202e}c\\u{200b} 2211"), "{text}");

@@ -1,4 +1,4 @@
-//! The stories: the headline, a sentence a line with its time, and the events that say so.
+//! The incidents: the headline, a sentence a line with its time, and the events that say so.
 
 use std::collections::HashSet;
 
@@ -7,48 +7,48 @@ use maud::{Markup, html};
 use super::{Report, table::section as part, words::cut};
 use crate::model::{IncidentEvent, Sentence, human};
 
-/// Most sentences of a story.
+/// Most sentences of a incident.
 const SENTENCES: usize = 40;
 /// Most events of a sentence.
 const EVENTS: usize = 8;
 
 pub(super) fn section(report: &Report, ids: &HashSet<u64>) -> Markup {
     let content = html! {
-        @if report.stories_left_out > 0 {
-            p.note { (human::count(report.stories_left_out, "older incident")) " left out here: "
+        @if report.incidents_left_out > 0 {
+            p.note { (human::count(report.incidents_left_out, "older incident")) " left out here: "
                 code { "observer why" } }
         }
-        @for story in &report.stories { (article(report, story, ids)) }
+        @for incident in &report.incidents { (article(report, incident, ids)) }
     };
-    let empty = match (report.stories.is_empty(), report.filtered) {
+    let empty = match (report.incidents.is_empty(), report.filtered) {
         (false, _) => None,
         (true, false) => Some("No incident in this time."),
         (true, true) => {
             Some("No incident that matches. Incidents are found by port, pid and unit only.")
         }
     };
-    part("stories", "Incidents", empty, &content)
+    part("incidents", "Incidents", empty, &content)
 }
 
-fn article(report: &Report, story: &IncidentEvent, ids: &HashSet<u64>) -> Markup {
-    let left = story.sentences.len().saturating_sub(SENTENCES) as u64;
-    let seconds = story.to.0.duration_since(story.from.0).as_secs_f64();
+fn article(report: &Report, incident: &IncidentEvent, ids: &HashSet<u64>) -> Markup {
+    let left = incident.sentences.len().saturating_sub(SENTENCES) as u64;
+    let seconds = incident.to.0.duration_since(incident.from.0).as_secs_f64();
     html! {
         article {
-            h3 { (cut(&story.subject)) }
-            p.summary { (cut(&story.summary)) }
+            h3 { (cut(&incident.subject)) }
+            p.summary { (cut(&incident.summary)) }
             p.meta {
-                (report.clock.mark(story.from))
+                (report.clock.mark(incident.from))
                 @if seconds > 0.0 { ", " (human::span(seconds)) }
-                ", " (human::count(story.events.len() as u64, "event"))
-                @if let Some(outage) = story.outage_seconds { ", outage " (human::span(outage)) }
-                @if story.open { ", " strong { "still open" } }
+                ", " (human::count(incident.events.len() as u64, "event"))
+                @if let Some(outage) = incident.outage_seconds { ", outage " (human::span(outage)) }
+                @if incident.open { ", " strong { "still open" } }
             }
-            ol { @for sentence in story.sentences.iter().take(SENTENCES) {
+            ol { @for sentence in incident.sentences.iter().take(SENTENCES) {
                 li { (report.clock.mark(sentence.time)) " " (cut(&sentence.text)) (evidence(sentence, ids)) }
             } }
             @if left > 0 { p.note { (human::count(left, "more sentence")) ": " code { "observer why" } } }
-            @for unknown in story.unknown.iter().take(SENTENCES) { p.note { "Not known: " (cut(unknown)) } }
+            @for unknown in incident.unknown.iter().take(SENTENCES) { p.note { "Not known: " (cut(unknown)) } }
         }
     }
 }
