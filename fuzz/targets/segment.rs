@@ -9,7 +9,7 @@ use observer::{
     model::{Event, Kind},
     store::{
         Folder,
-        query::{Go, Query},
+        query::{Flow, Query},
     },
 };
 use observer_fuzz::{narrate, scratch, show};
@@ -50,7 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
     let each = |line: &[u8], event: Option<Event>| {
         assert!(!line.contains(&b'\n'));
         events.extend(event);
-        Ok(Go::On)
+        Ok(Flow::Continue)
     };
     // A broken file is an error, never a panic; what came before it has been given out.
     let _ = Query::new(&filter).run(&Folder::at(&FOLDER), |_| (), each, !bit(7));
