@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Input,
+    CodeZero, Input,
     pipeline::{Pipeline, PortTracker},
     scan::ScanRequest,
 };
@@ -16,17 +16,6 @@ use crate::{
     kernel::{clock::Clock, host::Host},
     model::{Body, Event, IncidentEvent, LossEvent, SessionEvent, Time},
 };
-
-/// What becomes of deaths with code 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeZero {
-    /// Nobody wants them: left out.
-    Ignored,
-    /// For listeners only: emitted without a `seq`.
-    Unnumbered,
-    /// Stored like every other death.
-    Numbered,
-}
 
 /// What an engine begins with.
 #[derive(Debug)]

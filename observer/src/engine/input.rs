@@ -21,3 +21,14 @@ pub enum Input {
     /// Records that the kernel side could not hand over.
     Loss(Loss),
 }
+
+/// What becomes of deaths with code 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeZero {
+    /// Nobody wants them: left out.
+    Ignored,
+    /// For listeners only: emitted without a `seq`.
+    Unnumbered,
+    /// Stored like every other death.
+    Numbered,
+}

@@ -21,5 +21,5 @@ pub mod replay;
 pub mod scan;
 mod tap;
 
-pub use engine::{CodeZero, Engine, Setup};
-pub use input::Input;
+pub use engine::{Engine, Setup};
+pub use input::{CodeZero, Input};

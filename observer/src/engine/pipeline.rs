@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 
 use super::{
-    engine::CodeZero,
+    CodeZero,
     scan::{ScanRequest, ScanResult},
 };
 use crate::{

@@ -10,7 +10,7 @@ use crate::{
         oom::{Join, Surroundings, event as oom_event},
         recent::Recent,
     },
-    engine::engine::CodeZero,
+    engine::CodeZero,
     model::{Body, Event, ExitEvent, ExitStatus, Missing, Process, Socket},
 };
 
