@@ -1,6 +1,6 @@
 //! Stage 3, from the kernel's numbers to what they mean on this host: names of users, units, containers, processes and files.
 //!
-//! All reads of `/proc`, `/etc/passwd`, sock_diag(7) and unix socket paths are here; `diagnose` gets the results.
+//! Reads other processes' `/proc`, `/etc/passwd`, sock_diag(7) and unix socket paths, so that `diagnose` needs no I/O.
 //!
 //! Four caches, each for what repeats most: the last cgroup path (`cgroup_cache`), texts and argument lists by hash
 //! (`text_cache`), users until `/etc/passwd` changes (`users`), and the processes of one scan (`procfs::ProcessCache`).

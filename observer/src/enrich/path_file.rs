@@ -1,6 +1,7 @@
 //! Finds the file at the path of a unix socket, as the refused process would find it.
 //!
-//! **Invariant:** never leaves what that process can see. It chooses the path, and we are root.
+//! **Invariant:** never leaves the root that the path is resolved from, and never follows a magic link. The process chooses
+//! the path, and we are root. For a dead process the root is its parent's, or ours.
 
 use std::{
     borrow::Cow,

@@ -3,7 +3,8 @@
 //! A storm is mostly one program: its processes share their texts without an allocation or a copy each, and so do the
 //! thousands of processes that incidents keep.
 //!
-//! **Bounded:** [`PLACES`] (64) texts, and as many argument lists of at most 4 KiB; a new text replaces the one in its place.
+//! **Bounded:** [`PLACES`] (64) texts and as many argument lists; a new one replaces the one in its place. A list from the
+//! kernel side has at most 4 KiB; one from `/proc` is not cut.
 
 use std::sync::Arc;
 

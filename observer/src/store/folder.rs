@@ -1,6 +1,7 @@
 //! The store's folder: names, order, ownership, and the lock that keeps a second service out.
 //!
-//! **Invariant:** opens regular files only, never through a symbolic link.
+//! **Invariant:** [`Folder::open`], [`open_to_read`] and [`read`] open regular files only; a symbolic link as the last part of
+//! the path is refused.
 
 use std::{
     collections::BTreeMap,

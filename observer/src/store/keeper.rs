@@ -1,6 +1,7 @@
 //! Keeps the folder within its limits: compresses closed segments, removes the oldest.
 //!
-//! **Invariant:** the newest segment is never compressed or removed; a removal is in the seals before it happens.
+//! **Invariant:** [`beyond_limits`] never names the current segment. Callers write a removal for age or size to the seals
+//! before they call [`remove`].
 
 use std::{
     fs, io,

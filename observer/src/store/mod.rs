@@ -1,8 +1,8 @@
 //! The store: a folder of event files (segments of JSON Lines), each with a file of seals beside it. `docs/forensics.md` has
 //! the format.
 //!
-//! **Invariant:** a file only grows, and a seal covers an event for good. A segment is closed, compressed, and at last removed
-//! as a whole.
+//! **Invariant:** sealed bytes of a segment never change. Only a failed write or a torn event, neither of them sealed, is cut
+//! off. A segment is removed as a whole.
 //!
 //! **Bounded:** the folder by [`Limits`]; the writer's queue by 256 batches.
 //!

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** never changes sealed bytes, and never guesses a torn event.
 //!
-//! **Bounded:** reads at most [`MAX_UNSEALED`] unsealed bytes, and at most 32 MiB to find the last event.
+//! **Bounded:** reads at most [`MAX_UNSEALED`] unsealed bytes, and, for the last event of a plain segment, 32 MiB at a time.
+//! A compressed segment is read from its beginning, piece by piece.
 
 use std::{io, os::unix::fs::FileExt, path::Path};
 

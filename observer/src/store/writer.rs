@@ -1,6 +1,6 @@
 //! The thread that writes the store: a disk that is slow, full or gone never delays live events.
 //!
-//! **Invariant:** every event is written, or counted in a gap that becomes a `loss` event.
+//! **Invariant:** while the thread runs, every event is written or counted in a [`Notice`].
 //!
 //! **Bounded:** [`QUEUE`] batches wait for the disk; more are counted as lost.
 
@@ -54,7 +54,7 @@ const SLOW: &str = "the disk was slower than the events";
 /// Reason of a loss when a new segment can't be created.
 const NO_SEGMENT: &str = "their segment could not be created";
 
-/// How often to try again while writes fail.
+/// While writes fail, events try again at most this often.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A message to the thread.
@@ -289,7 +289,7 @@ impl Writer {
             }
             Err(error) => {
                 if self.gap.is_none() {
-                    tracing::warn!("can't store events: {error}; trying again every second");
+                    tracing::warn!("can't store events: {error}; the next events try again");
                 }
                 self.last_failure = Some(Instant::now());
                 count(&mut self.gap, events, || {
