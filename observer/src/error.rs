@@ -1,4 +1,4 @@
-//! The ways to fail that an exit status tells apart.
+//! Errors by exit status.
 
 /// An error whose exit status is not "files or service out of reach".
 #[derive(Debug, thiserror::Error)]

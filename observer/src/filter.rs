@@ -48,7 +48,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether to show an event. A loss and the beginning of a session are always shown: without them a reader can't
-    /// tell what is missing.
+    /// know what is missing.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
         if let Body::Incident(incident) = &event.body {
@@ -82,7 +82,7 @@ impl Filter {
         (self.kind.is_empty() || self.kind.contains(&event.body.kind())) && self.in_time(event)
     }
 
-    /// Whether a story concerns what is wanted. It names ports, units and process ids, and no more of a process: a filter
+    /// Whether an incident concerns what is wanted. It names ports, units and process ids, and no more of a process: a filter
     /// by anything else leaves it out.
     fn incident(&self, incident: &IncidentEvent) -> bool {
         let port = |socket: &Socket| socket.port.is_some_and(|port| self.port.contains(&port));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn stories() {
+    fn incidents() {
         let event = json!({
             "schema": 1, "seq": 9, "time": "2026-11-22T14:32:15Z", "boot_id": "boot", "host": "shop",
             "kind": "incident", "subject": "tcp:8080", "summary": "", "open": true,

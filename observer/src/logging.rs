@@ -36,6 +36,6 @@ pub fn error(error: &anyhow::Error) {
 /// One line of diagnostics.
 pub fn say(line: &str) {
     let line = sanitize(&line.replace('\n', " ")).into_owned();
-    // Nobody is left to tell when standard error is closed.
+    // A closed stderr is not an error.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

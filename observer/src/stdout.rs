@@ -84,7 +84,7 @@ pub fn print(text: &str) -> io::Result<Reader> {
     closed_is_no_error(out.write_all(&shown).and_then(|()| out.flush()))
 }
 
-/// Many lines for commands that look back; they end with the reader.
+/// Many lines for commands that read the store; they end with the reader.
 pub struct StdoutLines {
     out: io::BufWriter<io::StdoutLock<'static>>,
     terminal: bool,

@@ -71,7 +71,7 @@ fn number(text: &str) -> Option<u32> {
 }
 
 impl Subject {
-    /// Whether a story concerns it.
+    /// Whether an incident concerns it.
     #[must_use]
     pub fn matches(&self, incident: &IncidentEvent) -> bool {
         match self {

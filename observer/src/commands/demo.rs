@@ -1,5 +1,6 @@
-//! `observer demo`: the night that observer exists for, in miniature and in ten seconds, with real events of this
-//! machine's kernel about processes of its own.
+//! `observer demo`: stages a small outage in ten seconds and shows the real kernel events about its own processes.
+//!
+//! **Bounded:** five processes, one loopback port, one memory cgroup of 32 MiB; all end with it.
 
 mod acts;
 mod cast;
@@ -36,7 +37,7 @@ use crate::{
 /// What the worker may use: far more than it needs, and nothing that a machine would miss.
 const LIMIT_BYTES: u64 = 32 << 20;
 
-/// Plays it; status 1 when the kernel did not say what it should have.
+/// Runs it; status 1 when an expected kernel event did not come.
 pub fn run(args: &DemoArgs, programs: Options) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(demo(args, programs));
@@ -49,7 +50,7 @@ async fn demo(args: &DemoArgs, programs: Options) -> Result<u8> {
     // Before there is anything that would be left behind.
     let stop = Stop::new()?.with_hang_up()?;
     // Programs of its own, also beside a running service: it shows the same with and without, and what the service
-    // leaves out or has been told to filter does not matter. The service sees the same deaths, as it should.
+    // leaves out or filters does not matter. The service sees the same deaths, as it should.
     let mut live = Live::start(Options { binds: true, ..programs }, CodeZero::Ignored)?;
     group::sweep();
     let format = if args.json { Format::Json } else { Format::Text };
@@ -96,15 +97,15 @@ async fn demo(args: &DemoArgs, programs: Options) -> Result<u8> {
     }
 }
 
-/// The story is data, unless only events are.
+/// The incident goes to stdout; with `--json` as an event.
 fn finish(args: &DemoArgs, events: &[Event]) -> Result<()> {
     logging::say("");
-    logging::say("The story:");
+    logging::say("What happened, as `observer why` tells it:");
     let text = TextFormat::new(Palette::for_stdout(), TimeZone::system()).within(std::io::stdout());
     for event in ending::the_end(events) {
-        let told =
+        let shown =
             if args.json { serde_json::to_string(&event)? + "\n" } else { text.event(&event) };
-        stdout::print(&told)?;
+        stdout::print(&shown)?;
     }
     logging::say("");
     logging::say("For real:");

@@ -69,7 +69,7 @@ fn write(out: &mut StdoutLines, bytes: &[u8]) -> Result<Flow> {
     Ok(if reader == Reader::There { Flow::Continue } else { Flow::Stop })
 }
 
-/// A bar on standard error, when it takes long and somebody looks.
+/// A bar on stderr, when that is a terminal and the search takes long.
 struct Progress {
     total: u64,
     began: Instant,

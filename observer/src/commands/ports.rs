@@ -30,7 +30,7 @@ pub fn run(args: &PortsArgs, settings: &Settings) -> Result<u8> {
     Ok(if found.is_empty() { status::NO_MATCH } else { status::DONE })
 }
 
-/// The service has its programs loaded, and may look where its clients may not.
+/// The service has its programs loaded, and sees what its clients may not.
 async fn from_service(args: &PortsArgs, socket: &std::path::Path) -> Result<Option<Vec<PortLine>>> {
     let request = Request::Ports { ports: args.ports.clone() };
     let Some(mut answer) = client::ask(socket, &request).await? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! `observer report`: one page from the records, for the next morning and for those who were not there.
+//! `observer report`: one HTML page from the store.
 
 mod collect;
 mod file;
@@ -26,7 +26,7 @@ pub fn run(args: &ReportArgs, settings: &Settings) -> Result<u8> {
         path => Some(file::OutputFile::at(path)?),
     };
     let folder = Folder::with_events(&settings.dir)?;
-    // A service that writes this record says by its silence that nothing happened since.
+    // While a service writes this store, no event means that nothing happened since.
     let now = folder.is_written().then(Timestamp::now);
     let mut report = collect::collect(&folder, args, now, PageClock::new(TimeZone::system()))?;
     let lost: u64 = report.lost.values().sum();

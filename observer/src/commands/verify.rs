@@ -1,4 +1,4 @@
-//! `observer verify`: checks the seals of the record.
+//! `observer verify`: checks the seals of the store.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Names the first record that does not hold, and everything else that is wrong.
+/// Names the first event that does not hold, and everything else that is wrong.
 pub fn run(args: &VerifyArgs, settings: &Settings) -> Result<u8> {
     let mut folder = Folder::at(&settings.dir);
     if !folder.head().exists() {
@@ -43,20 +43,20 @@ fn text(report: &VerifyReport) -> String {
         );
     }
     if report.unsealed > 0 {
-        let records = count(report.unsealed, "record");
-        let _ = writeln!(text, "note           {records} at the end have no seal yet");
+        let events = count(report.unsealed, "event");
+        let _ = writeln!(text, "note           {events} at the end have no seal yet");
     }
     let verdict = if report.faults.is_empty() { "holds" } else { "DOES NOT HOLD" };
-    let (records, segments) =
-        (count(report.sealed, "sealed record"), count(report.segments, "segment"));
-    let _ = writeln!(text, "{verdict}: {records} in {segments}; last seal {}", report.chain);
+    let (events, segments) =
+        (count(report.sealed, "sealed event"), count(report.segments, "segment"));
+    let _ = writeln!(text, "{verdict}: {events} in {segments}; last seal {}", report.chain);
     text
 }
 
 fn describe(fault: &Fault) -> String {
     let seq = fault.seq.map(|seq| format!(" (seq {seq})")).unwrap_or_default();
     match fault.record {
-        Some(record) => format!("{}, record {record}{seq}: {}", fault.segment, fault.what),
+        Some(event) => format!("{}, event {event}{seq}: {}", fault.segment, fault.what),
         None => format!("{}: {}", fault.segment, fault.what),
     }
 }

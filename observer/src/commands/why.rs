@@ -1,4 +1,4 @@
-//! `observer why`: the story of a port, a process, a unit or a path, or the newest ones; from the records alone.
+//! `observer why`: the incidents of a port, a process, a unit or a path, or the newest ones; from the store alone.
 
 mod source;
 
@@ -21,26 +21,26 @@ use crate::{
 };
 
 use super::show::encoder;
-use source::{History, look_back};
+use source::{History, read_store};
 
-/// Tells the stories.
+/// Shows the incidents.
 pub fn run(args: &WhyArgs, settings: &Settings) -> Result<u8> {
     Filter { since: args.since, until: args.until, ..Filter::default() }.check()?;
     let folder = Folder::with_events(&settings.dir)?;
-    // A service that writes this record says by its silence that nothing happened since.
+    // While a service writes this store, no event means that nothing happened since.
     let now = folder.is_written().then(jiff::Timestamp::now);
     let wanted = |incident: &_| is_wanted(args, incident);
-    let past = look_back(&folder, now, args.last, wanted, |event| met(args, event))?;
+    let past = read_store(&folder, now, args.last, wanted, |event| met(args, event))?;
     past.met.warn();
     let whole = past.met.broken.is_empty();
-    let told = if past.stories.is_empty() {
+    let shown = if past.incidents.is_empty() {
         nothing(args, &past)?
     } else {
-        let told: Vec<Event> = past.stories.into_iter().map(event).collect();
-        show(args, &told)?;
+        let events: Vec<Event> = past.incidents.into_iter().map(event).collect();
+        show(args, &events)?;
         status::DONE
     };
-    Ok(if whole { told } else { status::UNREACHABLE })
+    Ok(if whole { shown } else { status::UNREACHABLE })
 }
 
 fn is_wanted(args: &WhyArgs, incident: &IncidentEvent) -> bool {
@@ -67,17 +67,13 @@ fn event((incident, boot_id, host): (IncidentEvent, Arc<str>, Arc<str>)) -> Even
     }
 }
 
-/// No story: what happened all the same, such as a stop that was asked for, and who serves a port.
+/// No incident: what happened all the same, such as a requested stop, and who serves a port.
 fn nothing(args: &WhyArgs, past: &History) -> Result<u8> {
     if let Some(subject) = &args.subject {
-        let events: Vec<Event> = past.events.iter().cloned().collect();
+        let served = incident::served(&past.serving).into_iter();
+        let served = served.filter(|event| serves(subject, event));
+        let events: Vec<Event> = past.events.iter().chain(served).cloned().collect();
         show(args, &events)?;
-        let served: Vec<Event> = incident::served(&past.serving)
-            .into_iter()
-            .filter(|event| serves(subject, event))
-            .cloned()
-            .collect();
-        show(args, &served)?;
     }
     let zone = TimeZone::system();
     let clock = |time: jiff::Timestamp| {

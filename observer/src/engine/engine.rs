@@ -28,7 +28,7 @@ pub struct Setup {
     pub users: Users,
     /// What becomes of deaths with code 0.
     pub code_zero: CodeZero,
-    /// Ports are watched; true where only scans tell where listeners begin and end.
+    /// Ports are watched; true where only scans show where listeners begin and end.
     pub ports: Option<bool>,
 }
 
@@ -170,7 +170,7 @@ impl Engine {
 }
 
 /// Whether incidents are made of it. What is not stored can't be evidence; nor are orderly deaths, unless they released a
-/// port or were watched: who asks for all deaths is told the same incidents.
+/// port or were watched: `--all` changes no incident.
 fn is_evidence(event: &Event, watched: &HashSet<u32>) -> bool {
     let orderly = match &event.body {
         Body::Exit(exit) => {

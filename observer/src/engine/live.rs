@@ -38,7 +38,7 @@ use crate::{
     model::{After, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
 };
 
-/// So many bytes of records at a time are not of a storm, but of a reader that stood still.
+/// So many bytes of records at a time mean that the reader stood still.
 const SWOLLEN: usize = 512 * 1024;
 /// How long to leave a scan alone that is due while somebody else has the turn.
 const LENT_NS: u64 = 10_000_000;
@@ -57,7 +57,7 @@ pub struct Live {
     /// The outcome of one that is over.
     scanned: Option<Scanned>,
     turn: Turn,
-    /// What the kernel side was told to watch.
+    /// What the kernel side watches.
     watched: HashSet<u32>,
     /// Addresses on kernel stacks whose names were looked up.
     symbols: HashSet<u64>,

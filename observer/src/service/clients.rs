@@ -1,4 +1,4 @@
-//! Clients that listen live. Each has a queue of its own: one that does not read holds nobody up, and is told what it missed.
+//! Clients that listen live. Each has a queue of its own: one that does not read holds nobody up, and gets a `loss` for what it missed.
 //!
 //! **Bounded:** [`MOST`] clients; [`QUEUE_BYTES`] and [`QUEUE`] batches wait for each.
 
@@ -34,10 +34,10 @@ const QUEUE_BYTES: usize = 8 << 20;
 /// And so many batches.
 const QUEUE: usize = 4096;
 /// How long a client may take to read the last of it when the service ends.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often to look whether one is still there that has closed its own direction.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often to check a client that has closed its own direction.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// All of them.
 pub struct Clients {
@@ -125,11 +125,11 @@ impl Clients {
         }
     }
 
-    /// Lets everybody go: what waits is written first, as far as it is read.
+    /// Ends all connections: what waits is written first, as far as it is read.
     pub async fn close(&mut self) {
         self.all.clear();
         let written = async { while self.writers.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_WORDS, written).await.is_err() {
+        if tokio::time::timeout(FLUSH_TIMEOUT, written).await.is_err() {
             tracing::info!("a client did not read the last events");
         }
     }
@@ -203,7 +203,7 @@ fn is_gone(stream: &UnixStream) -> bool {
     polled.is_err() || poll[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
-/// Writes to one client until it goes away or is let go.
+/// Writes to one client until it goes away or the service ends.
 async fn write(mut stream: UnixStream, mut receiver: Receiver<Bytes>, queued: Arc<AtomicUsize>) {
     let (mut reader, mut writer) = stream.split();
     let mut rest = [0; 64];
@@ -225,7 +225,7 @@ async fn write(mut stream: UnixStream, mut receiver: Receiver<Bytes>, queued: Ar
                     _ => break,
                 }
             }
-            () = tokio::time::sleep(LOOK), if has_said_all => {
+            () = tokio::time::sleep(CHECK_EVERY), if has_said_all => {
                 if is_gone(reader.as_ref()) {
                     break;
                 }

@@ -1,4 +1,6 @@
-//! What the service reports about itself.
+//! What the service reports about itself: `observer status` and metrics.
+//!
+//! **Bounded:** one thread examines the folder at a time; a status waits [`DISK`] for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,11 +9,11 @@ use super::{
     status::{Listeners, Own, ServiceStatus, StoreStatus},
 };
 
-/// How long a look at the folder of the store may take before a status goes without.
+/// How long a status waits for the folder of the store.
 const DISK: Duration = Duration::from_secs(1);
 
 impl Service {
-    /// How it is now. The look at the disk is made elsewhere, and left out when it takes long.
+    /// How it is now. The disk is read on another thread, and left out when that takes long.
     pub(super) fn status(&self) -> impl Future<Output = ServiceStatus> + use<> {
         let kernel = self.live.kernel();
         let (now, missed) = (self.clients.len(), self.clients.missed);
@@ -29,7 +31,7 @@ impl Service {
         };
         let disk = Arc::clone(&self.disk);
         async move {
-            let look = async {
+            let on_disk = async {
                 let turn = disk.lock_owned().await;
                 tokio::task::spawn_blocking(move || {
                     let store = StoreStatus::of(&folder, state);
@@ -38,7 +40,7 @@ impl Service {
                 })
                 .await
             };
-            if let Ok(Ok(store)) = tokio::time::timeout(DISK, look).await {
+            if let Ok(Ok(store)) = tokio::time::timeout(DISK, on_disk).await {
                 status.store = store;
             }
             status

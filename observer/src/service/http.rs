@@ -1,4 +1,6 @@
-//! Metrics over HTTP. Whoever asks for them may be anybody on this machine: few at a time, each short, none heard for long.
+//! Metrics over HTTP. Any user of this machine may ask for them.
+//!
+//! **Bounded:** [`MOST`] connections of [`LONGEST`] bytes each at a time, each for the patience of the socket.
 
 use std::{
     convert::Infallible,
@@ -21,7 +23,7 @@ use tokio::{
 
 use super::{metrics, socket::PATIENCE, status::ServiceStatus};
 
-/// So many are heard at a time; others wait at the door.
+/// So many connections are served at a time; others wait.
 const MOST: usize = 16;
 /// Whoever asks again within this span gets the same answer: asking often costs the service nothing.
 const FRESH: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)).
+//! Reports to the service manager (sd_notify(3)): ready, stopping, watchdog, and one line of status.
 
 use sd_notify::NotifyState;
 use tokio::time::Interval;
@@ -6,26 +6,26 @@ use tokio::time::Interval;
 /// What `systemctl status` shows.
 #[derive(Default)]
 pub(super) struct Manager {
-    /// Empty: nothing yet.
-    told: String,
+    /// What it was last; empty: nothing yet.
+    status: String,
 }
 
 impl Manager {
-    /// Tells whether events are recorded, when that has changed.
+    /// Reports whether events are stored, when that has changed.
     pub(super) fn say(&mut self, stopped: Option<String>) {
         let status =
             stopped.map_or_else(|| "recording".to_owned(), |why| format!("NOT RECORDING: {why}"));
-        if self.told != status {
+        if self.status != status {
             notify(&[NotifyState::Status(&status)]);
-            self.told = status;
+            self.status = status;
         }
     }
 }
 
 pub(super) fn notify(state: &[NotifyState<'_>]) {
-    // Not under systemd: nobody to tell.
+    // Without systemd there is nobody to notify.
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd was not told");
+        tracing::debug!(%error, "systemd was not notified");
     }
 }
 

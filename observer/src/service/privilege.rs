@@ -2,7 +2,7 @@
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-/// What is still needed: looks at all descriptors (`CAP_BPF`, `CAP_PERFMON`), `/proc` of other users' processes
+/// What is still needed: scans of all descriptors (`CAP_BPF`, `CAP_PERFMON`), `/proc` of other users' processes
 /// (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`), addresses in `/proc/kallsyms` (`CAP_SYSLOG`), files for the group
 /// (`CAP_CHOWN`, `CAP_FOWNER`).
 fn needed() -> CapabilitySet {
@@ -15,7 +15,7 @@ fn needed() -> CapabilitySet {
         | CapabilitySet::FOWNER
 }
 
-/// Drops every capability that is not needed any more, for this thread and those that it starts. What fails is told, and the
+/// Drops every capability that is not needed any more, for this thread and those that it starts. A failure is logged, and the
 /// service goes on with more than it needs.
 pub fn drop_privileges() {
     let dropped = capabilities(None).and_then(|have| {

@@ -45,7 +45,7 @@ use crate::{
 pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -> Result<u8> {
     let now = settings()?;
     let mut signals = Signals::new()?;
-    // Who may not load would be told of a folder that they may not write to.
+    // Without the rights to load, the error about the folder would mislead.
     preflight::check()?;
     // The folder first: whoever finds it taken must load nothing.
     privilege::survive_oom();
@@ -80,7 +80,7 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
     }
     if let Some(listener) = metrics {
         let sender = service.sender.clone();
-        // Ends with the runtime. Nobody takes it when the service ends: the scraper is told.
+        // Ends with the runtime. When the service ends, the scraper gets status 503.
         tokio::spawn(http::serve(listener, move |wanted| {
             drop(sender.send(Asked::Metrics(wanted)));
         }));
@@ -117,7 +117,7 @@ pub(super) struct Service {
     turn: TurnWaiter,
     /// Who has not said yet what they want: not more than there may be clients, others wait at the door.
     newcomers: JoinSet<()>,
-    /// Held by whoever looks into the folder of the store: one at a time, should the disk hang.
+    /// Held by whoever reads the folder of the store: one at a time, should the disk hang.
     pub(super) disk: Arc<Mutex<()>>,
 }
 
@@ -278,7 +278,7 @@ impl Service {
     }
 
     fn asked(&mut self, asked: Asked) -> Result<()> {
-        // On a quiet machine no event has told yet who went away.
+        // On a quiet machine no event has shown yet which clients went away.
         self.clients.tidy();
         match asked {
             Asked::Tail(stream, _) if self.clients.len() >= MOST => {

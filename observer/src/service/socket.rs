@@ -74,7 +74,7 @@ fn clear(path: &Path) -> Result<()> {
     }
 }
 
-/// Reads what a client wants. `Err`: what to tell it.
+/// Reads what a client wants. `Err`: what to answer.
 pub async fn request(stream: &mut UnixStream) -> Result<Request, String> {
     let mut line = Vec::new();
     let mut piece = [0; 1024];
@@ -93,7 +93,7 @@ pub async fn request(stream: &mut UnixStream) -> Result<Request, String> {
     parse(&line[..end.ok_or("a request is one line")?])
 }
 
-/// Tells a client why not.
+/// Answers why not.
 pub async fn refuse(mut stream: UnixStream, error: String) {
     let Ok(text) = serde_json::to_string(&RequestRefused { error }) else { return };
     answer(&mut stream, (text + "\n").as_bytes()).await;

@@ -1,4 +1,4 @@
-//! The service's own health.
+//! The service's own health, as it goes over the socket.
 
 use std::{collections::BTreeMap, fs};
 
@@ -48,7 +48,7 @@ pub struct Listeners {
 pub struct StoreStatus {
     /// The folder.
     pub dir: String,
-    /// How many segments it has; absent when the disk does not tell.
+    /// How many segments it has; absent when the disk does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments: Option<usize>,
     /// What they and their seals take.
@@ -90,7 +90,7 @@ impl StoreStatus {
         }
     }
 
-    /// Without a look into the folder.
+    /// Without reading the folder.
     #[must_use]
     pub fn unseen(folder: &Folder, state: writer::WriterState) -> Self {
         Self { dir: folder.path().display().to_string(), state, ..Self::default() }

@@ -17,7 +17,7 @@ use crate::{
 /// The store of a service.
 pub struct Storage {
     writer: StoreWriter,
-    /// What the thread that writes has to tell.
+    /// Notices from the thread that writes.
     pub notices: UnboundedReceiver<Notice>,
     limits: Limits,
     folder: Folder,
@@ -52,7 +52,7 @@ pub struct OpenedStore {
 }
 
 impl PreviousRun {
-    /// Numbers go on after all that were given, recorded or not.
+    /// Numbers go on after all that were given, stored or not.
     fn of(found: &open::OpenFolder, unrecorded: Option<Notice>) -> Self {
         let lost = unrecorded.as_ref().map(|lost| open::Last { seq: lost.seq, time: lost.to });
         let last = found.last.into_iter().chain(lost).max_by_key(|last| last.seq);
@@ -128,11 +128,11 @@ impl Storage {
         self.writer.store(events)
     }
 
-    /// Waits until everything is written, or can't be; gives the gaps that are over and were not told yet.
+    /// Waits until everything is written, or can't be; gives the gaps that are over and have no `loss` yet.
     pub fn flush(&mut self) -> Vec<Notice> {
         let overrun = self.writer.flush(Duration::from_secs(5));
-        let told = std::iter::from_fn(|| self.notices.try_recv().ok());
-        overrun.into_iter().chain(told).collect()
+        let noticed = std::iter::from_fn(|| self.notices.try_recv().ok());
+        overrun.into_iter().chain(noticed).collect()
     }
 
     /// Other limits from now on; false when a disk that hangs keeps the old ones.
@@ -146,7 +146,7 @@ impl Storage {
         taken
     }
 
-    /// How many events are in no record and were not told as lost, and why.
+    /// How many events could not be stored and have no `loss`, and why.
     #[must_use]
     pub fn unrecorded(&self) -> Option<(u64, String)> {
         self.writer.unrecorded()

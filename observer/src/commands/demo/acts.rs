@@ -1,4 +1,4 @@
-//! The plot: the night that observer exists for, in miniature. Each act is told before it is played, and over when the
+//! The outage, step by step. Each act is announced before it is played, and over when the
 //! kernel has said what it has to.
 
 use std::{

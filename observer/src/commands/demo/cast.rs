@@ -37,7 +37,7 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    /// Starts the supervisor, which starts the others when it is told to.
+    /// Starts the supervisor, which starts the others on order.
     pub(super) fn start(limit_bytes: u64, group: Option<&Path>) -> Result<Self> {
         // Orphans become children of this process: none can be reaped by somebody else, so that their pids stay theirs.
         set_child_subreaper(Some(getpid())).context("can't adopt orphans")?;

@@ -15,13 +15,13 @@ use rustix::{
 /// Sends a signal to a child; fails for everybody else.
 pub(super) fn signal(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("that is no pid")?;
-    // A look that reaps nobody.
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    waitid(WaitId::Pid(pid), look).context("it is no child of the demo")?;
+    // Reaps nobody.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    waitid(WaitId::Pid(pid), options).context("it is no child of the demo")?;
     kill_process(pid, signal).context("can't send it a signal")
 }
 
-/// Reaps them as they end, and tells whether all of them have.
+/// Reaps them as they end, and says whether all of them have.
 pub(super) fn ended_within(limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     while !all_ended() {

@@ -53,7 +53,7 @@ pub(super) fn part(name: &str) -> process::Command {
 /// outlive its parent: nothing but the demo's end ends it.
 fn holder() -> Result<()> {
     name(c"demo-holder")?;
-    tell("holder", None)?;
+    report("holder", None)?;
     wait(None).map(drop)
 }
 
@@ -68,7 +68,7 @@ fn die_with_parent() -> Result<()> {
 }
 
 /// A line for the demo: `WORD PID [PORT]`.
-fn tell(word: &str, port: Option<u16>) -> Result<()> {
+fn report(word: &str, port: Option<u16>) -> Result<()> {
     let port = port.map(|port| format!(" {port}")).unwrap_or_default();
     let line = format!("{word} {}{port}\n", getpid().as_raw_nonzero());
     stdout::print(&line).context("nobody listens to this part of the demo")?;

@@ -1,4 +1,6 @@
-//! One pass over the record, in bounded memory.
+//! Reads the whole store once, for the page.
+//!
+//! **Bounded:** [`INCIDENTS`] incidents, [`HOSTS`] hosts; the tables of the page have bounds of their own.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +19,12 @@ use crate::{
     },
 };
 
-/// Most stories of a page.
-const STORIES: usize = 300;
+/// Most incidents of a page.
+const INCIDENTS: usize = 300;
 /// Most hosts that are named.
 const HOSTS: usize = 16;
 
-/// Reads the record. All of it: what began before the time that is asked for may reach into it. `now`: it is written at
+/// Reads the store. All of it: what began before the time that is asked for may reach into it. `now`: it is written at
 /// this moment.
 pub(super) fn collect(
     folder: &Folder,
@@ -38,13 +40,13 @@ pub(super) fn collect(
         is_span_wanted(filter, socket, process, from, to)
     });
     let mut kept = KeptIncidents::of(filter);
-    let mut stories = Incidents::looking_back();
+    let mut open = Incidents::looking_back();
     let mut before = None;
     let mut end = now.map(Time);
     let each = |_: &[u8], event: Option<Event>| {
         let Some(event) = event else { return Ok(Flow::Continue) };
-        for story in stories.push(&event) {
-            kept.take(story, event.time);
+        for incident in open.push(&event) {
+            kept.take(incident, event.time);
         }
         end = end.max(Some(event.time));
         if report.hosts.len() < HOSTS {
@@ -52,7 +54,7 @@ pub(super) fn collect(
         }
         ownership.push(&event);
         if is_before(filter, &event) {
-            // The last session before tells what was running then.
+            // The last session before says what was running then.
             if let Body::Session(_) = &event.body {
                 before = Some(event);
             }
@@ -73,8 +75,8 @@ pub(super) fn collect(
         report.push(&before);
     }
     if let Some(end) = end {
-        let told = if now.is_some() { stories.tick(end) } else { Vec::new() };
-        told.into_iter().chain(stories.finish()).for_each(|story| kept.take(story, end));
+        let grown = if now.is_some() { open.tick(end) } else { Vec::new() };
+        grown.into_iter().chain(open.finish()).for_each(|incident| kept.take(incident, end));
     }
     (report.incidents, report.incidents_left_out) = kept.by_time();
     (report.served, report.outages) = ownership.finish(now.map(Time));
@@ -121,12 +123,12 @@ fn is_span_wanted(
         && overlaps(filter, from, to)
 }
 
-/// The newest stories that are wanted.
+/// The newest incidents that are wanted.
 struct KeptIncidents<'a> {
     filter: &'a Filter,
-    /// What is wanted at any time: a story is as long as it is.
+    /// What is wanted at any time: an incident is as long as it is.
     timeless: Filter,
-    stories: BTreeMap<(Time, Time, u64), IncidentEvent>,
+    incidents: BTreeMap<(Time, Time, u64), IncidentEvent>,
     number: u64,
     left_out: u64,
 }
@@ -134,32 +136,32 @@ struct KeptIncidents<'a> {
 impl<'a> KeptIncidents<'a> {
     fn of(filter: &'a Filter) -> Self {
         let timeless = Filter { since: None, until: None, ..filter.clone() };
-        Self { filter, timeless, stories: BTreeMap::new(), number: 0, left_out: 0 }
+        Self { filter, timeless, incidents: BTreeMap::new(), number: 0, left_out: 0 }
     }
 
-    /// `end`: what is open lasts until then, as far as the record tells.
-    fn take(&mut self, story: IncidentEvent, end: Time) {
-        let to = if story.open { story.to.max(end) } else { story.to };
-        let reaches = overlaps(self.filter, story.from, to);
-        let (time, key) = (story.to, (story.to, story.from, self.number));
-        let body = Body::Incident(Box::new(story));
+    /// `end`: what is open lasts until then, as far as the store says.
+    fn take(&mut self, incident: IncidentEvent, end: Time) {
+        let to = if incident.open { incident.to.max(end) } else { incident.to };
+        let reaches = overlaps(self.filter, incident.from, to);
+        let (time, key) = (incident.to, (incident.to, incident.from, self.number));
+        let body = Body::Incident(Box::new(incident));
         let (boot_id, host) = ("".into(), "".into());
         let event = Event { schema: SCHEMA, seq: None, time, boot_id, host, body };
-        let Body::Incident(story) = &event.body else { return };
+        let Body::Incident(incident) = &event.body else { return };
         if !reaches || !self.timeless.matches(&event) {
             return;
         }
         self.number += 1;
-        self.stories.insert(key, (**story).clone());
-        if self.stories.len() > STORIES {
-            self.stories.pop_first();
+        self.incidents.insert(key, (**incident).clone());
+        if self.incidents.len() > INCIDENTS {
+            self.incidents.pop_first();
             self.left_out += 1;
         }
     }
 
     fn by_time(self) -> (Vec<IncidentEvent>, u64) {
-        let mut stories: Vec<_> = self.stories.into_values().collect();
-        stories.sort_by_key(|story| (story.from, story.to));
-        (stories, self.left_out)
+        let mut incidents: Vec<_> = self.incidents.into_values().collect();
+        incidents.sort_by_key(|incident| (incident.from, incident.to));
+        (incidents, self.left_out)
     }
 }

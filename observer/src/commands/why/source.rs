@@ -1,4 +1,6 @@
-//! A look back over the record: every event once, in bounded memory.
+//! Reads the whole store once, oldest event first.
+//!
+//! **Bounded:** about three times the incidents that are wanted, and as many events; the `listen` and `release` events of the store.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -15,12 +17,12 @@ use crate::{
     },
 };
 
-/// What the record tells.
+/// What the store has.
 #[derive(Default)]
 pub(super) struct History {
-    /// The newest stories that are wanted, with the boot and the host they are of.
-    pub(super) stories: VecDeque<(IncidentEvent, Arc<str>, Arc<str>)>,
-    /// The newest events that are wanted, whether a story tells of them or not.
+    /// The newest incidents that are wanted, with the boot and the host they are of.
+    pub(super) incidents: VecDeque<(IncidentEvent, Arc<str>, Arc<str>)>,
+    /// The newest events that are wanted, whether an incident names them or not.
     pub(super) events: VecDeque<Event>,
     /// Everything that says who serves what.
     pub(super) serving: Vec<Event>,
@@ -30,8 +32,8 @@ pub(super) struct History {
     pub(super) span: Option<(Timestamp, Timestamp)>,
 }
 
-/// Reads the record. `now`: it is written at this moment, so that what is open lasts until now.
-pub(super) fn look_back(
+/// Reads the store. `now`: it is written at this moment, so that what is open lasts until now.
+pub(super) fn read_store(
     folder: &Folder,
     now: Option<Timestamp>,
     most: usize,
@@ -40,27 +42,28 @@ pub(super) fn look_back(
 ) -> Result<History> {
     let filter = Filter::default();
     let mut past = History::default();
-    let mut stories = Incidents::looking_back();
+    let mut open = Incidents::looking_back();
     let mut place: Option<(Arc<str>, Arc<str>)> = None;
-    let keep = |past: &mut History,
-                told: Vec<IncidentEvent>,
-                place: &Option<(Arc<str>, Arc<str>)>| {
-        let Some((boot, host)) = place else { return };
-        for story in told.into_iter().filter(&is_wanted) {
-            past.stories.push_back((story, Arc::clone(boot), Arc::clone(host)));
-            if past.stories.len() > most.saturating_mul(2).saturating_add(64) {
-                past.stories.make_contiguous().sort_by_key(|(story, ..)| (story.to, story.from));
-                past.stories.drain(..past.stories.len() - most);
+    let keep =
+        |past: &mut History, grown: Vec<IncidentEvent>, place: &Option<(Arc<str>, Arc<str>)>| {
+            let Some((boot, host)) = place else { return };
+            for incident in grown.into_iter().filter(&is_wanted) {
+                past.incidents.push_back((incident, Arc::clone(boot), Arc::clone(host)));
+                if past.incidents.len() > most.saturating_mul(2).saturating_add(64) {
+                    past.incidents
+                        .make_contiguous()
+                        .sort_by_key(|(incident, ..)| (incident.to, incident.from));
+                    past.incidents.drain(..past.incidents.len() - most);
+                }
             }
-        }
-    };
+        };
     let each = |_: &[u8], event: Option<Event>| {
         let Some(event) = event else { return Ok(Flow::Continue) };
         let time = event.time.0;
         let (first, last) = past.span.unwrap_or((time, time));
         past.span = Some((first.min(time), last.max(time)));
-        let told = stories.push(&event).into_iter().filter(|story| !story.open).collect();
-        keep(&mut past, told, &place);
+        let grown = open.push(&event).into_iter().filter(|incident| !incident.open).collect();
+        keep(&mut past, grown, &place);
         place = Some((Arc::clone(&event.boot_id), Arc::clone(&event.host)));
         if is_met(&event) {
             past.events.push_back(event.clone());
@@ -76,14 +79,14 @@ pub(super) fn look_back(
     let met = Query::new(&filter).run(folder, |_| (), each, true)?;
     past.met = met;
     if let Some(now) = now {
-        let told = stories.tick(crate::model::Time(now));
-        keep(&mut past, told.into_iter().filter(|story| !story.open).collect(), &place);
+        let grown = open.tick(crate::model::Time(now));
+        keep(&mut past, grown.into_iter().filter(|incident| !incident.open).collect(), &place);
     }
-    let told = stories.finish();
-    keep(&mut past, told, &place);
-    past.stories.make_contiguous().sort_by_key(|(story, ..)| (story.to, story.from));
-    let surplus = past.stories.len().saturating_sub(most);
-    past.stories.drain(..surplus);
+    let grown = open.finish();
+    keep(&mut past, grown, &place);
+    past.incidents.make_contiguous().sort_by_key(|(incident, ..)| (incident.to, incident.from));
+    let surplus = past.incidents.len().saturating_sub(most);
+    past.incidents.drain(..surplus);
     Ok(past)
 }
 

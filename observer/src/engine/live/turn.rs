@@ -55,7 +55,7 @@ impl Turn {
 impl TurnWaiter {
     /// Comes when nobody has it. That takes nothing: several may wait, and the first to take it has it.
     pub async fn free(&mut self) {
-        // There is no end of it to be told of while a `Turn` or a `TurnGuard` lives, and without them nobody has it.
+        // The channel is open while a `Turn` or a `TurnGuard` lives; without them nobody has the turn.
         let _ = self.0.wait_for(|taken| !taken).await;
     }
 }

@@ -34,7 +34,7 @@ const RECONCILE_NS: u64 = 1_000_000_000;
 const RECONCILE_SHARE: u64 = 100;
 
 /// How long the sockets of a dead process may be on their way out, in nanoseconds: do_exit (kernel/exit.c) closes its files
-/// after its end was told, and 20,000 connections take a fifth of a second.
+/// after its end was reported, and 20,000 connections take a fifth of a second.
 const CLOSING_NS: u64 = 1_000_000_000;
 /// How long to wait before the next scan for them, besides four times what the last one took.
 const CLOSING_PAUSE_NS: u64 = 20_000_000;

@@ -11,20 +11,20 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{die_with_parent, name, part, tell};
+use super::{die_with_parent, name, part, report};
 
 /// How far a worker goes beyond its limit when nothing stops it, as a factor: far enough for the kernel, and no danger
 /// to the machine.
 const BEYOND: u64 = 4;
 
-/// How often it looks at the worker's memory where the kernel does not.
+/// How often it reads the worker's memory where the kernel does not.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Starts the worker at the first line of its standard input, and then a replacement for each port that is named there.
 pub(super) fn run(limit_bytes: u64, group: Option<&Path>) -> Result<()> {
     die_with_parent()?;
     name(c"demo-supervisor")?;
-    tell("supervisor", None)?;
+    report("supervisor", None)?;
     let mut command = part("worker");
     command.arg("--most-bytes").arg(limit_bytes.saturating_mul(BEYOND).to_string());
     if let Some(group) = group {

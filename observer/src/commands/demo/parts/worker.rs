@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::{die_with_parent, name, part, tell, wait};
+use super::{die_with_parent, name, part, report, wait};
 use crate::{error::status, logging};
 
 /// The request that is too much.
@@ -31,7 +31,7 @@ pub(super) fn first(most_bytes: u64, group: Option<&Path>) -> Result<()> {
     die_with_parent()?;
     name(c"demo-worker")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("can't serve a port")?;
-    // The mistake of the night: a child that inherits the listening socket.
+    // The mistake: a child that inherits the listening socket.
     fcntl_setfd(&listener, FdFlags::empty()).context("can't pass the socket on")?;
     let _holder = part("holder").spawn().context("can't start the holder")?;
     // After the holder began: only this process may be in the group, and be chosen there.
@@ -40,7 +40,7 @@ pub(super) fn first(most_bytes: u64, group: Option<&Path>) -> Result<()> {
     }
     // Should another limit be hit meanwhile, above the group, nobody else is to die of it.
     fs::write("/proc/self/oom_score_adj", "1000").context("can't volunteer for the OOM killer")?;
-    tell("worker", Some(listener.local_addr()?.port()))?;
+    report("worker", Some(listener.local_addr()?.port()))?;
     serve(&listener, most_bytes)
 }
 
@@ -52,11 +52,11 @@ pub(super) fn replacement(port: u16) -> Result<u8> {
         Err(error) => {
             // What the log of the application has: no word of who holds it.
             logging::say(&format!("   (its log: ERROR: can't bind 127.0.0.1:{port}: {error})"));
-            tell("refused", None)?;
+            report("refused", None)?;
             Ok(status::NO_MATCH)
         }
         Ok(listener) => {
-            tell("serving", None)?;
+            report("serving", None)?;
             serve(&listener, 0)?;
             Ok(status::DONE)
         }
