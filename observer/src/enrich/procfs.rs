@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     fs,
+    io::Read as _,
     os::{linux::fs::MetadataExt, unix::ffi::OsStrExt},
     path::Path,
 };
 
 use bytes::Bytes;
-use observer_common::task::{COMM_LEN, TASK_NO_ARGS, TaskRecord};
+use observer_common::task::{ARGS_MAX, COMM_LEN, TASK_NO_ARGS, TaskRecord};
 use procfs::process::Process as ProcProcess;
 use serde::{Deserialize, Serialize};
 use zerocopy::FromZeros;
@@ -68,8 +69,10 @@ pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
     if let Ok(parent) = fs::read(format!("/proc/{}/comm", record.ppid)) {
         record.parent_comm = comm(parent.trim_ascii_end());
     }
-    let args = fs::read(folder.join("cmdline")).unwrap_or_default();
-    record.args_total = u32::try_from(args.len()).unwrap_or(u32::MAX);
+    let args = first_arguments(&folder);
+    // The area of the arguments is the process's own choice (PR_SET_MM_MAP), and may have any size.
+    let area = stat.arg_end.unwrap_or(0).saturating_sub(stat.arg_start.unwrap_or(0));
+    record.args_total = u32::try_from(area.max(args.len() as u64)).unwrap_or(u32::MAX);
     if args.is_empty() {
         record.flags |= TASK_NO_ARGS;
     }
@@ -81,6 +84,17 @@ pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
         args: Bytes::from(args),
     };
     Some(Living { task, session: u32::try_from(stat.session).unwrap_or(0) })
+}
+
+/// The first [`ARGS_MAX`] bytes of the arguments, as much as is kept of a dead process: a process can make its own as long as
+/// it likes.
+fn first_arguments(folder: &Path) -> Vec<u8> {
+    let mut args = Vec::new();
+    if let Ok(file) = fs::File::open(folder.join("cmdline")) {
+        // What was read until an error is still true.
+        let _ = file.take(ARGS_MAX.into()).read_to_end(&mut args);
+    }
+    args
 }
 
 /// Path on the v2 hierarchy, or on v1's memory controller for a process in v2's root; the kernel side does the same.
@@ -129,6 +143,18 @@ pub fn zombie_children(parent: u32) -> Vec<(u32, String)> {
 #[cfg(test)]
 mod tests {
     use super::{by_pid, cgroup};
+
+    #[test]
+    fn long_arguments_are_cut_as_those_of_the_dead() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "sleep 100", &"x".repeat(100_000)])
+            .spawn()
+            .expect("a shell");
+        let living = by_pid(child.id(), 0).expect("it lives");
+        child.kill().and_then(|()| child.wait().map(drop)).expect("it ends");
+        assert_eq!(living.task.args.len(), 4096);
+        assert!(living.task.record.args_total > 100_000, "{}", living.task.record.args_total);
+    }
 
     #[test]
     fn cgroup_of_v2_or_of_the_v1_memory_controller() {
