@@ -19,7 +19,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ]),
     ("service", &[
         "engine", "format", "store", "diagnose", "enrich", "kernel", "decode", "logging", "subject", "filter", "model",
-        "cli", // the resolved settings; arguments go no further than commands
+        // The resolved settings; arguments go no further than commands.
+        "cli::config", "cli::Settings", "cli::Exits", "cli::Switch", "cli::MetricsAddress",
     ]),
     ("engine", &["diagnose", "enrich", "kernel", "decode", "logging", "model"]),
     ("format", &["store", "diagnose", "subject", "filter", "sanitize", "model"]), // of diagnose, its public data
