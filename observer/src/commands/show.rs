@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use jiff::tz::TimeZone;
 use crate::{
     cli::{Format, ShowArgs},
     filter::Filter,
-    format::{Encoder, style::Palette, text::TextFormat},
+    format::{Encoder, encoder::Encoding, style::Palette, text::TextFormat},
     model::{Body, Event, Kind, human::count},
     stdout::{Reader, StdoutWriter},
 };
@@ -34,14 +35,16 @@ pub struct Show<'a> {
 /// The encoder of a format, on standard output.
 #[must_use]
 pub fn encoder(format: Format, zone: TimeZone) -> Encoder {
-    match format {
+    let encoding = match format {
         Format::Text => {
-            Encoder::Text(TextFormat::new(Palette::for_stdout(), zone).within(std::io::stdout()))
+            let text = TextFormat::new(Palette::for_stdout(), zone);
+            Encoding::Text(text.within(std::io::stdout()))
         }
-        Format::Json => Encoder::Json,
-        Format::Csv => Encoder::Csv,
-        Format::Ecs => Encoder::Ecs,
-    }
+        Format::Json => Encoding::Json,
+        Format::Csv => Encoding::Csv,
+        Format::Ecs => Encoding::Ecs,
+    };
+    Encoder::new(encoding, std::io::stdout().is_terminal())
 }
 
 /// How long the reader may take for one piece of the last lines, and for all of them: one that hangs must not keep us.
@@ -82,7 +85,7 @@ impl<'a> Show<'a> {
         if let Body::Loss(loss) = &event.body {
             self.lost = self.lost.saturating_add(loss.total());
         }
-        let background = matches!(self.encoder, Encoder::Text(_)) && self.is_background(event);
+        let background = self.encoder.is_text() && self.is_background(event);
         if background || !self.filter.matches(event) {
             return Ok(());
         }

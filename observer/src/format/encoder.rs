@@ -1,14 +1,12 @@
 //! Events in the format that was asked for: one door for `tail`, `replay`, `log` and `why`.
 
-use std::io::IsTerminal as _;
-
 use anyhow::Result;
 
 use super::{csv, ecs, text::TextFormat};
 use crate::{model::Event, sanitize::for_terminal};
 
-/// Writes events in one format.
-pub enum Encoder {
+/// How an event is written.
+pub enum Encoding {
     /// For people.
     Text(TextFormat),
     /// One JSON object a line.
@@ -19,31 +17,50 @@ pub enum Encoder {
     Ecs,
 }
 
+/// Writes events in one format.
+pub struct Encoder {
+    encoding: Encoding,
+    /// The reader is a terminal.
+    terminal: bool,
+}
+
 impl Encoder {
+    /// For that reader. Whether it is a terminal is asked once: a system call for each event would cost a twentieth of it.
+    #[must_use]
+    pub fn new(encoding: Encoding, terminal: bool) -> Self {
+        Self { encoding, terminal }
+    }
+
+    /// Whether people read it.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self.encoding, Encoding::Text(_))
+    }
+
     /// What comes before the first event.
     pub fn header(&self) -> Result<Vec<u8>> {
-        match self {
-            Self::Csv => Ok(csv::header()?.into_bytes()),
-            Self::Text(_) | Self::Json | Self::Ecs => Ok(Vec::new()),
+        match self.encoding {
+            Encoding::Csv => Ok(csv::header()?.into_bytes()),
+            Encoding::Text(_) | Encoding::Json | Encoding::Ecs => Ok(Vec::new()),
         }
     }
 
     /// Appends an event's lines, each ended. On a terminal no character of it is left raw that could hide or move things.
     pub fn event(&self, event: &Event, to: &mut Vec<u8>) -> Result<()> {
         let begin = to.len();
-        match self {
-            Self::Text(text) => to.extend_from_slice(text.event(event).as_bytes()),
-            Self::Json => {
+        match &self.encoding {
+            Encoding::Text(text) => to.extend_from_slice(text.event(event).as_bytes()),
+            Encoding::Json => {
                 serde_json::to_writer(&mut *to, event)?;
                 to.push(b'\n');
             }
-            Self::Csv => to.extend_from_slice(csv::event(event)?.as_bytes()),
-            Self::Ecs => {
+            Encoding::Csv => to.extend_from_slice(csv::event(event)?.as_bytes()),
+            Encoding::Ecs => {
                 to.extend_from_slice(ecs::event(event)?.as_bytes());
                 to.push(b'\n');
             }
         }
-        if !matches!(self, Self::Text(_)) && std::io::stdout().is_terminal() {
+        if self.terminal && !self.is_text() {
             let shown = for_terminal(&to[begin..]).into_owned();
             to.truncate(begin);
             to.extend_from_slice(&shown);
