@@ -187,7 +187,7 @@ fn whole_demo() {
     let outage = incident["outage_seconds"].as_f64();
     assert!(outage.is_some_and(|seconds| seconds > 0.0), "{incident:#}");
     assert_nothing_left(&demo, &pids);
-    assert!(demo.stderr().contains("The story"), "{}", demo.stderr());
+    assert!(demo.stderr().contains("What happened"), "{}", demo.stderr());
 }
 
 /// Without a memory cgroup, it kills the worker instead and says so.
