@@ -40,6 +40,8 @@ use crate::{
 
 /// So many bytes of records at a time mean that the reader stood still.
 const SWOLLEN: usize = 512 * 1024;
+/// How many kernel functions are looked up by name, once each.
+const SYMBOLS: usize = 4096;
 /// How long to leave a scan alone that is due while somebody else has the turn.
 const LENT_NS: u64 = 10_000_000;
 
@@ -284,7 +286,10 @@ impl Live {
         let mut new: Vec<u64> = Vec::new();
         for record in records.iter().filter(|record| decode::is_oom(record)) {
             if let Ok(KernelEvent::Oom(oom)) = decode::decode(record) {
-                new.extend(oom.frames().iter().filter(|at| self.symbols.insert(**at)));
+                let known = &mut self.symbols;
+                new.extend(
+                    oom.frames().iter().filter(|at| known.len() < SYMBOLS && known.insert(**at)),
+                );
             }
         }
         if new.is_empty() {
