@@ -142,14 +142,25 @@ pub fn zombie_children(parent: u32) -> Vec<(u32, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Read as _,
+        process::{Command, Stdio},
+    };
+
     use super::{by_pid, cgroup};
 
     #[test]
     fn long_arguments_are_cut_as_those_of_the_dead() {
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", "sleep 100", &"x".repeat(100_000)])
+        // Its arguments are there when it runs, which is later than spawn() returns (exec_mmap frees the parent, and the new
+        // program's argument area is set after that): it says a line first. It waits in its own `read`, and execs nothing more.
+        let mut child = Command::new("sh")
+            .args(["-c", "echo; read line", &"x".repeat(100_000)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("a shell");
+        let mut said = [0];
+        child.stdout.take().expect("its output").read_exact(&mut said).expect("a line");
         let living = by_pid(child.id(), 0).expect("it lives");
         child.kill().and_then(|()| child.wait().map(drop)).expect("it ends");
         assert_eq!(living.task.args.len(), 4096);
