@@ -9,7 +9,8 @@ pub const ORIGIN_USER: u32 = 0;
 pub const ORIGIN_KERNEL: u32 = 1;
 /// A fault of the target itself (`si_code` above 0): the address is known.
 pub const ORIGIN_FAULT: u32 = 2;
-/// A timer or finished I/O of the target itself.
+/// A timer, finished I/O or a message queue that the target itself asked to be told of. Whoever was running set it off, or was
+/// only interrupted: a bystander.
 pub const ORIGIN_TIMER: u32 = 3;
 
 /// The target ignored the signal (`TRACE_SIGNAL_IGNORED`).
@@ -24,6 +25,10 @@ pub const NOTE_TO_THREAD: u32 = 1 << 3;
 pub const NOTE_NO_INFO: u32 = 1 << 4;
 /// The sender was the first process of its pid namespace.
 pub const NOTE_SENDER_NS_INIT: u32 = 1 << 5;
+/// A tracer had attached to the target: it may have kept the signal back.
+pub const NOTE_TRACED: u32 = 1 << 6;
+/// The target had a handler for the signal: it did not end it then.
+pub const NOTE_HANDLED: u32 = 1 << 7;
 
 /// SIGKILL: the first one is kept, later ones change nothing.
 pub const CLASS_KILL: u32 = 0;
@@ -45,12 +50,13 @@ record! {
 }
 
 record! {
-    /// Key of the map of senders: one program image of one process.
+    /// Key of the map of senders: a process as it was at one moment. Name, user, program and arguments may change between two
+    /// signals, and an address in the kernel may come back, so the content is a part of the key.
     pub struct SenderKey {
         /// The sender's start time, as in [`crate::task::TaskRecord`].
         pub start_time_ns: u64,
-        /// The sender's `mm`: an exec gives it another one.
-        pub mm: u64,
+        /// A hash of what was captured of the sender; 0 if nothing was.
+        pub digest: u64,
         /// The sender's process id.
         pub tgid: u32,
         /// Always 0.
@@ -82,11 +88,12 @@ record! {
     } size 80
 }
 
-/// Most bytes kept of a sender: a [`crate::task::TaskRecord`] and its segments.
-pub const SENDER_BYTES: usize = 1024;
+/// Most bytes kept of a sender: a [`crate::task::TaskRecord`], then the executable, the cgroup and as much of the arguments as
+/// there is room for. A cgroup that has no room beside a long executable is left out.
+pub const SENDER_BYTES: usize = 1280;
 
 record! {
-    /// A sender, captured when it sent its first signal.
+    /// A sender, captured when it sent a signal.
     pub struct Sender {
         /// How many of `bytes` are used.
         pub len: u32,
@@ -94,5 +101,5 @@ record! {
         pub reserved: u32,
         /// A `TaskRecord`, then its segments.
         pub bytes: [u8; SENDER_BYTES],
-    } size 1032
+    } size 1288
 }

@@ -25,6 +25,10 @@ pub const TASK_CGROUP_V1: u32 = 1 << 5;
 pub const TASK_EXITING: u32 = 1 << 6;
 /// The process never called exec after its fork (`PF_FORKNOEXEC`): it runs its parent's program.
 pub const TASK_FORKED: u32 = 1 << 7;
+/// It lives in the mount namespace of the first process ([`crate::settings::FIRST_MNTNS`]): a path means what it means to root.
+pub const TASK_FIRST_MNTNS: u32 = 1 << 8;
+/// A tracer had attached to it (`task->ptrace`).
+pub const TASK_TRACED: u32 = 1 << 9;
 
 record! {
     /// Identity and namespaces of a process. Three segments follow it: the components of the executable's path and those of the

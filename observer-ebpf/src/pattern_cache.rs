@@ -168,11 +168,9 @@ unsafe fn take_out_note(note: *mut SignalNote, like: *const LikeRecord) {
         let sender = &raw mut (*note).sender;
         if (*sender).tgid == (*like).tgid
             && (*sender).start_time_ns == (*like).start_time_ns
-            && (*sender).mm == (*like).mm
         {
             (*sender).tgid = ITSELF;
             (*sender).start_time_ns = 0;
-            (*sender).mm = 0;
         }
     }
 }
@@ -191,7 +189,6 @@ unsafe fn put_back_note(note: *mut SignalNote, like: *const LikeRecord, time_ns:
         if (*sender).tgid == ITSELF {
             (*sender).tgid = (*like).tgid;
             (*sender).start_time_ns = (*like).start_time_ns;
-            (*sender).mm = (*like).mm;
         }
     }
 }

@@ -9,21 +9,22 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use observer_common::{
     loss::SLOT_SIGNAL,
     signal::{
-        CLASS_KILL, CLASS_OTHER, CLASS_REQUEST, NOTE_IGNORED, NOTE_NO_INFO, NOTE_SENDER_EXITING,
-        NOTE_SENDER_NS_INIT, NOTE_TO_THREAD, NoteKey, ORIGIN_FAULT, ORIGIN_KERNEL, ORIGIN_TIMER,
-        ORIGIN_USER, SENDER_BYTES, Sender, SenderKey, SignalNote,
+        CLASS_KILL, CLASS_OTHER, CLASS_REQUEST, NOTE_HANDLED, NOTE_IGNORED, NOTE_NO_INFO,
+        NOTE_SENDER_EXITING, NOTE_SENDER_NS_INIT, NOTE_TO_THREAD, NOTE_TRACED, NoteKey,
+        ORIGIN_FAULT, ORIGIN_KERNEL, ORIGIN_TIMER, ORIGIN_USER, SENDER_BYTES, Sender, SenderKey,
+        SignalNote,
     },
-    task::{OTHER_ARGS_MAX, TaskRecord},
+    task::{OTHER_ARGS_MAX, TASK_CGROUP_CUT, TASK_NO_ARGS, TaskRecord},
 };
 
 use crate::{
     fields::{
-        Access, Direct, Probe, SIGHAND_ACTION, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_SIGHAND,
-        TASK_START, TASK_TGID, current, field, now, pointer, try_field,
+        Access, Direct, Probe, SIGHAND_ACTION, TASK_FLAGS, TASK_LEADER, TASK_SIGHAND, TASK_START,
+        TASK_TGID, current, field, now, pointer, try_field,
     },
     maps::{NOTES, SENDERS, count_lost, mark_noted},
     scratch::Writer,
-    task::{PF_EXITING, PF_KTHREAD, capture, comm},
+    task::{PF_EXITING, PF_KTHREAD, capture, comm, is_traced},
 };
 
 const SIGHUP: i32 = 1;
@@ -56,10 +57,16 @@ const DELIVERED: i32 = 0;
 const IGNORED: i32 = 1;
 const LOSE_INFO: i32 = 4;
 
-/// `si_code` of signals from a timer or from finished I/O, perhaps in an interrupt: the running thread did not send them.
+/// `si_code` of signals that a process asked the kernel for (uapi/asm-generic/siginfo.h): from a timer, a message queue or
+/// finished I/O, perhaps in an interrupt. The running thread did not send them. SI_QUEUE (-1), SI_TKILL (-6), SI_ASYNCNL (-60)
+/// and all others below 0 come from a system call of the running thread.
 const SI_TIMER: i32 = -2;
+const SI_MESGQ: i32 = -3;
 const SI_ASYNCIO: i32 = -4;
 const SI_SIGIO: i32 = -5;
+/// A memory error that the kernel found later, perhaps in another thread.
+const BUS_MCEERR_AO: i32 = 5;
+const SIGBUS: i32 = 7;
 
 /// Offsets in `struct kernel_siginfo`, whose layout is ABI.
 const SI_CODE: usize = 8;
@@ -120,7 +127,7 @@ fn is_fault(signal: i32, info: *const u8) -> bool {
     match info as u64 {
         0 => false,
         1 => true,
-        _ => (FAULTS >> (signal - 1)) & 1 != 0 && origin(code(info)) == ORIGIN_FAULT,
+        _ => (FAULTS >> (signal - 1)) & 1 != 0 && code(info) > 0,
     }
 }
 
@@ -164,8 +171,14 @@ fn note(sent: &Signal) {
         }
     }
 
-    let info = Info::read(info);
+    let info = Info::read(info, signal, own);
     let mut flags = info.flags;
+    if is_traced::<Direct>(target) {
+        flags |= NOTE_TRACED;
+    }
+    if request && is_handled(target, signal) {
+        flags |= NOTE_HANDLED;
+    }
     if result == IGNORED {
         flags |= NOTE_IGNORED;
     }
@@ -180,16 +193,20 @@ fn note(sent: &Signal) {
         flags |= NOTE_SENDER_NS_INIT;
     }
     let sender_leader: *const u8 = field::<Probe, _>(sender, &TASK_LEADER);
+    let mut key_of_sender = SenderKey {
+        start_time_ns: field::<Probe, _>(sender_leader, &TASK_START),
+        digest: 0,
+        tgid: sender_tgid,
+        reserved: 0,
+    };
+    if info.origin == ORIGIN_USER && !own && sender_flags & PF_KTHREAD == 0 {
+        capture_sender(&mut key_of_sender, sender);
+    }
     let note = SignalNote {
         time_ns: now(),
         target_start_ns: target_start,
         address: info.address,
-        sender: SenderKey {
-            start_time_ns: field::<Probe, _>(sender_leader, &TASK_START),
-            mm: field::<Probe, _>(sender, &TASK_MM),
-            tgid: sender_tgid,
-            reserved: 0,
-        },
+        sender: key_of_sender,
         sender_comm: comm::<Probe>(sender_leader),
         signal: signal as u32,
         code: info.code,
@@ -200,34 +217,72 @@ fn note(sent: &Signal) {
     if NOTES.insert(key, note, 0).is_err() {
         count_lost(SLOT_SIGNAL);
     }
-    if info.origin == ORIGIN_USER && !own && sender_flags & PF_KTHREAD == 0 {
-        capture_sender(note.sender, sender);
-    }
 }
 
-/// Captures the sender, once for each program that it runs.
+/// Captures the sender as it is now, and completes its key. What is captured already is not kept twice.
 #[inline(always)]
-fn capture_sender(key: SenderKey, task: *const u8) {
-    // SAFETY: only the presence of a value is used.
-    if unsafe { SENDERS.get(key) }.is_some() {
-        return;
-    }
+fn capture_sender(key: &mut SenderKey, task: *const u8) {
     let Some(writer) = Writer::start(SLOT_SIGNAL) else { return };
     // A `Sender` begins with its length, which is written last.
     let sender = writer.fixed::<[u32; 2]>();
+    let head = writer.next();
     capture::<Probe>(writer, task, OTHER_ARGS_MAX);
-    let head = size_of::<[u32; 2]>() as u32;
+    writer.pad();
     let mut len = writer.len() - head;
     if len > SENDER_BYTES as u32 {
-        // Only the arguments at the end are cut; userspace sees by how much.
-        len = SENDER_BYTES as u32;
+        len = cut(writer, head);
     }
-    // SAFETY: `fixed` gave room for both words, and the scratch memory is larger than a `Sender`.
+    // SAFETY: `fixed` gave room for both words.
+    unsafe { *sender = [len, 0] };
+    key.digest = digest(writer, head + len);
+    // SAFETY: only the presence of a value is used.
+    if unsafe { SENDERS.get(*key) }.is_some() {
+        return;
+    }
+    // SAFETY: the scratch memory is larger than a `Sender`.
+    let value = unsafe { &*writer.bytes().cast::<Sender>() };
+    let _ = SENDERS.insert(*key, value, 0);
+}
+
+/// Makes a sender that is too long fit: its arguments are cut, and its cgroup is left out where executable and cgroup alone are
+/// too long. What stands in the record stays true, or the record of the death could not be read. Returns the new length.
+#[inline(always)]
+fn cut(writer: Writer, head: u32) -> u32 {
+    let record = writer.part::<TaskRecord>(head);
+    let fixed = size_of::<TaskRecord>() as u32;
+    // SAFETY: `capture` has written the record.
     unsafe {
-        *sender = [len, 0];
-        let value = &*writer.bytes().cast::<Sender>();
-        let _ = SENDERS.insert(key, value, 0);
+        let exe_len = u32::from((*record).exe_len);
+        let paths = exe_len + u32::from((*record).cgroup_len);
+        if fixed + paths > SENDER_BYTES as u32 {
+            (*record).cgroup_len = 0;
+            (*record).args_len = 0;
+            (*record).flags |= TASK_CGROUP_CUT | TASK_NO_ARGS;
+            return fixed + exe_len;
+        }
+        (*record).args_len = (SENDER_BYTES as u32 - fixed - paths) as u16;
     }
+    SENDER_BYTES as u32
+}
+
+/// Words of a captured sender, its length included.
+const WORDS: u32 = (size_of::<Sender>() / 8) as u32;
+
+/// A hash of the first `len` bytes in `writer`, and of what the capture left up to the next word. Whoever makes two of his own moments collide
+/// gains nothing: he could have kept the first one.
+#[inline(always)]
+fn digest(writer: Writer, len: u32) -> u64 {
+    let mut hash = 0x9e37_79b9_7f4a_7c15_u64;
+    for word in 0..WORDS {
+        if word * 8 >= len {
+            break;
+        }
+        // SAFETY: inside the scratch memory, which is larger than a `Sender`, and aligned to 8.
+        let value = unsafe { writer.bytes().cast::<u64>().add(word as usize).read_volatile() };
+        hash = (hash ^ value).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        hash ^= hash >> 32;
+    }
+    hash
 }
 
 /// What the `info` argument of the tracepoint holds.
@@ -241,13 +296,13 @@ struct Info {
 impl Info {
     /// `info` is 0 (`SEND_SIG_NOINFO`), 1 (`SEND_SIG_PRIV`) or a `struct kernel_siginfo`, whose layout is ABI.
     #[inline(always)]
-    fn read(info: *const u8) -> Self {
+    fn read(info: *const u8, signal: i32, own: bool) -> Self {
         match info as u64 {
             0 => Self { origin: ORIGIN_USER, flags: NOTE_NO_INFO, code: 0, address: 0 },
             1 => Self { origin: ORIGIN_KERNEL, flags: 0, code: 0x80, address: 0 },
             _ => {
                 let code = code(info);
-                let origin = origin(code);
+                let origin = origin(code, signal, own);
                 let address = if origin == ORIGIN_FAULT {
                     // SAFETY: as in `code`.
                     unsafe { Probe::read::<u64>(info.wrapping_add(SI_ADDR)) }
@@ -268,13 +323,15 @@ fn code(info: *const u8) -> i32 {
     unsafe { Probe::read::<i32>(info.wrapping_add(SI_CODE)) }
 }
 
+/// Above 0 only the kernel sets it: for a fault, which is the running thread's own, or for I/O (F_SETSIG, fcntl(2)), which any
+/// other process may set off.
 #[inline(always)]
-fn origin(code: i32) -> u32 {
+fn origin(code: i32, signal: i32, own: bool) -> u32 {
     match code {
-        SI_TIMER | SI_ASYNCIO | SI_SIGIO => ORIGIN_TIMER,
-        _ if code > 0 => ORIGIN_FAULT,
+        SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO => ORIGIN_TIMER,
+        BUS_MCEERR_AO if signal == SIGBUS => ORIGIN_FAULT,
+        _ if code > 0 && own => ORIGIN_FAULT,
+        _ if code > 0 => ORIGIN_TIMER,
         _ => ORIGIN_USER,
     }
 }
-
-const _: () = assert!(size_of::<TaskRecord>() < SENDER_BYTES);

@@ -3,17 +3,22 @@
 use aya_ebpf::Global;
 use observer_common::{
     offsets::ABSENT,
-    task::{COMM_LEN, TASK_EXITING, TASK_FORKED, TASK_NO_ARGS, TASK_NO_MM, TaskRecord},
+    settings::FIRST_MNTNS,
+    task::{
+        COMM_LEN, TASK_EXITING, TASK_FIRST_MNTNS, TASK_FORKED, TASK_NO_ARGS, TASK_NO_MM,
+        TASK_TRACED, TaskRecord,
+    },
 };
 
 use crate::{
     fields::{
-        Access, CRED_UID, MM_ARG_END, MM_ARG_START, MM_HIWATER_RSS, MM_RSS, MM_RSS_COUNT, NET_INUM,
-        NSPROXY_NET, PERCPU_COUNTER_COUNT, PERCPU_COUNTER_SIZE, PID_LEVEL, PID_NUMBERS, PIDNS_INUM,
-        Probe, TASK_COMM, TASK_CRED, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_NSPROXY, TASK_PARENT,
+        Access, CRED_UID, MM_ARG_END, MM_ARG_START, MM_HIWATER_RSS, MM_RSS, MM_RSS_COUNT, MNTNS_INUM, NET_INUM,
+        NSPROXY_MNT, NSPROXY_NET, PERCPU_COUNTER_COUNT, PERCPU_COUNTER_SIZE, PID_LEVEL, PID_NUMBERS, PIDNS_INUM,
+        Probe, TASK_COMM, TASK_CRED, TASK_FLAGS, TASK_LEADER, TASK_MM, TASK_NSPROXY, TASK_PARENT, TASK_PTRACE,
         TASK_PID, TASK_START, TASK_TGID, TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, field,
         field_16, pointer, try_field,
     },
+    maps::setting,
     paths,
     scratch::Writer,
 };
@@ -45,6 +50,12 @@ pub(crate) fn capture<A: Access>(writer: Writer, task: *const u8, args_max: u32)
     }
     if task_flags & PF_FORKNOEXEC != 0 {
         flags |= TASK_FORKED;
+    }
+    if is_traced::<A>(task) {
+        flags |= TASK_TRACED;
+    }
+    if in_first_mntns::<A>(task) {
+        flags |= TASK_FIRST_MNTNS;
     }
 
     let record = writer.fixed::<TaskRecord>();
@@ -114,6 +125,21 @@ pub(crate) fn uid<A: Access>(task: *const u8) -> u32 {
     pointer::<A>(task, &TASK_CRED)
         .and_then(|cred| try_field::<A, u32>(cred, &CRED_UID))
         .unwrap_or(u32::MAX)
+}
+
+/// Whether a tracer has attached to it.
+#[inline(always)]
+pub(crate) fn is_traced<A: Access>(task: *const u8) -> bool {
+    try_field::<A, u32>(task, &TASK_PTRACE).is_some_and(|ptrace| ptrace != 0)
+}
+
+#[inline(always)]
+fn in_first_mntns<A: Access>(task: *const u8) -> bool {
+    let own = pointer::<A>(task, &TASK_NSPROXY)
+        .and_then(|nsproxy| pointer::<A>(nsproxy, &NSPROXY_MNT))
+        .and_then(|mnt| try_field::<A, u32>(mnt, &MNTNS_INUM))
+        .unwrap_or(0);
+    own != 0 && own == setting(FIRST_MNTNS)
 }
 
 #[inline(always)]

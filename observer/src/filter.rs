@@ -94,6 +94,12 @@ impl Filter {
             && self.container.is_empty()
     }
 
+    /// A unit of a user's manager is named with that manager: anybody may call his own `nginx.service`.
+    fn in_unit(&self, process: &Process) -> bool {
+        process.unit.as_deref().is_some_and(|unit| self.is_unit(unit))
+            || process.whole_unit().is_some_and(|unit| self.is_unit(&unit))
+    }
+
     fn is_unit(&self, unit: &str) -> bool {
         self.unit.iter().any(|wanted| {
             glob(wanted, unit) || unit.strip_suffix(".service").is_some_and(|u| glob(wanted, u))
@@ -149,7 +155,7 @@ impl Filter {
             && any(&self.comm, &|wanted| {
                 process.comm.as_deref().is_some_and(|comm| glob(wanted, comm))
             })
-            && (self.unit.is_empty() || process.unit.as_deref().is_some_and(|u| self.is_unit(u)))
+            && (self.unit.is_empty() || self.in_unit(process))
             && any(&self.user, &|wanted| {
                 process.user.as_deref() == Some(wanted)
                     || process.uid.is_some_and(|uid| wanted.parse() == Ok(uid))

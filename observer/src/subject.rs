@@ -100,7 +100,10 @@ impl Subject {
     fn is_process(&self, process: &Process) -> bool {
         match self {
             Self::Pid(pid) => process.pid == *pid,
-            Self::Unit(unit) => process.unit.as_deref() == Some(unit),
+            Self::Unit(unit) => {
+                process.unit.as_deref() == Some(unit)
+                    || process.whole_unit().is_some_and(|whole| whole == *unit)
+            }
             Self::Port(..) | Self::Path(_) => false,
         }
     }

@@ -3,8 +3,8 @@
 use observer_common::{
     exit::ExitRecord,
     signal::{
-        NOTE_HAS_SENDER, NOTE_IGNORED, NOTE_NO_INFO, NOTE_SENDER_EXITING, NOTE_SENDER_NS_INIT,
-        NOTE_TO_THREAD, SignalNote,
+        NOTE_HANDLED, NOTE_HAS_SENDER, NOTE_IGNORED, NOTE_NO_INFO, NOTE_SENDER_EXITING,
+        NOTE_SENDER_NS_INIT, NOTE_TO_THREAD, NOTE_TRACED, SignalNote,
     },
 };
 
@@ -54,6 +54,18 @@ impl Note {
     #[must_use]
     pub fn ignored(&self) -> bool {
         self.record.flags & NOTE_IGNORED != 0
+    }
+
+    /// Whether a tracer had attached to the target, and may have kept the signal back.
+    #[must_use]
+    pub fn traced(&self) -> bool {
+        self.record.flags & NOTE_TRACED != 0
+    }
+
+    /// Whether the target had a handler for the signal, and so lived on.
+    #[must_use]
+    pub fn handled(&self) -> bool {
+        self.record.flags & NOTE_HANDLED != 0
     }
 
     /// Whether that process was exiting.

@@ -93,8 +93,8 @@ fn complete(record: &Bytes, pattern: &Bytes) -> Option<Bytes> {
         note.time_ns = like.header.time_ns.saturating_sub(like.note_age_ns.into());
         note.target_start_ns = like.start_time_ns;
         let sender = &mut note.sender;
-        if (sender.tgid, sender.start_time_ns, sender.mm) == was {
-            (sender.tgid, sender.start_time_ns, sender.mm) = own(&whole)?;
+        if (sender.tgid, sender.start_time_ns) == was {
+            (sender.tgid, sender.start_time_ns) = own(&whole)?;
         }
         note.write_to_prefix(&mut whole[at..]).ok()?;
     }
@@ -102,10 +102,10 @@ fn complete(record: &Bytes, pattern: &Bytes) -> Option<Bytes> {
 }
 
 /// The process that died, as a note names a sender.
-fn own(record: &[u8]) -> Option<(u32, u64, u64)> {
+fn own(record: &[u8]) -> Option<(u32, u64)> {
     let (_, rest) = ExitRecord::read_from_prefix(record).ok()?;
     let (task, _) = TaskRecord::read_from_prefix(rest).ok()?;
-    Some((task.tgid, task.start_time_ns, task.mm))
+    Some((task.tgid, task.start_time_ns))
 }
 
 /// Where the first note begins.
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::decode::{
         DecodeError, Exit, KernelEvent, decode,
-        samples::{exit, exit_bytes, note, task},
+        samples::{exit, exit_bytes, note},
     };
 
     /// The kernel side's short record of a death.
@@ -176,7 +176,6 @@ mod tests {
             let mut note = note(9, sender);
             note.record.time_ns += u64::from(pid);
             note.record.target_start_ns = death.task.record.start_time_ns;
-            note.record.sender.mm = task(sender).record.mm;
             if sender == pid {
                 note.sender = None;
             }

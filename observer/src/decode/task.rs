@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use observer_common::task::{
-    TASK_CGROUP_CUT, TASK_EXE_CUT, TASK_EXE_DELETED, TASK_EXITING, TASK_FORKED, TASK_NO_ARGS,
-    TASK_NO_MM, TaskRecord,
+    TASK_CGROUP_CUT, TASK_EXE_CUT, TASK_EXE_DELETED, TASK_EXITING, TASK_FIRST_MNTNS, TASK_FORKED,
+    TASK_NO_ARGS, TASK_NO_MM, TASK_TRACED, TaskRecord,
 };
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,18 @@ impl Task {
     #[must_use]
     pub fn exiting(&self) -> bool {
         self.record.flags & TASK_EXITING != 0
+    }
+
+    /// Whether it lives in the mount namespace of the first process, where a path means what it means to root.
+    #[must_use]
+    pub fn in_first_mntns(&self) -> bool {
+        self.record.flags & TASK_FIRST_MNTNS != 0
+    }
+
+    /// Whether a tracer had attached to it.
+    #[must_use]
+    pub fn traced(&self) -> bool {
+        self.record.flags & TASK_TRACED != 0
     }
 
     /// Whether it never called execve after its fork.

@@ -1,5 +1,8 @@
-//! Daemons that kill processes to free memory, known by the folder of their program and by their unit, never by name alone:
-//! any process may call itself `earlyoom`.
+//! Programs that are known by the folder of their file, never by name alone: any process may call itself `earlyoom`.
+//!
+//! A path is believed of a process of root's in the mount namespace of the first process: in a mount namespace of his own
+//! anybody may have any file at any path. For OOM daemons their system unit counts as much: only root can start a process there,
+//! and systemd gives many of them a mount namespace of their own (ProtectSystem=).
 
 use crate::model::{Confidence, Process};
 
@@ -44,15 +47,25 @@ pub fn recognise(process: &Process) -> Option<(&'static str, Confidence)> {
         let unit = in_system_unit(process, daemon);
         match (program, unit) {
             (true, true) => Some((daemon.name, Confidence::Certain)),
-            // Started by hand, or under another unit: its program is root's, and so is it.
-            (true, false) if process.uid == Some(0) => Some((daemon.name, Confidence::Likely)),
+            // Started by hand, or under another unit.
+            (true, false) if is_of_root(process) => Some((daemon.name, Confidence::Likely)),
             _ => None,
         }
     })
 }
 
+/// Whether a process of root's runs one of these programs as a package installs them.
+pub(super) fn runs_installed(process: &Process, programs: &[&str]) -> bool {
+    is_of_root(process) && process.exe.as_deref().is_some_and(|exe| is_installed(exe, programs))
+}
+
+/// A process of root's, for which paths mean what they mean to root.
+fn is_of_root(process: &Process) -> bool {
+    process.uid == Some(0) && process.in_first_mntns
+}
+
 /// Whether a path is one of these programs as a package installs it: anybody may copy a program, or its name.
-pub(super) fn is_installed(path: &str, programs: &[&str]) -> bool {
+fn is_installed(path: &str, programs: &[&str]) -> bool {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
     path.rsplit_once('/')
         .is_some_and(|(folder, file)| FOLDERS.contains(&folder) && programs.contains(&file))
@@ -79,7 +92,7 @@ fn in_system_unit(process: &Process, daemon: &Daemon) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::recognise;
+    use super::{recognise, runs_installed};
     use crate::model::{Confidence, Process};
 
     fn process(exe: &str, cgroup: &str, uid: u32) -> Process {
@@ -88,6 +101,7 @@ mod tests {
             cgroup: Some(cgroup.into()),
             uid: Some(uid),
             comm: Some("earlyoom".into()),
+            in_first_mntns: true,
             ..Process::default()
         }
     }
@@ -106,6 +120,23 @@ mod tests {
         assert_eq!(recognise(&process("/usr/bin/earlyoom", "/", 1000)), None);
         let user_unit = "/user.slice/user@1000.service/app.slice/earlyoom.service";
         assert_eq!(recognise(&process("/home/eve/earlyoom", user_unit, 1000)), None);
+    }
+
+    #[test]
+    fn a_path_in_a_mount_namespace_of_its_own_is_anybodys() {
+        let elsewhere = |cgroup| {
+            let there = process("/usr/bin/earlyoom", cgroup, 0);
+            Process { in_first_mntns: false, ..there }
+        };
+        assert_eq!(recognise(&elsewhere("/user.slice/user-1000.slice/session-1.scope")), None);
+        // systemd made it one, for ProtectSystem=.
+        let unit = elsewhere("/system.slice/earlyoom.service");
+        assert_eq!(recognise(&unit), Some(("earlyoom", Confidence::Certain)));
+        let proxy = ["docker-proxy"];
+        let installed = process("/usr/bin/docker-proxy", "/", 0);
+        assert!(runs_installed(&installed, &proxy));
+        assert!(!runs_installed(&Process { in_first_mntns: false, ..installed.clone() }, &proxy));
+        assert!(!runs_installed(&Process { uid: Some(1000), ..installed }, &proxy));
     }
 
     #[test]

@@ -38,6 +38,15 @@ pub struct Facts<'a> {
     pub child: Option<&'a Recent>,
 }
 
+impl<'a> Facts<'a> {
+    /// The last signal of the kind that ended it: an earlier one it may have handled, or a tracer kept it back.
+    fn fatal(self) -> Option<&'a Noted> {
+        let signal = self.exit.record.status & 0x7f;
+        let same = self.notes.iter().filter(|n| signal != 0 && n.note.record.signal == signal);
+        same.max_by_key(|noted| noted.note.record.time_ns)
+    }
+}
+
 const SIGHUP: u32 = 1;
 const SIGINT: u32 = 2;
 const SIGQUIT: u32 = 3;
@@ -57,7 +66,7 @@ pub fn cause(facts: Facts<'_>) -> Cause {
     let mut cause = if signal == 0 {
         exit_code(facts, (status >> 8) & 0xff)
     } else {
-        match facts.notes.iter().find(|noted| noted.note.record.signal == signal) {
+        match facts.fatal() {
             Some(noted) => signalled::signalled(facts, signal, noted),
             None => unannounced(facts, signal),
         }

@@ -2,7 +2,7 @@
 
 use observer_common::task::TASK_FORKED;
 
-use super::daemon::is_installed;
+use super::daemon::runs_installed;
 use crate::{
     decode::{Descriptor, TaskId},
     enrich::procfs::Living,
@@ -37,12 +37,12 @@ const PROXIES: [&str; 6] =
 pub fn relation(asker: &Process, holder: &Candidate<'_>) -> Relation {
     let pid = holder.process.pid;
     let ppid = holder.process.ppid.unwrap_or(holder.holder.record.ppid);
-    let unit = |p: &Process| p.unit.clone().filter(|unit| unit.ends_with(".service"));
+    let unit = |p: &Process| service(p);
     if pid == asker.pid {
         Relation::Myself
     } else if is_service_manager(holder.process) {
         Relation::SocketActivation
-    } else if holder.process.exe.as_deref().is_some_and(|exe| is_installed(exe, &PROXIES)) {
+    } else if runs_installed(holder.process, &PROXIES) {
         Relation::ContainerProxy
     } else if asker.ppid == Some(pid) {
         Relation::Parent
@@ -59,6 +59,13 @@ pub fn relation(asker: &Process, holder: &Candidate<'_>) -> Relation {
     }
 }
 
+/// Its service, where it has one. A user's manager is none: it has all that the user runs.
+fn service(process: &Process) -> Option<String> {
+    let unit = process.whole_unit().filter(|unit| unit.ends_with(".service"))?;
+    let manager = unit.starts_with("user@") && process.user_unit.is_none();
+    (!manager).then(|| unit.into_owned())
+}
+
 /// What a process that is gone was to the one that was refused, as far as the two process objects show.
 #[must_use]
 pub fn of_past(asker: &Process, past: &Process) -> Relation {
@@ -68,7 +75,7 @@ pub fn of_past(asker: &Process, past: &Process) -> Relation {
         Relation::Parent
     } else if past.ppid == Some(asker.pid) {
         Relation::Child
-    } else if asker.unit.is_some() && asker.unit == past.unit {
+    } else if service(asker).is_some() && service(asker) == service(past) {
         Relation::SameUnit
     } else if asker.ppid == past.ppid && asker.ppid > Some(1) {
         Relation::Sibling
@@ -111,5 +118,5 @@ fn is_orphan(holder: &Candidate<'_>, ppid: u32) -> bool {
 }
 
 fn is_service_manager(process: &Process) -> bool {
-    process.exe.as_deref().is_some_and(|exe| is_installed(exe, &["systemd"]))
+    runs_installed(process, &["systemd"])
 }

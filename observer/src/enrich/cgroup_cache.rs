@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::model::{
-    cgroup::{container, unit},
+    cgroup::{container, unit, user_unit},
     hex_of_non_utf8, lossy,
 };
 
@@ -18,6 +18,8 @@ pub(super) struct CgroupNames {
     pub path_hex: Option<String>,
     /// See [`unit`].
     pub unit: Option<Arc<str>>,
+    /// See [`user_unit`].
+    pub user_unit: Option<Arc<str>>,
     /// See [`container`].
     pub container: Option<Arc<str>>,
 }
@@ -38,6 +40,7 @@ impl CgroupCache {
             self.names = CgroupNames {
                 path_hex: hex_of_non_utf8(path),
                 unit: unit(&text).map(Arc::from),
+                user_unit: user_unit(&text).map(Arc::from),
                 container: container(&text).map(Arc::from),
                 path: text.into(),
             };

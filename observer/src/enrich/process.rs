@@ -58,6 +58,7 @@ impl Enricher {
                 comm: parent_comm,
             }),
             ns_pid: (record.ns_level > 0).then_some(record.ns_pid),
+            in_first_mntns: task.in_first_mntns(),
             ..Process::default()
         };
         if record.ppid == 0 {
@@ -139,6 +140,7 @@ fn place(process: &mut Process, task: &Task, cgroups: &mut CgroupCache) {
     } else {
         let group = cgroups.of(&task.cgroup);
         process.unit.clone_from(&group.unit);
+        process.user_unit.clone_from(&group.user_unit);
         process.container.clone_from(&group.container);
         process.cgroup = Some(group.path.clone());
         process.cgroup_hex.clone_from(&group.path_hex);

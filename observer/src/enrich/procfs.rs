@@ -9,12 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use observer_common::task::{ARGS_MAX, COMM_LEN, TASK_NO_ARGS, TaskRecord};
+use observer_common::task::{ARGS_MAX, COMM_LEN, TASK_FIRST_MNTNS, TASK_NO_ARGS, TaskRecord};
 use procfs::process::Process as ProcProcess;
 use serde::{Deserialize, Serialize};
 use zerocopy::FromZeros;
 
-use crate::decode::{Task, TaskId};
+use crate::{
+    decode::{Task, TaskId},
+    kernel::host::first_mntns,
+};
 
 /// A process, and what only `/proc` has of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,6 +78,10 @@ pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
     record.args_total = u32::try_from(area.max(args.len() as u64)).unwrap_or(u32::MAX);
     if args.is_empty() {
         record.flags |= TASK_NO_ARGS;
+    }
+    let mntns = namespace(&folder, "mnt");
+    if mntns != 0 && mntns == first_mntns() {
+        record.flags |= TASK_FIRST_MNTNS;
     }
     let exe = fs::read_link(folder.join("exe")).unwrap_or_default();
     let task = Task {

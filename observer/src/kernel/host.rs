@@ -36,6 +36,14 @@ impl Host {
     }
 }
 
+/// Inode number of the mount namespace of the first process, in which a path means what it means to root; 0: not known.
+#[must_use]
+pub fn first_mntns() -> u32 {
+    use std::os::linux::fs::MetadataExt as _;
+    let inode = std::fs::metadata("/proc/1/ns/mnt").map_or(0, |meta| meta.st_ino());
+    u32::try_from(inode).unwrap_or(0)
+}
+
 /// `/proc/self/cgroup` lists a v1 hierarchy for each controller that is not in v2.
 fn memory_is_v1() -> bool {
     std::fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| {

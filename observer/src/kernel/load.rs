@@ -10,7 +10,7 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray},
     programs::{Iter, ProgramError},
 };
-use observer_common::settings::{EXITS_ALL, SETTINGS};
+use observer_common::settings::{EXITS_ALL, FIRST_MNTNS, SETTINGS};
 
 use super::{
     btf,
@@ -18,6 +18,7 @@ use super::{
     footprint::{Room, give_program_back, without_files},
     hooks,
     hooks::Hook,
+    host::first_mntns,
     offsets::Offsets,
     preflight,
     rings::Rings,
@@ -125,6 +126,7 @@ impl Kernel {
             Array::try_from(take(&mut ebpf, "SETTINGS")?).context("SETTINGS")?;
         debug_assert_eq!(settings.len(), SETTINGS);
         settings.set(EXITS_ALL, u32::from(options.exits_all), 0).context("SETTINGS")?;
+        settings.set(FIRST_MNTNS, first_mntns(), 0).context("SETTINGS")?;
         let mut kernel = Self {
             rings: Some(Rings::take(&mut ebpf)?),
             lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?).context("LOST")?,

@@ -4,12 +4,27 @@
 
 use std::borrow::Cow;
 
-/// The innermost unit in a path: `/system.slice/nginx.service` is `nginx.service`. A slice holds units and is none.
+/// The unit of the system manager in a path: `/system.slice/nginx.service` is `nginx.service`. A slice holds units and is none.
+///
+/// The outermost one, as systemd has it (`cg_path_get_unit`): whoever runs inside a unit, a user's manager or a container may
+/// name the cgroups below it as he likes.
 #[must_use]
 pub fn unit(path: &str) -> Option<&str> {
+    path.split('/').find(|name| is_unit(name))
+}
+
+/// The unit of a user's manager in a path, below that manager's own unit: `…/user@1000.service/app.slice/shop.service` is
+/// `shop.service` (`cg_path_get_user_unit`). Its user chose the name.
+#[must_use]
+pub fn user_unit(path: &str) -> Option<&str> {
+    let mut names = path.split('/').skip_while(|name| !is_unit(name));
+    names.next().filter(|unit| unit.starts_with("user@"))?;
+    names.find(|name| is_unit(name))
+}
+
+fn is_unit(name: &str) -> bool {
     const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
-    path.rsplit('/')
-        .find(|name| KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)))
+    KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind))
 }
 
 /// Id (the first 12 digits, as container tools print it) or name of the container that a path belongs to.
@@ -60,7 +75,7 @@ fn is_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{container, short, unit};
+    use super::{container, short, unit, user_unit};
 
     #[test]
     fn short_names() {
@@ -78,10 +93,13 @@ mod tests {
     fn units() {
         assert_eq!(unit("/system.slice/nginx.service"), Some("nginx.service"));
         assert_eq!(unit("/user.slice/user-0.slice/session-3.scope"), Some("session-3.scope"));
-        assert_eq!(
-            unit("/user.slice/user@1000.service/app.slice/app.service/sub"),
-            Some("app.service")
-        );
+        let of_a_user = "/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service/sub";
+        assert_eq!(unit(of_a_user), Some("user@1000.service"));
+        assert_eq!(user_unit(of_a_user), Some("nginx.service"));
+        assert_eq!(user_unit("/system.slice/nginx.service"), None);
+        // Delegated, or made in a container.
+        let below = "/system.slice/eve.service/nginx.service";
+        assert_eq!((unit(below), user_unit(below)), (Some("eve.service"), None));
         assert_eq!(unit("/"), None);
         assert_eq!(unit("/.service"), None);
     }

@@ -1,6 +1,6 @@
 //! The public form of a process.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,9 +53,12 @@ pub struct Process {
     /// The original bytes of `cgroup` where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup_hex: Option<String>,
-    /// Its systemd unit.
+    /// Its systemd unit: one of the system's manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<Arc<str>>,
+    /// Its unit of a user's manager, where `unit` is that manager's own (`user@1000.service`): a name that its user chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_unit: Option<Arc<str>>,
     /// Id or name of its container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Arc<str>>,
@@ -68,6 +71,9 @@ pub struct Process {
     /// Its parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// It lives in the mount namespace of the first process: its `exe` is the file that root sees at that path. Not in events.
+    #[serde(skip)]
+    pub in_first_mntns: bool,
     /// Why a key is not here.
     #[serde(skip_serializing_if = "Missing::is_empty")]
     pub missing: Missing,
@@ -81,18 +87,27 @@ impl Process {
         self.user.as_deref().map(str::to_owned).or_else(uid)
     }
 
+    /// Its unit, and below a user's manager that one's too: `user@1000.service/shop.service`.
+    #[must_use]
+    pub fn whole_unit(&self) -> Option<Cow<'_, str>> {
+        let unit = self.unit.as_deref()?;
+        Some(match self.user_unit.as_deref() {
+            Some(of_user) => format!("{unit}/{of_user}").into(),
+            None => unit.into(),
+        })
+    }
+
     /// The unit, or the container if the unit is only its scope, whose name is 64 digits.
     #[must_use]
-    pub fn place(&self) -> Option<&str> {
-        let unit = self.unit.as_deref();
+    pub fn place(&self) -> Option<Cow<'_, str>> {
         let container = self.container.as_deref();
-        match (unit, container) {
+        match (self.unit.as_deref(), container) {
             (Some(unit), Some(container))
                 if unit.ends_with(".scope") && unit.contains(container) =>
             {
-                Some(container)
+                Some(container.into())
             }
-            _ => unit.or(container),
+            _ => self.whole_unit().or(container.map(Cow::from)),
         }
     }
 }

@@ -17,6 +17,7 @@ mod disk;
 mod doctor;
 mod enrich;
 mod exit;
+mod hostile;
 mod log;
 mod metrics;
 mod oom;
@@ -59,7 +60,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 26] = [
+const FAMILIES: [(&str, &[Test]); 27] = [
     ("exit", exit::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
@@ -86,6 +87,7 @@ const FAMILIES: [(&str, &[Test]); 26] = [
     ("service", service::TESTS),
     ("log", log::TESTS),
     ("metrics", metrics::TESTS),
+    ("hostile", hostile::TESTS),
 ];
 
 /// One test for each hook and tier, and for each difference between kernels. `OBSERVER_TEST_SHORT` runs only these,

@@ -1,6 +1,6 @@
 //! `observer ports` for people.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use crate::{
     enrich::unheld,
@@ -74,12 +74,13 @@ fn row(name: String, state: String, holder: &PortHolder) -> [String; 7] {
     let age = process
         .start_time
         .map(|start| human::span(jiff::Timestamp::now().duration_since(start.0).as_secs_f64()));
-    let unit = process.unit.as_deref().or(process.container.as_deref()).unwrap_or("-");
+    let unit = process.whole_unit().or(process.container.as_deref().map(Cow::from));
+    let unit = unit.unwrap_or(Cow::Borrowed("-"));
     [
         name,
         state,
         process.pid.to_string(),
-        sanitize(unit).into_owned(),
+        sanitize(&unit).into_owned(),
         process.user_or_uid().unwrap_or_default(),
         age.unwrap_or_default(),
         command,

@@ -17,7 +17,11 @@ pub(super) fn pids(holders: &[Holder]) -> Vec<String> {
 pub(super) fn remedy(asked: &Endpoint, first: &Holder, holders: &[Holder]) -> String {
     let place = if matches!(asked, Endpoint::Inet(..)) { "port" } else { "path" };
     let named = |relation| holders.iter().find(|h| h.relation == relation);
-    let unit = |holder: &Holder| holder.process.unit.clone().filter(|u| u.ends_with(".service"));
+    let unit = |holder: &Holder| {
+        let unit = holder.process.unit.clone().filter(|unit| unit.ends_with(".service"));
+        // To stop a user's manager would end all that he runs.
+        unit.filter(|unit| !unit.starts_with("user@"))
+    };
     if let Some(systemd) = named(Relation::SocketActivation) {
         return format!(
             "systemd ({}) holds it for a socket unit: stop that unit (`systemctl list-sockets`), not the service",

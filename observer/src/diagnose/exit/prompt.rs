@@ -2,7 +2,7 @@
 
 use observer_common::signal::{ORIGIN_KERNEL, ORIGIN_TIMER};
 
-use super::{Facts, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, seconds_between};
+use super::{Facts, Noted, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, seconds_between};
 use crate::{
     diagnose::daemon,
     model::{
@@ -19,16 +19,18 @@ fn may_prompt(signal: u32, seconds: f64) -> bool {
 
 /// Names the request that came before, in the cause.
 pub(super) fn prompt(facts: Facts<'_>, signal: u32, cause: &mut Cause) {
+    let own = |noted: &Noted| noted.note.sender_id() == facts.exit.task.id();
+    let fatal = facts.fatal();
     let found = facts.notes.iter().find(|noted| {
         let record = &noted.note.record;
         matches!(record.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
-            && record.signal != signal
-            && noted.note.sender_id() != facts.exit.task.id()
+            // A handler often ends with the same signal to itself.
+            && (record.signal != signal || fatal.is_some_and(own))
+            && !own(noted)
             && !(signal == 0 && noted.note.ignored())
     });
     let Some(noted) = found else { return };
     // What counts for a killed process is the time before the fatal signal, which may be long before the end.
-    let fatal = facts.notes.iter().find(|n| signal != 0 && n.note.record.signal == signal);
     let end = fatal.map_or(facts.exit.time_ns, |n| n.note.record.time_ns);
     if noted.note.record.time_ns > end {
         return;
@@ -48,6 +50,7 @@ pub(super) fn prompt(facts: Facts<'_>, signal: u32, cause: &mut Cause) {
     }
     cause.summary.to_mut().push_str(&match signal {
         0 => format!(", {before} after {name} from {from}"),
+        _ if fatal.is_some_and(own) => format!(", {before} after {name} from {from}"),
         _ => format!(", {before} after {name}{ignored}"),
     });
     cause.evidence.push(format!("{name} from {from}{ignored}, {before} before").into());

@@ -21,16 +21,44 @@ const SIGPROF: u32 = 27;
 const SIGIO: u32 = 29;
 const SYS_SECCOMP: i32 = 1;
 const SI_TIMER: i32 = -2;
+const SI_MESGQ: i32 = -3;
+const SI_ASYNCIO: i32 = -4;
+const SI_SIGIO: i32 = -5;
 
 pub(super) fn signalled(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {
     let own = noted.note.sender_id() == facts.exit.task.id();
-    match noted.note.record.origin {
+    let cause = match noted.note.record.origin {
         ORIGIN_KERNEL => from_kernel(facts, signal, noted, own),
         ORIGIN_TIMER => timer_or_io(signal, noted),
         ORIGIN_FAULT => fault(facts, signal, noted),
         _ if own => from_itself(facts, signal, noted),
         _ => from_other(signal, noted),
+    };
+    perhaps_another(facts, signal, noted, cause)
+}
+
+/// That a signal was generated does not say that it was delivered: a tracer sees it first, and may keep it back and give the
+/// process another one (ptrace_signal, kernel/signal.c), of which no tracepoint tells; and a handler lets the process live on.
+fn perhaps_another(facts: Facts<'_>, signal: u32, noted: &Noted, mut cause: Cause) -> Cause {
+    if signal == SIGKILL {
+        return cause;
     }
+    let name = signal_name(signal);
+    if noted.note.traced() || facts.exit.task.traced() {
+        cause = cause.because(format!(
+            "it was being traced: the tracer may have kept that {name} back, and sent another"
+        ));
+    } else if noted.note.handled() {
+        cause = cause.because(format!(
+            "it had a handler for {name} then: it may have handled that one, and died of another that was not seen"
+        ));
+    } else {
+        return cause;
+    }
+    if cause.confidence == Confidence::Certain {
+        cause.confidence = Confidence::Likely;
+    }
+    cause
 }
 
 fn from_kernel(facts: Facts<'_>, signal: u32, noted: &Noted, own: bool) -> Cause {
@@ -98,16 +126,27 @@ fn hangup(noted: &Noted) -> Cause {
         .because("the kernel sent SIGHUP, not a process")
 }
 
-/// `si_code` SI_TIMER, SI_ASYNCIO or SI_SIGIO. They are below 0, and so rt_sigqueueinfo(2) lets a process forge them; who
-/// ran at the time is a bystander in an interrupt.
+/// What a process asked the kernel to signal: a timer, a message queue (mq_notify), finished I/O (SIGEV_SIGNAL, F_SETSIG).
+/// Whoever ran at the time sent a message, wrote to a pipe or was interrupted: a bystander. A code below 0 can be forged with
+/// rt_sigqueueinfo(2), one above 0 can't.
 fn timer_or_io(signal: u32, noted: &Noted) -> Cause {
     let name = signal_name(signal);
-    let (what, code) = match noted.note.record.code {
+    let code = noted.note.record.code;
+    let (what, code_name) = match code {
         SI_TIMER => ("its own timer", "SI_TIMER"),
-        _ => ("its own I/O", "SI_ASYNCIO or SI_SIGIO"),
+        SI_MESGQ => ("a message queue that it watches (mq_notify)", "SI_MESGQ"),
+        SI_ASYNCIO => ("its own I/O", "SI_ASYNCIO"),
+        SI_SIGIO => ("its own I/O", "SI_SIGIO"),
+        _ => ("a file or socket that it watches (fcntl F_SETSIG)", ""),
     };
-    kernel(format!("killed by {name} from {what} (no handler)"), Confidence::Likely)
-        .because(format!("{name} came with {code}, as from the kernel; a process could forge that"))
+    let cause = kernel(format!("killed by {name} from {what} (no handler)"), Confidence::Likely);
+    if code > 0 {
+        return cause.because(format!("{name} came with si_code {code}, which only the kernel sets"));
+    }
+    let ran = who(&noted.sender);
+    cause.because(format!(
+        "{name} came with {code_name}, as from the kernel while {ran} ran; a process could forge that"
+    ))
 }
 
 fn fault(facts: Facts<'_>, signal: u32, noted: &Noted) -> Cause {

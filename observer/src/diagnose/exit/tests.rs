@@ -1,6 +1,7 @@
 //! Every type of cause, each from the facts that make it and those that nearly do: by itself, by a process.
 
 mod by_kernel;
+mod delivery;
 
 use observer_common::signal::{NOTE_IGNORED, NOTE_NO_INFO, NOTE_SENDER_EXITING, NOTE_TO_THREAD};
 

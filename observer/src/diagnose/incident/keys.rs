@@ -1,6 +1,6 @@
 //! What makes two events belong together: process, service, port, path.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use jiff::SignedDuration;
 
@@ -91,9 +91,10 @@ pub(super) fn same_address(a: &Socket, b: &Socket) -> bool {
 }
 
 /// The unit, where its processes belong together: a service or a container, not somebody's session.
-pub(super) fn unit(process: &Process) -> Option<&str> {
-    let unit = process.unit.as_deref()?;
-    let service = unit.ends_with(".service") && !unit.starts_with("user@");
+pub(super) fn unit(process: &Process) -> Option<Cow<'_, str>> {
+    let unit = process.whole_unit()?;
+    let manager = unit.starts_with("user@") && process.user_unit.is_none();
+    let service = unit.ends_with(".service") && !manager;
     (service || process.container.is_some()).then_some(unit)
 }
 
@@ -111,7 +112,7 @@ pub(super) struct LoopKey {
 impl LoopKey {
     /// `None` for a process without a unit whose parent is the first process: nothing shows who started it.
     pub(super) fn of(process: &Process) -> Option<Self> {
-        let unit = unit(process).map(str::to_owned);
+        let unit = unit(process).map(Cow::into_owned);
         let parent = process.ppid.unwrap_or(0);
         if unit.is_none() && parent <= 1 {
             return None;

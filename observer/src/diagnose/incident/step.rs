@@ -1,6 +1,6 @@
 //! One event at a time: which incident it joins, and whether it opens one.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use super::{
     Incidents, PAST,
@@ -163,13 +163,13 @@ fn same_refusal(a: &Event, b: &Event) -> bool {
     a.socket == b.socket
         && a.cause.cause_type == b.cause.cause_type
         && a.process.comm == b.process.comm
-        && a.process.unit == b.process.unit
+        && (&a.process.unit, &a.process.user_unit) == (&b.process.unit, &b.process.user_unit)
         && holders(a) == holders(b)
 }
 
 pub(super) fn process_keys(process: &Process) -> Keys {
     Keys {
-        units: unit(process).map(str::to_owned).into_iter().collect(),
+        units: unit(process).map(Cow::into_owned).into_iter().collect(),
         idents: vec![Ident::of(process)],
         again: LoopKey::of(process),
         ..Keys::default()

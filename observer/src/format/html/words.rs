@@ -1,5 +1,7 @@
 //! Times, names and texts on the page.
 
+use std::borrow::Cow;
+
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
@@ -67,7 +69,8 @@ pub(super) fn who_and_where(process: &Process) -> String {
 
 /// The unit or the container, or else the cgroup.
 pub(super) fn place(process: &Process) -> String {
-    cut(process.place().or(process.cgroup.as_deref()).unwrap_or(""))
+    let place = process.place().or(process.cgroup.as_deref().map(Cow::from));
+    cut(&place.unwrap_or_default())
 }
 
 /// A socket's name.

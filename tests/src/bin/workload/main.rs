@@ -8,6 +8,7 @@
 mod args;
 mod bench;
 mod children;
+mod deceive;
 mod end;
 mod fault;
 mod limit;
@@ -36,7 +37,7 @@ const WRONG_USAGE: u8 = 99;
 type Command = (&'static str, fn(Args) -> Outcome);
 
 /// Each module lists its own commands: a new one is one function and one line beside it.
-const COMMANDS: [&[Command]; 14] = [
+const COMMANDS: [&[Command]; 15] = [
     bench::COMMANDS,
     end::COMMANDS,
     fault::COMMANDS,
@@ -47,6 +48,7 @@ const COMMANDS: [&[Command]; 14] = [
     terminal::COMMANDS,
     threads::COMMANDS,
     children::COMMANDS,
+    deceive::COMMANDS,
     memory::COMMANDS,
     ports::COMMANDS,
     ways::COMMANDS,

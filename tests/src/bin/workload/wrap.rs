@@ -85,6 +85,8 @@ fn as_user(mut args: Args) -> Outcome {
         sys::check("setgroups", libc::setgroups(0, std::ptr::null()))?;
         sys::check("setgid", libc::setgid(uid))?;
         sys::check("setuid", libc::setuid(uid))?;
+        // As after the exec of a program that this user starts: his other processes may trace it.
+        sys::check("prctl", libc::prctl(libc::PR_SET_DUMPABLE, 1))?;
     }
     run(args)
 }

@@ -62,6 +62,7 @@ pub(super) fn named(process: &Process) -> Process {
         user: process.user.clone(),
         comm: process.comm.clone(),
         unit: process.unit.clone(),
+        user_unit: process.user_unit.clone(),
         container: process.container.clone(),
         ..Process::default()
     }
