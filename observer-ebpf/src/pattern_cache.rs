@@ -166,9 +166,7 @@ unsafe fn take_out_note(note: *mut SignalNote, like: *const LikeRecord) {
         (*note).time_ns = 0;
         (*note).target_start_ns = 0;
         let sender = &raw mut (*note).sender;
-        if (*sender).tgid == (*like).tgid
-            && (*sender).start_time_ns == (*like).start_time_ns
-        {
+        if (*sender).tgid == (*like).tgid && (*sender).start_time_ns == (*like).start_time_ns {
             (*sender).tgid = ITSELF;
             (*sender).start_time_ns = 0;
         }

@@ -13,5 +13,6 @@ crate::tests![
 
 use senders::{
     a_message_and_a_write_kill_nobody, a_sender_that_changes_user_and_name,
-    a_sender_that_executes_another_program, a_signal_that_was_handled, a_tracer_keeps_a_signal_back,
+    a_sender_that_executes_another_program, a_signal_that_was_handled,
+    a_tracer_keeps_a_signal_back,
 };

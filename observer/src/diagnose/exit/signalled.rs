@@ -141,7 +141,8 @@ fn timer_or_io(signal: u32, noted: &Noted) -> Cause {
     };
     let cause = kernel(format!("killed by {name} from {what} (no handler)"), Confidence::Likely);
     if code > 0 {
-        return cause.because(format!("{name} came with si_code {code}, which only the kernel sets"));
+        return cause
+            .because(format!("{name} came with si_code {code}, which only the kernel sets"));
     }
     let ran = who(&noted.sender);
     cause.because(format!(
