@@ -77,6 +77,18 @@ fn text(status: &ServiceStatus) -> String {
     if let Some(chain) = &store.state.chain {
         row("last seal", chain);
     }
+    let scans = &status.scans;
+    if scans.failed > 0 || scans.hanging > 0 {
+        let failed = count(scans.failed, "scan");
+        let careful = match (scans.hanging, scans.careful) {
+            (0, _) => String::new(),
+            (hanging, false) => format!(", {hanging} still hang"),
+            (hanging, true) => format!(
+                ", {hanging} still hang: paths and arguments of living processes are not looked at any more"
+            ),
+        };
+        row("scans", &format!("{failed} failed or took too long{careful}"));
+    }
     let own = &status.own;
     let memory = format!("{} resident (peak {})", size(own.rss_bytes), size(own.peak_rss_bytes));
     row("itself", &format!("{memory}, {:.2} s of processor time", own.cpu_seconds));

@@ -22,6 +22,9 @@ pub struct Question {
     pub ppid: u32,
     /// The errno.
     pub errno: u32,
+    /// Who asked lived in the mount namespace of the first process.
+    #[serde(default)]
+    pub in_first_mntns: bool,
 }
 
 /// What a question turns on: the same answer serves all with the same key.
@@ -36,6 +39,7 @@ pub struct QuestionKey {
     device: u32,
     errno: u32,
     ppid: u32,
+    in_first_mntns: bool,
 }
 
 impl Question {
@@ -53,6 +57,7 @@ impl Question {
             device: socket.device,
             errno: self.errno,
             ppid: self.ppid,
+            in_first_mntns: self.in_first_mntns,
         }
     }
 }
@@ -64,10 +69,19 @@ pub struct Answer {
     pub began_ns: u64,
     /// Sockets in the way, and who holds them.
     pub held: Vec<HeldSocket>,
+    /// How many entries `held` would have if it had all; 0 in captures of before.
+    #[serde(default)]
+    pub entries: u64,
+    /// How many processes hold what is in the way.
+    #[serde(default)]
+    pub processes: u64,
     /// TCP connections in the way that nobody has open; `None` when the network namespace could not be read.
     pub connections: Option<Vec<Connection>>,
     /// The file at the path of a unix socket.
     pub file: Option<PathFile>,
+    /// That file was looked for from the root of the asker's parent: the asker was gone.
+    #[serde(default)]
+    pub by_parent: bool,
     /// Ports that the kernel deals out (`net.ipv4.ip_local_port_range`), when one of those was asked for.
     pub port_range: Option<String>,
     /// Zombies beside the process that was refused.
@@ -83,9 +97,9 @@ impl Answer {
 
     /// How many connections are in TIME_WAIT.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> u64 {
         let rows = self.connections.iter().flatten();
-        rows.filter(|row| row.state == STATE_TIME_WAIT).count()
+        rows.filter(|row| row.state == STATE_TIME_WAIT).map(|row| row.count).sum()
     }
 
     /// A listening socket that no descriptor leads to.

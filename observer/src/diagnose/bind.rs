@@ -61,14 +61,15 @@ pub fn event(
     if holders.is_empty() && bind.record.result == EADDRINUSE {
         let asker = Asker { socket: bind.socket, asked: bind.asked.clone() };
         // The scan came too late: the table remembers who served when the kernel refused.
-        let served = table.in_the_way(&asker).map(|s| (&s.socket, s.since_ns, &s.process));
+        let served = table.in_the_way(&asker).map(|s| (&s.socket, s.since_ns, &*s.process));
         let gone = past.filter(|past| was_in_the_way(bind, &asker, past));
-        let gone = gone.map(|past| (&past.socket, past.since_ns, &past.process));
+        let gone = gone.map(|past| (&past.socket, past.since_ns, &*past.process));
         if let Some((socket, since_ns, former)) = served.or(gone) {
             holders.push(former_holder(&process, socket, since_ns, former, answer, clock));
         }
     }
     let cause = cause(bind, &holders, answer, past);
+    let total = answer.entries.max(holders.len() as u64);
     let call = if bind.record.call == CALL_LISTEN { Call::Listen } else { Call::Bind };
     let socket = model::Socket { state: None, ..enrich::socket::at(&bind.socket, &bind.asked) };
     let mut missing = Missing::new();
@@ -82,6 +83,7 @@ pub fn event(
         socket,
         error: Errno::new(bind.record.result),
         holders,
+        holders_total: (total > 0).then_some(total),
         cause,
         missing,
     }

@@ -38,6 +38,8 @@ pub struct Engine {
     incidents: Incidents,
     /// Holders of served ports: their deaths matter whatever the exit code.
     watched: HashSet<u32>,
+    /// What they were worked out from.
+    watched_version: (u64, u64),
     /// When records were pushed last, in nanoseconds of `CLOCK_BOOTTIME`.
     drained_ns: u64,
 }
@@ -52,6 +54,7 @@ impl Engine {
             pipeline: Pipeline::new(setup.host, enricher, setup.code_zero, ports),
             incidents: Incidents::default(),
             watched: HashSet::new(),
+            watched_version: (0, 0),
             drained_ns: 0,
         }
     }
@@ -67,7 +70,6 @@ impl Engine {
             }
             emit(event);
         };
-        let ports_changed = matches!(input, Input::Records(_) | Input::Scan(_));
         match input {
             Input::Clock(boot_epoch_ns) => self.pipeline.set_clock(boot_epoch_ns),
             Input::Symbols(symbols) => self.pipeline.learn_symbols(symbols),
@@ -88,7 +90,9 @@ impl Engine {
         for incident in grown {
             emit(self.pipeline.incident(incident));
         }
-        if ports_changed {
+        let version = self.pipeline.port_holders_version();
+        if version != self.watched_version {
+            self.watched_version = version;
             self.watched = self.pipeline.port_holders();
         }
     }
@@ -160,6 +164,12 @@ impl Engine {
     #[must_use]
     pub fn watched(&self) -> &HashSet<u32> {
         &self.watched
+    }
+
+    /// Changes whenever [`Self::watched`] may have.
+    #[must_use]
+    pub fn watched_version(&self) -> (u64, u64) {
+        self.watched_version
     }
 
     /// The clock that events are dated by.

@@ -1,20 +1,22 @@
 //! The kernel as the source of inputs. All I/O of the engine is here: rings, scans, losses, the clock.
 //!
-//! **Bounded:** one scan at a time ([`turn`]); what the rings hold is bounded where they are made.
+//! **Bounded:** one scan at a time ([`turn`]), which is given up when it hangs ([`threads`]); the end by [`ENDING`]; what the
+//! rings hold is bounded where they are made.
 
 mod lookup;
 mod losses;
 mod scan;
+pub mod threads;
 pub mod turn;
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 
 use self::{
     losses::Losses,
+    threads::{Pending, ScanHealth, Threads},
     turn::{Turn, TurnGuard, TurnWaiter},
 };
 use super::{
@@ -44,6 +46,8 @@ const SWOLLEN: usize = 512 * 1024;
 const SYMBOLS: usize = 4096;
 /// How long to leave a scan alone that is due while somebody else has the turn.
 const LENT_NS: u64 = 10_000_000;
+/// How long the scans of the end may take: what waits for them is told without.
+const ENDING: Duration = Duration::from_millis(2000);
 
 type Scanned = Result<Box<ScanResult>, String>;
 
@@ -55,12 +59,14 @@ pub struct Live {
     losses: Losses,
     tap: Option<Tap>,
     /// The scan under way.
-    scan: Option<JoinHandle<Result<ScanResult>>>,
+    scan: Option<Pending<Result<ScanResult>>>,
     /// The outcome of one that is over.
     scanned: Option<Scanned>,
     turn: Turn,
-    /// What the kernel side watches.
+    threads: Threads,
+    /// What the kernel side watches, and the version of the engine's list that it is.
     watched: HashSet<u32>,
+    watched_version: (u64, u64),
     /// Addresses on kernel stacks whose names were looked up.
     symbols: HashSet<u64>,
     /// Much came at once, and was emitted by now or will be by the next wait.
@@ -89,7 +95,9 @@ impl Live {
             scan: None,
             scanned: None,
             turn: Turn::default(),
+            threads: Threads::default(),
             watched: HashSet::new(),
+            watched_version: (0, 0),
             symbols: HashSet::new(),
             swollen: false,
         })
@@ -172,6 +180,18 @@ impl Live {
         self.turn.waiter()
     }
 
+    /// For a scan of a client's own.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// How scans do.
+    #[must_use]
+    pub fn scan_health(&self) -> ScanHealth {
+        self.threads.health()
+    }
+
     fn session_info(&self) -> SessionEvent {
         let hooks = self.kernel.attached.iter().map(|attached| HookInfo {
             program: attached.hook.program.to_owned(),
@@ -226,22 +246,32 @@ impl Live {
     /// Pushes the last of it, waits for the scans that it takes, and emits everything that waits. Detaches nothing yet.
     pub async fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
         self.cycle(true, &mut emit)?;
+        if tokio::time::timeout(ENDING, self.last_scans(&mut emit)).await.is_err() {
+            tracing::warn!("the last scans took too long: what waited for them is told without");
+        }
+        self.engine.finish(emit);
+        Ok(())
+    }
+
+    async fn last_scans(&mut self, emit: &mut impl FnMut(Event)) {
         if self.scan.is_some() {
             let scanned = over(&mut self.scan).await;
             self.scan = None;
-            self.late_scan(scanned, &mut emit);
+            self.late_scan(scanned, emit);
         }
         // What was refused while that scan ran.
         self.turn.waiter().free().await;
         if let Some(request) = self.engine.wants_scan(clock::boot_ns()) {
-            let scanned = match self.own_scan(&request) {
-                Ok(iterator) => scan::run(request, iterator).map(Box::new),
-                Err(error) => Err(error),
-            };
-            self.late_scan(scanned.map_err(in_words), &mut emit);
+            match self.begin_scan(request) {
+                Ok(pending) => {
+                    self.scan = Some(pending);
+                    let scanned = over(&mut self.scan).await;
+                    self.scan = None;
+                    self.late_scan(scanned, emit);
+                }
+                Err(error) => self.late_scan(Err(in_words(error)), emit),
+            }
         }
-        self.engine.finish(emit);
-        Ok(())
     }
 
     fn late_scan(&mut self, scanned: Scanned, emit: &mut impl FnMut(Event)) {
@@ -265,6 +295,9 @@ impl Live {
         let drained = if records.is_empty() { Input::Tick } else { Input::Records(records) };
         self.push(now, drained, emit);
         if let Some(scanned) = self.scanned.take() {
+            if scanned.is_err() {
+                self.threads.failed();
+            }
             self.push(now, Input::Scan(scanned), emit);
         }
         self.start_scan(now);
@@ -305,24 +338,27 @@ impl Live {
             return;
         }
         let Some(request) = self.engine.wants_scan(now_ns) else { return };
-        match self.own_scan(&request) {
-            Ok(iterator) => {
-                self.scan = Some(tokio::task::spawn_blocking(move || scan::run(request, iterator)));
-            }
+        match self.begin_scan(request) {
+            Ok(pending) => self.scan = Some(pending),
             // As one that failed later: deaths and refusals are emitted without it.
             Err(error) => self.scanned = Some(Err(in_words(error))),
         }
     }
 
-    fn own_scan(&mut self, request: &ScanRequest) -> Result<TurnGuard> {
+    fn begin_scan(&mut self, request: ScanRequest) -> Result<Pending<Result<ScanResult>>> {
         // Only this thread takes a turn, and it was free.
-        self.open_scan(&request.ports)?.context("two scans at a time")
+        let iterator = self.open_scan(&request.ports)?.context("two scans at a time")?;
+        self.threads.start(scan::PATIENCE, move |careful| scan::run(request, iterator, careful))
     }
 
     fn watch_holders(&mut self) -> Result<()> {
-        if *self.engine.watched() != self.watched {
-            self.watched.clone_from(self.engine.watched());
-            self.kernel.watch(&self.watched)?;
+        let version = self.engine.watched_version();
+        if version != self.watched_version {
+            self.watched_version = version;
+            let wanted = self.engine.watched();
+            if *wanted != self.watched {
+                self.kernel.watch(&mut self.watched, wanted)?;
+            }
         }
         Ok(())
     }
@@ -334,9 +370,9 @@ fn in_words(error: anyhow::Error) -> String {
 }
 
 /// The outcome of the scan under way.
-async fn over(scan: &mut Option<JoinHandle<Result<ScanResult>>>) -> Scanned {
+async fn over(scan: &mut Option<Pending<Result<ScanResult>>>) -> Scanned {
     match scan {
-        Some(scan) => match scan.await.context("the scan of all descriptors") {
+        Some(scan) => match scan.outcome().await.context("the scan of all descriptors") {
             Ok(scanned) => scanned.map(Box::new).map_err(in_words),
             Err(error) => Err(in_words(error)),
         },

@@ -1,12 +1,13 @@
 //! The stages in a row: records in any order, events in the order of their times.
 //!
 //! A refusal and the death of a port's holder wait for a scan. Whatever happened after them waits as well, so that the death
-//! of a refused process comes after its refusal: at most [`HOLD_NS`], and at most [`HELD`] of them.
+//! of a refused process comes after its refusal: at most [`HOLD_NS`], and at most [`HELD`] of them, [`HELD_BYTES`] in all.
 //!
 //! **Invariant:** no I/O. `seq` is given when an event leaves, so that it grows in the order in which events are read.
-//! **Bounded:** [`HELD`] outputs; [`SYMBOLS`] names of kernel functions; see [`ports`] for what waits there.
+//! **Bounded:** [`HELD`] outputs of [`HELD_BYTES`]; [`SYMBOLS`] names of kernel functions; see [`ports`] for what waits there.
 
 mod deaths;
+mod output;
 mod ports;
 mod seen;
 
@@ -19,43 +20,29 @@ use super::{
     scan::{ScanRequest, ScanResult},
 };
 use crate::{
-    decode::{self, Exit, KernelEvent, Oom, Patterns},
+    decode::{self, KernelEvent, Patterns},
     diagnose::{
         join::{Joiner, Ready},
         recent::RecentDeaths,
     },
     enrich::Enricher,
     kernel::{clock::Clock, host::Host, loss::Loss},
-    model::{Body, Event, IncidentEvent, LossEvent, SCHEMA, SessionEvent, Socket, Time},
+    model::{Body, Event, IncidentEvent, LossEvent, SCHEMA, SessionEvent, Time},
 };
 
+use output::{Output, Queued, RELEASED, Released};
 pub(super) use ports::PortTracker;
 use seen::Seen;
 
 /// How long later events wait for what waits for a scan, in nanoseconds: a scan takes 10 to 200 ms.
 const HOLD_NS: u64 = 250_000_000;
-/// How many of them wait.
+/// How many of them wait, and of how many bytes.
 const HELD: usize = 1024;
+const HELD_BYTES: usize = 8 << 20;
+/// How many served sockets a client is told of when it joins.
+const TOLD: usize = 2048;
 /// How many kernel functions are known by name: the stacks of OOM kills have a hundred.
 const SYMBOLS: usize = 4096;
-
-/// What becomes an event once everything earlier has.
-#[derive(Debug)]
-enum Output {
-    /// An OOM kill, and the death of its victim where that came in time.
-    Oom(Box<Oom>, Option<Box<Exit>>),
-    /// A death, with the sockets that nobody serves any more.
-    Death(Box<Exit>, Vec<Socket>),
-    /// An event that is complete but for its number.
-    Event(u64, Body),
-}
-
-/// An output, and the moment that decides its place.
-#[derive(Debug)]
-struct Queued {
-    time_ns: u64,
-    output: Output,
-}
 
 /// Turns records into events.
 pub(super) struct Pipeline {
@@ -136,6 +123,11 @@ impl Pipeline {
         self.ports.as_ref().map(PortTracker::holders).unwrap_or_default()
     }
 
+    /// Changes whenever [`Self::port_holders`] may have.
+    pub(super) fn port_holders_version(&self) -> (u64, u64) {
+        self.ports.as_ref().map(PortTracker::version).unwrap_or_default()
+    }
+
     /// When something that waits should be let through.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
         let ports = self.ports.as_ref().and_then(PortTracker::deadline_ns);
@@ -156,6 +148,10 @@ impl Pipeline {
         }
         self.joiner.expire(now_ns, &mut ready);
         self.queue_ready(&mut ready);
+        if let Some(ports) = &mut self.ports {
+            let overdue = ports.overdue(now_ns, &mut self.enricher);
+            self.enqueue(overdue);
+        }
         self.emit_ready(now_ns, emit);
     }
 
@@ -230,7 +226,7 @@ impl Pipeline {
                     let oom_ns = self.joiner.oom_time_ns(&exit).unwrap_or(0);
                     let death = match &mut self.ports {
                         Some(ports) => ports.exit(exit),
-                        None => Some((exit, Vec::new())),
+                        None => Some((exit, Released::default())),
                     };
                     if let Some((exit, released)) = death {
                         let time_ns = exit.time_ns.max(oom_ns);
@@ -258,7 +254,9 @@ impl Pipeline {
         if self.queue.is_empty() {
             return;
         }
-        let ports = self.ports.as_ref().filter(|_| self.queue.len() <= HELD);
+        let bytes = || self.queue.iter().map(|queued| queued.output.bytes()).sum::<usize>();
+        let has_room = self.queue.len() <= HELD && bytes() <= HELD_BYTES;
+        let ports = self.ports.as_ref().filter(|_| has_room);
         let barrier = ports.and_then(|ports| ports.waits_since_ns(now_ns.saturating_sub(HOLD_NS)));
         if self.queue.len() > 1 {
             // Stable: a death before what it released.
@@ -294,10 +292,21 @@ impl Pipeline {
 
     /// See [`super::Engine::for_listener`].
     pub(super) fn for_listener(&self, session: SessionEvent, now_ns: u64) -> Vec<Event> {
-        let serving = self.ports.as_ref().map(PortTracker::serving).unwrap_or_default();
+        let serving = self.ports.as_ref().map(|ports| ports.serving(TOLD));
+        let (serving, total) = serving.unwrap_or_default();
+        let left_out = (total - serving.len()) as u64;
         let serving = serving.into_iter().map(|listen| Body::Listen(Box::new(listen)));
         let bodies = std::iter::once(Body::Session(Box::new(session))).chain(serving);
-        bodies.map(|body| self.unnumbered(now_ns, body)).collect()
+        let mut events: Vec<Event> = bodies.map(|body| self.unnumbered(now_ns, body)).collect();
+        if left_out > 0 {
+            let now = Time(self.enricher.clock.time(now_ns));
+            let lost = [("listen".to_owned(), left_out)].into();
+            let reason =
+                format!("more than {TOLD} sockets are served: `observer ports` lists them all");
+            let loss = LossEvent { lost, from: now, to: now, reason, at_most: false };
+            events.push(self.unnumbered(now_ns, Body::Loss(loss)));
+        }
+        events
     }
 
     pub(super) fn loss(&mut self, loss: &Loss) -> Event {

@@ -1,6 +1,6 @@
 //! Reads `/proc/PID/net/tcp` and `udp` for sockets that no descriptor leads to, which a scan can't see: TIME_WAIT, for one.
 //!
-//! **Bounded:** keeps rows of the ports that were asked for only.
+//! **Bounded:** keeps [`ROWS`] rows of a namespace, of the ports that were asked for only.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,6 +24,36 @@ pub struct Connection {
     pub timer_seconds: f64,
     /// Inode number of the socket; 0 when no process has it open.
     pub inode: u64,
+    /// How many there are like it.
+    #[serde(default = "one")]
+    pub count: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// Most rows of one namespace that are kept: 64 bytes each.
+const ROWS: usize = 1 << 16;
+
+/// Rows of which several are alike, once each: those without an inode by their state, with the longest timer. Others, which serve
+/// or did, are kept up to 64.
+#[must_use]
+pub fn summed<'a>(rows: impl Iterator<Item = &'a Connection>) -> Vec<Connection> {
+    let mut sums: Vec<Connection> = Vec::new();
+    for row in rows {
+        let alike =
+            |sum: &&mut Connection| sum.state == row.state && (sum.inode == 0) == (row.inode == 0);
+        let serves = row.inode != 0 && sums.len() < 64;
+        match sums.iter_mut().find(alike).filter(|_| !serves) {
+            Some(sum) => {
+                sum.count += row.count;
+                sum.timer_seconds = sum.timer_seconds.max(row.timer_seconds);
+            }
+            None => sums.push(row.clone()),
+        }
+    }
+    sums
 }
 
 /// Clock ticks a second in `/proc`.
@@ -39,8 +69,10 @@ pub const UDP: [&str; 2] = ["udp", "udp6"];
 #[derive(Debug)]
 pub struct Tables {
     ports: HashSet<u16>,
-    read: HashMap<(u32, [&'static str; 2]), Option<Vec<Connection>>>,
+    read: HashMap<(u32, [&'static str; 2]), Option<ByPort>>,
 }
+
+type ByPort = HashMap<u16, Vec<Connection>>;
 
 impl Tables {
     /// Tables that keep the rows of these ports only.
@@ -56,10 +88,25 @@ impl Tables {
         (netns, pid): (u32, u32),
         port: u16,
         files: [&'static str; 2],
-    ) -> Option<Vec<Connection>> {
-        let rows = self.read.entry((netns, files)).or_insert_with(|| read(pid, &self.ports, files));
-        let rows = rows.as_ref()?.iter();
-        Some(rows.filter(|row| row.port == port).cloned().collect())
+    ) -> Option<&[Connection]> {
+        Some(self.of_netns((netns, pid), files)?.get(&port).map_or(&[], Vec::as_slice))
+    }
+
+    /// The inode numbers of all of them.
+    pub fn inodes(&mut self, namespace: (u32, u32), files: [&'static str; 2]) -> HashSet<u64> {
+        let rows = self.of_netns(namespace, files).into_iter().flat_map(HashMap::values).flatten();
+        rows.map(|row| row.inode).collect()
+    }
+
+    fn of_netns(&mut self, (netns, pid): (u32, u32), files: [&'static str; 2]) -> Option<&ByPort> {
+        let read = self.read.entry((netns, files)).or_insert_with(|| {
+            let mut by_port = ByPort::new();
+            for row in read(pid, &self.ports, files)? {
+                by_port.entry(row.port).or_default().push(row);
+            }
+            Some(by_port)
+        });
+        read.as_ref()
     }
 }
 
@@ -81,7 +128,8 @@ fn collect(mut rows: impl BufRead, ports: &HashSet<u16>, found: &mut Vec<Connect
         // A busy server has many rows: compare the port before parsing the rest.
         let port = line.split_ascii_whitespace().nth(1).and_then(|local| local.split_once(':'));
         let port = port.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-        if port.is_some_and(|port| ports.contains(&port))
+        if found.len() < ROWS
+            && port.is_some_and(|port| ports.contains(&port))
             && let Some(row) = parse(&line)
         {
             found.push(row);
@@ -102,6 +150,7 @@ fn parse(line: &str) -> Option<Connection> {
         state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
         timer_seconds: f64::from(ticks) / TICKS,
         inode: fields.get(9)?.parse().ok()?,
+        count: 1,
     })
 }
 

@@ -1,22 +1,29 @@
 //! Finds the file at the path of a unix socket, as the refused process would find it.
 //!
 //! **Invariant:** never leaves the root that the path is resolved from, and never follows a magic link. The process chooses
-//! the path, and we are root. For a dead process the root is its parent's, or ours.
+//! the path, and we are root. For a dead process the root is its parent's, if both lived in the first mount namespace or
+//! neither; that is likely right and not certain.
+//!
+//! **Bounded:** asks no file system that may let us wait: a path is followed in the kernel's cache (RESOLVE_CACHED, Linux 5.12),
+//! where bind(2) has just followed it. What is not there, on FUSE or NFS for one, is out of reach. Reads [`MOUNTS`] bytes of
+//! a list of mounts.
 
 use std::{
     borrow::Cow,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
 
 use jiff::Timestamp;
 use rustix::{
-    fs::{
-        FileType, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, major, minor, open, openat2,
-    },
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, open, openat2, statx},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::kernel::host::first_mntns;
 
 /// The kind of file at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +34,8 @@ pub enum PathFile {
     Socket(u64, u32, Option<Timestamp>),
     /// Something else, in words.
     Other(Cow<'static, str>),
-    /// Out of reach: the process's folder can't be opened, or the path leads out of it, or through `/proc`.
+    /// Out of reach: the process's folder can't be opened, or the path leads out of it, through `/proc`, or to a file system
+    /// that may let us wait.
     Unreachable,
 }
 
@@ -38,13 +46,30 @@ pub struct AtPath {
     pub file: PathFile,
     /// Its device number inside the kernel (`s_dev`); `None` on file systems where stat(2) gives another one.
     pub device: Option<u32>,
+    /// The process was gone: its parent's root was searched.
+    pub by_parent: bool,
+}
+
+/// Who asks for a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Its process id.
+    pub pid: u32,
+    /// Its parent's.
+    pub ppid: u32,
+    /// It lived in the mount namespace of the first process.
+    pub in_first_mntns: bool,
 }
 
 /// Resolves the path from the process's own root and working directory, links included.
 #[must_use]
-pub fn look_at(pid: u32, ppid: u32, path: &[u8]) -> AtPath {
+pub fn look_at(asker: Asker, path: &[u8]) -> AtPath {
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    match find(pid, ppid, path).and_then(|found| describe(&found)) {
+    let found = find(asker, path).and_then(|(found, by_parent)| {
+        let by = if by_parent { asker.ppid } else { asker.pid };
+        Ok(AtPath { by_parent, ..describe(&found, by)? })
+    });
+    match found {
         Ok(found) => found,
         Err(Errno::NOENT) => PathFile::Gone.into(),
         Err(_) => PathFile::Unreachable.into(),
@@ -53,53 +78,88 @@ pub fn look_at(pid: u32, ppid: u32, path: &[u8]) -> AtPath {
 
 impl From<PathFile> for AtPath {
     fn from(file: PathFile) -> Self {
-        Self { file, device: None }
+        Self { file, device: None, by_parent: false }
     }
 }
 
-/// Opens the file itself: like bind(2), does not follow a link at the end of the path.
-fn find(pid: u32, ppid: u32, path: &Path) -> Result<OwnedFd, Errno> {
+/// Opens the file itself: like bind(2), does not follow a link at the end of the path. True: by the parent's root.
+fn find(asker: Asker, path: &Path) -> Result<(OwnedFd, bool), Errno> {
     let folder = |pid: u32, name: &str| open(format!("/proc/{pid}/{name}"), FOLDER, Mode::empty());
     let own = || open("/", FOLDER, Mode::empty());
-    // A dead process most likely had the root of its parent, or ours.
-    let root = folder(pid, "root").or_else(|_gone| folder(ppid, "root")).or_else(|_gone| own())?;
+    let (root, by_parent) = match folder(asker.pid, "root") {
+        Ok(root) => (root, false),
+        Err(_gone) if in_first_mntns(asker.ppid) == asker.in_first_mntns => {
+            (folder(asker.ppid, "root")?, true)
+        }
+        Err(gone) => return Err(gone),
+    };
     let (from, resolve) = if path.is_absolute() {
         (root, ResolveFlags::IN_ROOT)
     } else if same(&root, &own()?)? {
-        (folder(pid, "cwd")?, ResolveFlags::empty())
+        (folder(asker.pid, "cwd")?, ResolveFlags::empty())
     } else {
         // Above its working directory, the inside and the outside of its root can't be distinguished.
-        (folder(pid, "cwd")?, ResolveFlags::BENEATH)
+        (folder(asker.pid, "cwd")?, ResolveFlags::BENEATH)
     };
     let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
-    openat2(from, path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty(), resolve)
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    let found = match openat2(&from, path, flags, Mode::empty(), resolve | ResolveFlags::CACHED) {
+        // Linux before 5.12 does not know that flag.
+        Err(Errno::INVAL) => openat2(&from, path, flags, Mode::empty(), resolve),
+        found => found,
+    };
+    found.map(|found| (found, by_parent))
+}
+
+fn in_first_mntns(pid: u32) -> bool {
+    use std::os::linux::fs::MetadataExt as _;
+    let mntns = std::fs::metadata(format!("/proc/{pid}/ns/mnt")).map_or(0, |meta| meta.st_ino());
+    mntns != 0 && mntns == u64::from(first_mntns())
 }
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 
-fn same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
-    let (one, other) = (fstat(one)?, fstat(other)?);
-    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+/// What is known of a file without asking its file system (AT_STATX_DONT_SYNC).
+fn known(file: &OwnedFd) -> Result<Statx, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(file, "", flags, StatxFlags::BASIC_STATS)
 }
 
-fn describe(found: &OwnedFd) -> Result<AtPath, Errno> {
-    let stat = fstat(found)?;
-    let file = match FileType::from_raw_mode(stat.st_mode) {
+fn same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
+    let (one, other) = (known(one)?, known(other)?);
+    let id = |stat: &Statx| (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
+    Ok(id(&one) == id(&other))
+}
+
+fn describe(found: &OwnedFd, seen_by: u32) -> Result<AtPath, Errno> {
+    let stat = known(found)?;
+    let file = match FileType::from_raw_mode(stat.stx_mode.into()) {
         FileType::Socket => {
-            let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-            let made = Timestamp::new(stat.st_mtime, nanoseconds).ok();
-            PathFile::Socket(stat.st_ino, stat.st_uid, made)
+            let nanoseconds = i32::try_from(stat.stx_mtime.tv_nsec).unwrap_or(0);
+            let made = Timestamp::new(stat.stx_mtime.tv_sec, nanoseconds).ok();
+            PathFile::Socket(stat.stx_ino, stat.stx_uid, made)
         }
         FileType::Directory => PathFile::Other("a folder".into()),
         FileType::Symlink => PathFile::Other("a symbolic link".into()),
         _ => PathFile::Other("a file".into()),
     };
+    let (major, minor) = (stat.stx_dev_major, stat.stx_dev_minor);
+    let is_device = major != 0 || is_mounted(seen_by, minor);
     // MKDEV, include/linux/kdev_t.h.
-    let device = (major(stat.st_dev) << 20) | minor(stat.st_dev);
-    let has_own = OWN_DEVICE.contains(&fstatfs(found)?.f_type);
-    Ok(AtPath { file, device: (!has_own).then_some(device) })
+    let device = is_device.then_some((major << 20) | minor);
+    Ok(AtPath { file, device, by_parent: false })
 }
 
-/// File systems where stat(2) gives a device number other than `s_dev`: btrfs (subvolumes) and overlayfs (layers), from
-/// uapi/linux/magic.h.
-const OWN_DEVICE: [FsWord; 2] = [0x9123_683e, 0x794c_7630];
+/// Most bytes of a list of mounts that are read: anybody may have a hundred thousand of his own.
+const MOUNTS: u64 = 1 << 20;
+
+/// Whether a process sees a mount of the device 0:`minor`. btrfs (subvolumes) and overlayfs (layers) give files other numbers than
+/// their mounts have, or none that tells: statfs(2) would name the file system, but asks it.
+fn is_mounted(pid: u32, minor: u32) -> bool {
+    let Ok(mounts) = File::open(format!("/proc/{pid}/mountinfo")) else { return false };
+    let device = format!("0:{minor}");
+    BufReader::new(mounts.take(MOUNTS)).lines().map_while(Result::ok).any(|mount| {
+        let kind = mount.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
+        mount.split(' ').nth(2) == Some(&device) && !matches!(kind, Some("btrfs" | "overlay"))
+    })
+}

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use observer_common::task::{ARGS_MAX, COMM_LEN, TASK_FIRST_MNTNS, TASK_NO_ARGS, TaskRecord};
+use observer_common::task::{
+    ARGS_MAX, COMM_LEN, PATH_MAX, TASK_FIRST_MNTNS, TASK_NO_ARGS, TaskRecord,
+};
 use procfs::process::Process as ProcProcess;
 use serde::{Deserialize, Serialize};
 use zerocopy::FromZeros;
@@ -31,27 +33,45 @@ pub struct Living {
 /// Nanoseconds of a clock tick as `/proc` counts them (USER_HZ is 100 on every architecture that matters).
 const TICK_NS: u64 = 10_000_000;
 
-/// Reads a process; `None` if it is gone, or if another process has its id now.
+/// Longest path of a living process that is kept, in bytes, as much as of a dead one; a longer one loses its first components.
+const PATH_LONGEST: usize = PATH_MAX as usize;
+
+/// Reads a process; `None` if it is gone, or if another process has its id now. `careful`: without its arguments, see
+/// [`ProcessCache::new`].
 #[must_use]
-pub fn living(id: TaskId) -> Option<Living> {
-    let living = by_pid(id.tgid, id.start_ns)?;
+pub fn living(id: TaskId, careful: bool) -> Option<Living> {
+    let living = read(id.tgid, id.start_ns, careful)?;
     (living.task.record.start_time_ns / TICK_NS == id.start_ns / TICK_NS).then_some(living)
 }
 
 /// Reads each process once: one process may hold many sockets. Lives for one scan.
 #[derive(Debug, Default)]
-pub struct ProcessCache(HashMap<TaskId, Option<Living>>);
+pub struct ProcessCache {
+    known: HashMap<TaskId, Option<Living>>,
+    careful: bool,
+}
 
 impl ProcessCache {
+    /// `careful`: leaves the arguments alone. They are read from the process's memory, and where that is a file of a FUSE file
+    /// system, its owner decides when the reader comes back.
+    #[must_use]
+    pub fn new(careful: bool) -> Self {
+        Self { known: HashMap::new(), careful }
+    }
+
     /// As [`living`], reading each process once.
     pub fn living(&mut self, id: TaskId) -> Option<Living> {
-        self.0.entry(id).or_insert_with(|| living(id)).clone()
+        self.known.entry(id).or_insert_with(|| living(id, self.careful)).clone()
     }
 }
 
 /// Reads the process with this id. `start_ns` becomes its exact start time if both agree to the tick.
 #[must_use]
 pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
+    read(pid, start_ns, false)
+}
+
+fn read(pid: u32, start_ns: u64, careful: bool) -> Option<Living> {
     let process = ProcProcess::new(i32::try_from(pid).ok()?).ok()?;
     let stat = process.stat().ok()?;
     let status = process.status().ok()?;
@@ -72,7 +92,7 @@ pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
     if let Ok(parent) = fs::read(format!("/proc/{}/comm", record.ppid)) {
         record.parent_comm = comm(parent.trim_ascii_end());
     }
-    let args = first_arguments(&folder);
+    let args = if careful { Vec::new() } else { first_arguments(&folder) };
     // The area of the arguments is the process's own choice (PR_SET_MM_MAP), and may have any size.
     let area = stat.arg_end.unwrap_or(0).saturating_sub(stat.arg_start.unwrap_or(0));
     record.args_total = u32::try_from(area.max(args.len() as u64)).unwrap_or(u32::MAX);
@@ -86,8 +106,8 @@ pub fn by_pid(pid: u32, start_ns: u64) -> Option<Living> {
     let exe = fs::read_link(folder.join("exe")).unwrap_or_default();
     let task = Task {
         record,
-        exe: exe.as_os_str().as_bytes().to_vec(),
-        cgroup: cgroup(&fs::read(folder.join("cgroup")).unwrap_or_default()),
+        exe: last_components(exe.as_os_str().as_bytes()),
+        cgroup: last_components(&cgroup(&fs::read(folder.join("cgroup")).unwrap_or_default())),
         args: Bytes::from(args),
     };
     Some(Living { task, session: u32::try_from(stat.session).unwrap_or(0) })
@@ -102,6 +122,16 @@ fn first_arguments(folder: &Path) -> Vec<u8> {
         let _ = file.take(ARGS_MAX.into()).read_to_end(&mut args);
     }
     args
+}
+
+/// A path that is not too long, as the kernel side cuts it.
+fn last_components(path: &[u8]) -> Vec<u8> {
+    let Some(from) = path.len().checked_sub(PATH_LONGEST).filter(|from| *from > 0) else {
+        return path.to_vec();
+    };
+    let tail = &path[from..];
+    let begin = tail.iter().position(|byte| *byte == b'/').unwrap_or(0);
+    ["…".as_bytes(), &tail[begin..]].concat()
 }
 
 /// Path on the v2 hierarchy, or on v1's memory controller for a process in v2's root; the kernel side does the same.
@@ -134,13 +164,18 @@ fn comm(bytes: &[u8]) -> [u8; COMM_LEN] {
     comm
 }
 
-/// (pid, name) of the zombies among the children of `parent`. A dead main thread whose other threads run is none.
+/// (pid, name) of the zombies among the first `most` children of `parent`. A dead main thread whose other threads run is none.
 #[must_use]
-pub fn zombie_children(parent: u32) -> Vec<(u32, String)> {
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-    children
-        .unwrap_or_default()
-        .split_ascii_whitespace()
+pub fn zombie_children(parent: u32, most: usize) -> Vec<(u32, String)> {
+    // A pid has at most seven digits, and a space follows it.
+    let room = most as u64 * 8;
+    let mut text = String::new();
+    if let Ok(children) = fs::File::open(format!("/proc/{parent}/task/{parent}/children")) {
+        // What was read until an error is still true.
+        let _ = children.take(room).read_to_string(&mut text);
+    }
+    text.split_ascii_whitespace()
+        .take(most)
         .filter_map(|pid| ProcProcess::new(pid.parse().ok()?).ok()?.stat().ok())
         .filter(|stat| stat.state == 'Z' && stat.num_threads <= 1)
         .filter_map(|stat| Some((u32::try_from(stat.pid).ok()?, stat.comm)))

@@ -127,6 +127,7 @@ fn row(body: &[u8]) -> Option<Connection> {
         _ => return None,
     };
     Some(Connection {
+        count: 1,
         address,
         port: u16::from_be_bytes(body.get(4..6)?.try_into().ok()?),
         state: *body.get(1)?,

@@ -23,6 +23,7 @@ pub fn unheld(scan: &Scan, ports: &[u16]) -> Vec<Socket> {
     if ports.is_empty() {
         return found;
     }
+    let inodes = scan.inodes();
     for (netns, pid) in namespaces(scan) {
         for (protocol, number, files, state) in [
             (Protocol::Tcp, IPPROTO_TCP, connections::TCP, STATE_LISTEN),
@@ -32,7 +33,7 @@ pub fn unheld(scan: &Scan, ports: &[u16]) -> Vec<Socket> {
             let rows = sock_diag::on_ports(ports, number, state, elsewhere)
                 .unwrap_or_else(|_refused| from_tables(&mut tables, (netns, pid), ports, files));
             let rows = rows.into_iter().filter(|row| row.state == state);
-            let rows = rows.filter(|row| !scan.has_inode(row.inode));
+            let rows = rows.filter(|row| !inodes.contains(&row.inode));
             found.extend(rows.map(|row| socket(&row, protocol, netns)));
         }
     }
@@ -46,8 +47,11 @@ fn from_tables(
     ports: &[u16],
     files: [&'static str; 2],
 ) -> Vec<Connection> {
-    let rows = ports.iter().filter_map(|port| tables.on_port(namespace, *port, files));
-    rows.flatten().collect()
+    let mut rows = Vec::new();
+    for port in ports {
+        rows.extend_from_slice(tables.on_port(namespace, *port, files).unwrap_or_default());
+    }
+    rows
 }
 
 /// A process in each network namespace.

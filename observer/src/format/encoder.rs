@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{csv, ecs, text::TextFormat};
+use super::{csv, ecs, json, text::TextFormat};
 use crate::{model::Event, sanitize::for_terminal};
 
 /// How an event is written.
@@ -50,10 +50,7 @@ impl Encoder {
         let begin = to.len();
         match &self.encoding {
             Encoding::Text(text) => to.extend_from_slice(text.event(event).as_bytes()),
-            Encoding::Json => {
-                serde_json::to_writer(&mut *to, event)?;
-                to.push(b'\n');
-            }
+            Encoding::Json => json::line(event, to)?,
             Encoding::Csv => to.extend_from_slice(csv::event(event)?.as_bytes()),
             Encoding::Ecs => {
                 to.extend_from_slice(ecs::event(event)?.as_bytes());

@@ -4,6 +4,7 @@ pub mod csv;
 pub mod ecs;
 pub mod encoder;
 pub mod html;
+pub mod json;
 mod parts;
 pub mod style;
 pub mod text;

@@ -242,15 +242,20 @@ impl Kernel {
         Ok(program.take_link(link)?.into_file()?)
     }
 
-    /// Makes the programs report the death of exactly these processes whatever their exit code.
-    pub fn watch(&mut self, pids: &HashSet<u32>) -> Result<()> {
-        let now: HashSet<u32> = self.watched.keys().filter_map(Result::ok).collect();
-        for gone in now.difference(pids) {
+    /// Makes the programs report the death of the `wanted` processes whatever their exit code, and of no others. `watched` is what
+    /// it was called with before.
+    pub fn watch(&mut self, watched: &mut HashSet<u32>, wanted: &HashSet<u32>) -> Result<()> {
+        let gone: Vec<u32> = watched.difference(wanted).copied().collect();
+        for gone in gone {
             // An error only says that the key is gone, and nobody else writes to this map.
-            let _ = self.watched.remove(gone);
+            let _ = self.watched.remove(&gone);
+            watched.remove(&gone);
         }
-        for new in pids.difference(&now) {
-            if self.watched.insert(new, 1, 0).is_err() {
+        let new: Vec<u32> = wanted.difference(watched).copied().collect();
+        for new in new {
+            if self.watched.insert(new, 1, 0).is_ok() {
+                watched.insert(new);
+            } else {
                 tracing::warn!(
                     "too many processes serve ports: some that end with code 0 are not reported"
                 );

@@ -16,8 +16,11 @@ pub struct BindEvent {
     pub socket: Socket,
     /// The kernel's error.
     pub error: Errno,
-    /// Who is in the way.
+    /// Who is in the way: at most 16.
     pub holders: Vec<Holder>,
+    /// How many entries `holders` would have if it had all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holders_total: Option<u64>,
     /// Why the kernel refused.
     pub cause: Cause,
     /// Why a key is not here.

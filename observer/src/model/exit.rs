@@ -19,9 +19,13 @@ pub struct ExitEvent {
     /// Peak resident memory, shared pages included; the kernel's counters lag by up to 128 KiB a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
-    /// Sockets it served that nobody serves now, including those it closed itself as it ended.
+    /// Sockets it served that nobody serves now, including those it closed itself as it ended: at most 256, those whose port it
+    /// chose first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Socket>,
+    /// How many entries `released` would have if it had all; absent where it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_total: Option<u64>,
     /// Why.
     pub cause: Cause,
     /// Why a key is not here.

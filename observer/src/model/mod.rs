@@ -5,6 +5,7 @@
 mod bind;
 mod cause;
 pub mod cgroup;
+mod cut;
 mod event;
 mod exit;
 pub mod human;
@@ -19,6 +20,7 @@ mod time;
 
 pub use bind::{BindEvent, Call, Errno, Holder, ListenEvent, Relation, ReleaseEvent};
 pub use cause::{Cause, CauseType, Confidence, Prompt};
+pub use cut::{CUTS, LINE_MAX};
 pub use event::{Body, Event, Kind, SCHEMA};
 pub use exit::{ExitEvent, ExitStatus};
 pub use incident::{IncidentEvent, Sentence};

@@ -6,6 +6,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::{
+    format::json,
     model::{Body, Event, Kind, Time},
     store::StoredEvent,
 };
@@ -43,8 +44,8 @@ impl EncodedEvent {
         if !is_wanted {
             return Ok(None);
         }
-        let mut text = serde_json::to_vec(event)?;
-        text.push(b'\n');
+        let mut text = Vec::with_capacity(1024);
+        json::line(event, &mut text)?;
         let lost = match &event.body {
             Body::Loss(loss) => loss.lost.clone(),
             _ => BTreeMap::new(),

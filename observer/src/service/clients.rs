@@ -23,6 +23,7 @@ use tokio::{
 
 use super::batch::{EncodedEvent, Wanted};
 use crate::{
+    format::json,
     kernel::host::Host,
     model::{Body, Event, Kind, LossEvent, SCHEMA, Time},
 };
@@ -94,8 +95,7 @@ impl Clients {
         };
         let mut text = Vec::new();
         for event in state {
-            serde_json::to_writer(&mut text, event)?;
-            text.push(b'\n');
+            json::line(event, &mut text)?;
         }
         client.send(Bytes::from(text));
         self.all.push(client);
@@ -191,8 +191,8 @@ fn loss(host: &Host, missed: BTreeMap<Kind, u64>, (from, to): (Time, Time)) -> R
         host: host.name.clone(),
         body: Body::Loss(loss),
     };
-    let mut text = serde_json::to_vec(&event)?;
-    text.push(b'\n');
+    let mut text = Vec::new();
+    json::line(&event, &mut text)?;
     Ok(text)
 }
 

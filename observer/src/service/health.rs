@@ -24,6 +24,7 @@ impl Service {
             seq: self.live.seq(),
             clients: Listeners { now, missed },
             store: StoreStatus::unseen(&folder, state.clone()),
+            scans: self.live.scan_health(),
             own: Own::now(),
             programs: kernel.costs(),
             refused: self.live.refused(),

@@ -17,6 +17,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn text(status: &ServiceStatus) -> Result<String> {
     let mut families = Vec::new();
     service(&mut families, status);
+    scans(&mut families, status);
     events(&mut families, status);
     store(&mut families, status);
     cost(&mut families, status);
@@ -40,6 +41,15 @@ fn service(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
     let missed = [(NONE, number(status.clients.missed))];
     let help = "Events that clients missed, since they did not read.";
     out.push(counter("client_missed_events_total", help, missed));
+}
+
+fn scans(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
+    let failed = [(NONE, number(status.scans.failed))];
+    let help =
+        "Scans of all descriptors that failed or were given up: what waited was told without.";
+    out.push(counter("scans_failed_total", help, failed));
+    let hanging = Some(number(status.scans.hanging as u64));
+    out.push(one_gauge("scans_hanging", "Scans that were given up and still hang.", hanging));
 }
 
 fn events(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
@@ -199,6 +209,11 @@ mod tests {
             counts,
             clients: Listeners { now: 2, missed: 5 },
             store: StoreStatus::default(),
+            scans: crate::engine::live::threads::ScanHealth {
+                failed: 4,
+                hanging: 1,
+                careful: false,
+            },
             own: Own::default(),
             programs: vec![cost("exit", Some(3)), cost("oom", None)],
             refused: Vec::new(),
@@ -218,6 +233,8 @@ mod tests {
             "observer_clients 2",
             "observer_client_missed_events_total 5",
             "observer_recording 1",
+            "observer_scans_failed_total 4",
+            "observer_scans_hanging 1",
             "observer_last_seq 7",
             "observer_build_info{version=\"1.2.3\"} 1",
             "observer_program_runs_total{program=\"exit\",hook=\"tp_btf/x\"} 3",

@@ -9,10 +9,11 @@ use crate::{
     diagnose::relation,
     enrich::{
         self, Enricher, Users, procfs,
-        scan::{Held, Scan},
+        scan::{Budget, Held, Scan},
         unheld::unheld,
     },
     kernel::{Kernel, clock::Clock, load::Options},
+    logging,
     model::{Process, Socket},
 };
 
@@ -40,16 +41,23 @@ pub struct PortHolder {
 /// Makes a scan with programs of our own, and lists what it has found.
 pub fn own(ports: &[u16]) -> Result<Vec<PortLine>> {
     let mut kernel = Kernel::load(Options { holders_only: true, ..Options::default() })?;
-    let scan = Scan::read(kernel.open_holders(ports)?)?;
+    let scan = Scan::read(kernel.open_holders(ports)?, &Budget::ALONE)?;
+    if scan.left_out > 0 {
+        let left_out = crate::model::human::count(scan.left_out, "descriptor");
+        logging::say(&format!(
+            "observer: too many sockets: {left_out} had no room and are not shown"
+        ));
+    }
     drop(kernel);
-    Ok(lines(&scan, ports))
+    Ok(lines(&scan, ports, false))
 }
 
-/// Sockets that serve or are bound, or everything on `ports`; sorted. Reads `/proc`.
+/// Sockets that serve or are bound, or everything on `ports`; sorted. Reads `/proc`; `careful`: without arguments, see
+/// [`procfs::ProcessCache`].
 #[must_use]
-pub fn lines(scan: &Scan, ports: &[u16]) -> Vec<PortLine> {
+pub fn lines(scan: &Scan, ports: &[u16], careful: bool) -> Vec<PortLine> {
     let mut enricher = Enricher::new(Users::of_this_host(), Clock::new());
-    let mut known = procfs::ProcessCache::default();
+    let mut known = procfs::ProcessCache::new(careful);
     let held = scan.sockets.iter().filter(|held| wanted(ports, held));
     let mut lines: Vec<PortLine> = held.map(|held| line(held, &mut known, &mut enricher)).collect();
     let unheld = unheld(scan, ports).into_iter();

@@ -33,13 +33,16 @@ use crate::{
         CodeZero,
         live::{Live, turn::TurnWaiter},
     },
-    enrich::scan::Scan,
+    enrich::scan::{Budget, Scan},
     error::status,
     kernel::{host::Host, load::Options, preflight},
     logging,
     model::{After, Event, LossEvent, Time, human},
     store::{Notice, folder::group_id},
 };
+
+/// How long a scan for a client may take.
+const CLIENT_SCAN: Duration = Duration::from_secs(20);
 
 /// Runs until SIGTERM or SIGINT. `settings` resolves them: once now, and again at each SIGHUP.
 pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -> Result<u8> {
@@ -319,13 +322,17 @@ impl Service {
         // The turn may be taken again by now: this is asked for again when it is free.
         let Some(iterator) = self.live.open_scan(wanted).transpose() else { return };
         let Some((mut stream, wanted)) = self.scans.pop_front() else { return };
+        let work = move |careful: bool| -> Result<Vec<String>> {
+            let scan = Scan::read(iterator?, &Budget::ALONE)?;
+            let line = |line| Ok(serde_json::to_string(line)? + "\n");
+            port_list::lines(&scan, &wanted, careful).iter().map(line).collect()
+        };
+        let pending = self.live.threads().start(CLIENT_SCAN, work);
         tokio::spawn(async move {
-            let made = tokio::task::spawn_blocking(move || -> Result<Vec<String>> {
-                let ports = port_list::lines(&Scan::read(iterator?)?, &wanted);
-                let line = |line| Ok(serde_json::to_string(line)? + "\n");
-                ports.iter().map(line).collect()
-            });
-            let made = made.await.context("the scan of all descriptors");
+            let made = match pending {
+                Ok(mut pending) => pending.outcome().await.context("the scan of all descriptors"),
+                Err(error) => Err(error),
+            };
             match made.and_then(|made| made) {
                 Ok(lines) => answer(&mut stream, lines.concat().as_bytes()).await,
                 Err(error) => refuse(stream, format!("{error:#}")).await,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    engine::live::threads::ScanHealth,
     kernel::counts::Cost,
     model::{Body, CauseType, Event, HookInfo, Kind, Time},
     store::{Folder, writer},
@@ -26,6 +27,9 @@ pub struct ServiceStatus {
     pub clients: Listeners,
     /// The store.
     pub store: StoreStatus,
+    /// How scans of all descriptors do.
+    #[serde(default)]
+    pub scans: ScanHealth,
     /// What the service uses itself.
     pub own: Own,
     /// The programs, and what each cost so far where the kernel counts it (sysctl kernel.bpf_stats_enabled).

@@ -14,7 +14,12 @@ pub(super) fn pids(holders: &[Holder]) -> Vec<String> {
 }
 
 /// What to do, in one sentence.
-pub(super) fn remedy(asked: &Endpoint, first: &Holder, holders: &[Holder]) -> String {
+pub(super) fn remedy(
+    asked: &Endpoint,
+    first: &Holder,
+    holders: &[Holder],
+    processes: u64,
+) -> String {
     let place = if matches!(asked, Endpoint::Inet(..)) { "port" } else { "path" };
     let named = |relation| holders.iter().find(|h| h.relation == relation);
     let unit = |holder: &Holder| {
@@ -56,7 +61,9 @@ pub(super) fn remedy(asked: &Endpoint, first: &Holder, holders: &[Holder]) -> St
             )
         }
         _ if pids.len() > 1 => {
-            format!("all of {} must end: each holds a conflicting socket", pids.join(", "))
+            let more = processes.saturating_sub(pids.len() as u64);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("all of {}{more} must end: each holds a conflicting socket", pids.join(", "))
         }
         _ if first.relation == Relation::Orphan => {
             format!("end {}, which its dead parent left behind", who(&first.process))

@@ -92,22 +92,24 @@ pub(super) fn unowned(bind: &Bind, answer: &Answer, past: Option<&FormerServer>)
                 | STATE_CLOSE
         )
     });
-    let (waiting_count, open_count) = (waiting.clone().count(), open.count());
+    let count =
+        |rows: &mut dyn Iterator<Item = &Connection>| rows.map(|row| row.count).sum::<u64>();
+    let (waiting_count, open_count) = (count(&mut waiting.clone()), count(&mut { open }));
     let cause = if open_count > 0 {
         let mut cause = Cause::new(
             CauseType::Closing,
             format!(
                 "nobody serves it; {} of a former server not fully closed yet",
-                human::count(open_count as u64, "connection")
+                human::count(open_count, "connection")
             ),
             Confidence::Certain,
         )
         .because(format!(
             "the port has {} that no process holds",
-            human::count(open_count as u64, "connection")
+            human::count(open_count, "connection")
         ))
         .with_remedy("wait, or set SO_REUSEADDR before bind");
-        cause.connections = Some(open_count as u64);
+        cause.connections = Some(open_count);
         cause
     } else if waiting_count > 0 {
         let last = waiting.map(|row| row.timer_seconds).fold(0.0, f64::max);
@@ -115,14 +117,14 @@ pub(super) fn unowned(bind: &Bind, answer: &Answer, past: Option<&FormerServer>)
             CauseType::TimeWait,
             format!(
                 "nobody serves it; {} in TIME_WAIT for at most {} more",
-                human::count(waiting_count as u64, "closed connection"),
+                human::count(waiting_count, "closed connection"),
                 human::span(last)
             ),
             Confidence::Certain,
         )
         .because(format!(
             "no socket is in the way, only {} in TIME_WAIT",
-            human::count(waiting_count as u64, "connection")
+            human::count(waiting_count, "connection")
         ))
         .with_remedy(&if bind.socket.reuseaddr() {
             format!(
@@ -132,7 +134,7 @@ pub(super) fn unowned(bind: &Bind, answer: &Answer, past: Option<&FormerServer>)
         } else {
             "set SO_REUSEADDR before bind, as servers should, or wait".to_owned()
         });
-        cause.connections = Some(waiting_count as u64);
+        cause.connections = Some(waiting_count);
         cause.free_in_seconds = Some(last);
         cause
     } else {

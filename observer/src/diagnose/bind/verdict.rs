@@ -110,6 +110,13 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Former
         (None, Endpoint::Inet(_, 0)) => no_port_left(answer),
         (None, _) => unowned(bind, answer, past),
     };
+    if answer.by_parent {
+        if cause.confidence == Confidence::Certain {
+            cause.confidence = Confidence::Likely;
+        }
+        cause = cause
+            .because("the process was gone: its path was followed from the root of its parent");
+    }
     let inet = matches!(bind.asked, Endpoint::Inet(..));
     for (pid, comm) in
         answer.zombies.iter().filter(|(pid, _)| inet && *pid != bind.task.record.tgid)
@@ -153,7 +160,10 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
         _ => (CauseType::Held, format!("{who_holds} serves {name}")),
     };
     let mut cause = Cause::new(cause_type, summary, Confidence::Certain);
-    cause = cause.because(format!("a scan of all descriptors found {} in the way", count(holders)));
+    cause = cause.because(format!(
+        "a scan of all descriptors found {} in the way",
+        count(processes(holders, answer))
+    ));
     if let Endpoint::Path(path) = &bind.asked
         && !path.starts_with(b"/")
         && !matches!(answer.file, Some(PathFile::Socket(..)))
@@ -163,7 +173,7 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
             "its file could not be examined: all that is known is that both gave the same relative path",
         );
     }
-    let others = pids(holders).len() - 1;
+    let others = processes(holders, answer) - 1;
     if others > 0 {
         cause.summary.to_mut().push_str(&format!(", and {others} more"));
     }
@@ -174,18 +184,20 @@ fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cau
     }
     let waiting = answer.waiting();
     if waiting > 0 && !bind.socket.reuseaddr() {
-        let waiting_too = human::count(waiting as u64, "connection");
+        let waiting_too = human::count(waiting, "connection");
         cause.evidence.push(format!("in the way as well: {waiting_too} in TIME_WAIT").into());
-        cause.connections = Some(waiting as u64);
+        cause.connections = Some(waiting);
     }
-    cause.with_remedy(&remedy(&bind.asked, first, holders))
+    cause.with_remedy(&remedy(&bind.asked, first, holders, processes(holders, answer)))
 }
 
-fn count(holders: &[Holder]) -> String {
-    match pids(holders).len() {
-        1 => "1 process".to_owned(),
-        n => format!("{n} processes"),
-    }
+fn count(processes: u64) -> String {
+    if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") }
+}
+
+/// How many processes hold what is in the way, named or not.
+fn processes(holders: &[Holder], answer: &Answer) -> u64 {
+    answer.processes.max(pids(holders).len() as u64)
 }
 
 /// Somebody then, nobody now: the table remembers who.
@@ -221,7 +233,7 @@ impl Cause {
     pub(super) fn left_by(mut self, past: Option<&FormerServer>) -> Self {
         if let Some(past) = past {
             self.evidence.push(format!("{} served it before", who(&past.process)).into());
-            self.left_by = Some(Box::new(past.process.clone()));
+            self.left_by = Some(Box::new((*past.process).clone()));
         }
         self
     }

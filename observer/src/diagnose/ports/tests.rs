@@ -30,8 +30,8 @@ fn listener() -> KernelSocket {
 fn found_at(began_ns: u64) -> Scan {
     let mut record = HolderRecord::new_zeroed();
     (record.tgid, record.start_time_ns) = (SERVER.tgid, SERVER.start_ns);
-    let held = Held { socket: listener(), holders: vec![Descriptor { record }] };
-    Scan { began_ns, ended_ns: began_ns + 50, sockets: vec![held] }
+    let held = Held { socket: listener(), holders: vec![Descriptor { record }], more: 0 };
+    Scan { began_ns, ended_ns: began_ns + 50, sockets: vec![held], left_out: 0 }
 }
 
 fn scan(table: &mut PortTable, scan: &Scan) -> Vec<ListenEvent> {
@@ -83,7 +83,7 @@ fn a_flood_of_sockets_is_reported_and_not_all_remembered() {
     for sk in 0..=SERVED {
         assert!(table.listen(socket(sk), SERVER, Process::default(), 100).is_some());
     }
-    assert_eq!(table.sockets().len(), SERVED);
+    assert_eq!(table.sockets().count(), SERVED);
     assert!(table.stop(SERVED as u64, None, 200).is_none());
     // A scan must not report the same one again.
     let mut snapshot = found_at(300);
@@ -92,4 +92,57 @@ fn a_flood_of_sockets_is_reported_and_not_all_remembered() {
     // And where one ended there is room again.
     assert!(table.stop(7, None, 400).is_some());
     assert_eq!(scan(&mut table, &snapshot).len(), 1);
+}
+
+#[test]
+fn whoever_has_most_loses_one_for_somebody_who_has_less() {
+    let mut table = PortTable::default();
+    let socket = |sk: usize, uid: u32| {
+        let mut socket = listener();
+        (socket.0.sk, socket.0.uid) = (sk as u64, uid);
+        socket
+    };
+    for sk in 1..=SERVED {
+        table.listen(socket(sk, 1000), SERVER, Process::default(), 100);
+    }
+    let root = TaskId { tgid: 1, start_ns: 1 };
+    assert!(table.listen(socket(SERVED + 1, 0), root, Process::default(), 200).is_some());
+    assert_eq!(table.sockets().count(), SERVED);
+    assert!(table.is_holder(root) && table.get(SERVED as u64).is_none(), "the newest of the other");
+    // The flood goes on, and takes nothing of root's.
+    table.listen(socket(SERVED + 2, 1000), SERVER, Process::default(), 300);
+    assert!(table.is_holder(root) && table.get(SERVED as u64 + 2).is_none());
+    assert!(table.stop(SERVED as u64 + 1, None, 400).is_some());
+    assert!(!table.is_holder(root));
+    assert!(table.is_holder(SERVER));
+}
+
+#[test]
+fn past_servers_of_others_are_not_pushed_out() {
+    let mut table = PortTable::default();
+    let serve = |table: &mut PortTable, sk: usize, uid: u32, port: u16| {
+        let mut socket = listener();
+        (socket.0.sk, socket.0.uid, socket.0.port) = (sk as u64, uid, port);
+        table.listen(socket, SERVER, Process::default(), 100);
+        table.stop(sk as u64, None, 200);
+    };
+    serve(&mut table, 1, 0, 80);
+    for sk in 2..5 * super::PAST {
+        serve(&mut table, sk, 1000, 9000);
+    }
+    let there = crate::decode::Endpoint::Inet([0, 0, 0, 0].into(), 80);
+    assert!(table.past(&there, 1).is_some());
+    assert_eq!(table.past.len(), super::PAST);
+}
+
+#[test]
+fn holders_that_had_no_room_keep_a_socket_served() {
+    let mut table = PortTable::default();
+    table.listen(listener(), SERVER, Process::default(), 100);
+    let mut found = found_at(200);
+    found.sockets[0].more = 3;
+    let dying = [SERVER].into();
+    table.scanned(&found, false, &dying, &HashSet::new(), &mut |_| Process::default());
+    assert!(table.drop_gone(&HashSet::new(), 300).is_empty());
+    assert!(table.get(1).is_some() && !table.is_holder(SERVER));
 }

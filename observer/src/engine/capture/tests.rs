@@ -36,7 +36,7 @@ fn inputs() -> Vec<(u64, Input)> {
     let reason = "full".to_owned();
     let loss = Loss { kind: "exit".into(), count: 3, span_ns: (10, 20), reason, at_most: true };
     let result = ScanResult {
-        scan: Scan { began_ns: 11, ended_ns: 12, sockets: Vec::new() },
+        scan: Scan { began_ns: 11, ended_ns: 12, sockets: Vec::new(), left_out: 0 },
         answers: Vec::new(),
         servers: [].into(),
         alive: [9].into(),

@@ -1,7 +1,5 @@
 //! From inputs to events, as the live kernel and a capture push them.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 
 use super::{CodeZero, Engine, Setup};
@@ -219,9 +217,9 @@ fn scanned(engine: &mut Engine, now_ns: u64) -> Vec<Event> {
     let request = engine.wants_scan(now_ns).expect("a refusal waits");
     let answers = request.questions.into_iter().map(|question| (question, Answer::default()));
     let result = ScanResult {
-        scan: Scan { began_ns: now_ns, ended_ns: now_ns, sockets: Vec::new() },
+        scan: Scan { began_ns: now_ns, ended_ns: now_ns, sockets: Vec::new(), left_out: 0 },
         answers: answers.collect(),
-        servers: HashMap::new(),
+        servers: Vec::new(),
         alive: [].into(),
     };
     push(engine, now_ns, Input::Scan(Ok(Box::new(result))))

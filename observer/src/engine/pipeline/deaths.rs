@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Pipeline;
+use super::{Pipeline, Released};
 use crate::{
     decode::{Exit, Note, Oom},
     diagnose::{
@@ -11,7 +11,7 @@ use crate::{
         recent::Recent,
     },
     engine::CodeZero,
-    model::{Body, Event, ExitEvent, ExitStatus, Missing, Process, Socket},
+    model::{Body, Event, ExitEvent, ExitStatus, Missing, Process},
 };
 
 impl Pipeline {
@@ -40,7 +40,7 @@ impl Pipeline {
     }
 
     /// `None`: nobody wants a death with code 0.
-    pub(super) fn death(&mut self, exit: &Exit, released: Vec<Socket>) -> Option<Event> {
+    pub(super) fn death(&mut self, exit: &Exit, released: Released) -> Option<Event> {
         let is_code_zero = exit.record.status == 0;
         if is_code_zero && self.code_zero == CodeZero::Ignored {
             return None;
@@ -84,7 +84,9 @@ impl Pipeline {
             status,
             lifetime_seconds: seconds_between(exit.task.record.start_time_ns, exit.time_ns),
             peak_rss_bytes: (peak > 0).then_some(peak),
-            released,
+            released_total: (released.total > released.sockets.len() as u64)
+                .then_some(released.total),
+            released: released.sockets,
             cause,
             missing,
         };

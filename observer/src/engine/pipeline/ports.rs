@@ -4,26 +4,30 @@
 //! refusal of the same address for a short while, so that a crash loop costs a few scans a second and no more.
 //!
 //! **Invariant:** no I/O.
-//! **Bounded:** [`WAITING`] refusals wait; one death a holder, and the table of served sockets has a bound of its own.
+//! **Bounded:** what waits for a scan takes at most [`WAITING_BYTES`] and [`WAITING_NS`]: [`waiting`]. A scan answers
+//! [`QUESTIONS`] questions, and [`FRESH`] answers are kept; the table of served sockets has a bound of its own.
 
+mod closing;
+mod found;
 mod refusal;
+mod waiting;
 
 use std::collections::{HashMap, HashSet};
 
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
 
-use self::refusal::refusal;
-use super::Output;
+use self::{closing::Dying, refusal::refusal, waiting::Waiting};
+use super::{Output, Released};
 use crate::{
     decode::{self, Bind, Endpoint, Exit, TaskId},
     diagnose::{
         answer::{Answer, Question, QuestionKey},
         conflict::Asker,
-        ports::PortTable,
+        ports::{self, PortTable},
     },
-    engine::scan::{ScanRequest, ScanResult, owner},
-    enrich::{self, Enricher, scan::Held},
-    model::{Body, ListenEvent, Process, Socket},
+    engine::scan::{KnownSocket, ScanRequest},
+    enrich::{self, Enricher},
+    model::{Body, ListenEvent, Socket},
 };
 
 /// How long an answer serves refusals that come after it, in nanoseconds.
@@ -33,51 +37,42 @@ const RECONCILE_NS: u64 = 1_000_000_000;
 /// A scan may cost this part of a core, so that one that takes long comes seldom.
 const RECONCILE_SHARE: u64 = 100;
 
-/// How long the sockets of a dead process may be on their way out, in nanoseconds: do_exit (kernel/exit.c) closes its files
-/// after its end was reported, and 20,000 connections take a fifth of a second.
-const CLOSING_NS: u64 = 1_000_000_000;
-/// How long to wait before the next scan for them, besides four times what the last one took.
+/// How long to wait before the next scan for sockets that close, besides four times what the last one took.
 const CLOSING_PAUSE_NS: u64 = 20_000_000;
 
-/// So many refusals wait for a scan; a storm's others are emitted with what is known anyway.
-const WAITING: usize = 8192;
+/// How much may wait for a scan, in bytes: refusals and deaths each. A storm's others are emitted with what is known anyway.
+const WAITING_BYTES: usize = 8 << 20;
+/// How long it may wait, in nanoseconds: a scan takes 10 to 200 ms.
+const WAITING_NS: u64 = 1_000_000_000;
+/// How long to leave scans alone after one that failed.
+const FAILED_PAUSE_NS: u64 = 1_000_000_000;
+/// Most questions of one scan: the others are asked with the next.
+const QUESTIONS: usize = 64;
+/// Most answers that are kept for the refusals that follow.
+const FRESH: usize = 64;
+/// Most changes while a scan runs that are told apart; with more, none of its answers is kept.
+const CHANGES: usize = 1024;
 
 /// State of the ports.
 #[derive(Debug)]
 pub(in crate::engine) struct PortTracker {
     table: PortTable,
-    #[expect(clippy::vec_box, reason = "they come boxed, and are large")]
-    waiting: Vec<Box<Bind>>,
-    dying: Vec<Dying>,
+    waiting: Waiting<Box<Bind>>,
+    dying: Waiting<Dying>,
     fresh: HashMap<QuestionKey, (Question, Answer)>,
     /// What began or ceased to serve, and who died, since the scan under way began: its answers about them are not kept.
     changed: Vec<Endpoint>,
     died: Vec<TaskId>,
     /// A scan is under way.
     scanning: bool,
+    /// Changes whenever somebody is named in an answer that is kept, or no longer.
+    version: u64,
     /// The first scan is over.
     scanned_once: bool,
     next_ns: Option<u64>,
+    /// The last scan failed: none is made before.
+    failed_until_ns: Option<u64>,
     reconcile: bool,
-}
-
-/// A holder that died.
-#[derive(Debug)]
-struct Dying {
-    exit: Box<Exit>,
-    sockets: Vec<(u64, Socket)>,
-    /// What it closed meanwhile: emitted after it.
-    releases: Vec<Output>,
-    /// A scan has found a socket on its way out.
-    closing: bool,
-}
-
-impl Dying {
-    /// Whether a socket of it is between the end of its descriptor and its own.
-    fn is_closing(&self, alive: &HashSet<u64>, now_ns: u64) -> bool {
-        now_ns < self.exit.time_ns.saturating_add(CLOSING_NS)
-            && self.sockets.iter().any(|(sk, _)| alive.contains(sk))
-    }
 }
 
 impl PortTracker {
@@ -86,14 +81,16 @@ impl PortTracker {
     pub(in crate::engine) fn new(reconcile: bool) -> Self {
         Self {
             table: PortTable::default(),
-            waiting: Vec::new(),
-            dying: Vec::new(),
+            waiting: Waiting::default(),
+            dying: Waiting::default(),
             fresh: HashMap::new(),
             changed: Vec::new(),
             died: Vec::new(),
             scanning: false,
+            version: 0,
             scanned_once: false,
             next_ns: None,
+            failed_until_ns: None,
             reconcile,
         }
     }
@@ -121,7 +118,7 @@ impl PortTracker {
         let closer = Some((id, enricher.process(&record.task)));
         let release = self.table.stop(record.record.socket.sk, closer, record.time_ns);
         let release = release.map(|r| Output::Event(record.time_ns, Body::Release(Box::new(r))));
-        match self.dying.iter_mut().find(|dying| dying.exit.task.id() == id) {
+        match self.dying.get_mut(id) {
             Some(dying) => {
                 dying.releases.extend(release);
                 dying.closing = false;
@@ -136,55 +133,80 @@ impl PortTracker {
         let is_fresh = |answer: &Answer| record.time_ns < answer.began_ns.saturating_add(FRESH_NS);
         match known.filter(|(_, answer)| is_fresh(answer)) {
             Some((_, answer)) => vec![refusal(&record, answer, &self.table, enricher)],
-            None if self.waiting.len() < WAITING => {
-                self.waiting.push(record);
-                Vec::new()
+            None => {
+                let (time_ns, bytes) = (record.time_ns, waiting::bytes_of(&record.task));
+                let rejected = self.waiting.push(record.task.id(), time_ns, bytes, record);
+                let none = Answer::default();
+                rejected
+                    .map(|record| refusal(&record, &none, &self.table, enricher))
+                    .into_iter()
+                    .collect()
             }
-            None => vec![refusal(&record, &Answer::default(), &self.table, enricher)],
         }
     }
 
     /// Something changed there: answers about it are wrong from now on.
     fn forget(&mut self, endpoint: &Endpoint) {
+        let before = self.fresh.len();
         self.fresh.retain(|_, (question, _)| !touches(question, endpoint));
-        if self.scanning {
+        self.version += u64::from(self.fresh.len() != before);
+        if self.scanning && self.changed.len() <= CHANGES {
             self.changed.push(endpoint.clone());
         }
     }
 
     /// Keeps the death of a holder until a scan has shown what it leaves; gives back everybody else's, with what they
     /// closed as they ended.
-    pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<(Box<Exit>, Vec<Socket>)> {
+    pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<(Box<Exit>, Released)> {
         let id = exit.task.id();
         // An answer that names it is wrong from now on.
+        let before = self.fresh.len();
         self.fresh.retain(|_, (_, answer)| !answer.names(id));
-        if self.scanning {
+        self.version += u64::from(self.fresh.len() != before);
+        if self.scanning && self.died.len() <= CHANGES {
             self.died.push(id);
         }
         if !self.table.is_holder(id) {
             let closed = self.closed_by(&exit);
             return Some((exit, closed));
         }
-        let mut held: Vec<u64> = self.table.held_by(id).collect();
-        held.sort_unstable();
-        let sockets = held
-            .into_iter()
-            .filter_map(|sk| Some((sk, without_state(&self.table.get(sk)?.socket))))
-            .collect();
-        self.dying.push(Dying { exit, sockets, releases: Vec::new(), closing: false });
-        None
+        let (time_ns, bytes) = (exit.time_ns, waiting::bytes_of(&exit.task));
+        let dying = Dying::new(exit, &self.table);
+        let bytes = bytes + dying.bytes();
+        let rejected = self.dying.push(id, time_ns, bytes, dying)?;
+        let closed = self.closed_by(&rejected.exit);
+        Some((rejected.exit, closed))
     }
 
-    fn closed_by(&self, exit: &Exit) -> Vec<Socket> {
+    fn closed_by(&self, exit: &Exit) -> Released {
         let closed = self.table.closed_by(exit.task.id(), exit.time_ns);
-        closed.map(|socket| without_state(&socket)).collect()
+        Released::of(closed.map(|socket| without_state(&socket)).collect(), 0)
+    }
+
+    /// What has waited for a scan too long: it is emitted without.
+    pub(super) fn overdue(&mut self, now_ns: u64, enricher: &mut Enricher) -> Vec<Output> {
+        self.failed_until_ns = self.failed_until_ns.filter(|until| *until > now_ns);
+        let before_ns = now_ns.saturating_sub(WAITING_NS);
+        let mut out = Vec::new();
+        for record in self.waiting.take_before(before_ns) {
+            out.push(refusal(&record, &Answer::default(), &self.table, enricher));
+        }
+        for dying in self.dying.take_before(before_ns) {
+            let closed = self.closed_by(&dying.exit);
+            out.push(Output::Death(dying.exit, closed));
+            out.extend(dying.releases);
+        }
+        out
     }
 
     /// The scan to make next, when one is needed and none is under way.
     pub(super) fn wants_scan(&mut self, now_ns: u64) -> Option<ScanRequest> {
+        if self.scanning || self.failed_until_ns.is_some_and(|until| now_ns < until) {
+            return None;
+        }
         let due = self.next_ns.is_some_and(|next| next <= now_ns);
         let died = self.dying.iter().any(|dying| !dying.closing);
-        if self.scanning || (self.scanned_once && self.waiting.is_empty() && !died && !due) {
+        if self.scanned_once && self.waiting.is_empty() && !died && !due {
             return None;
         }
         self.scanning = true;
@@ -192,128 +214,22 @@ impl PortTracker {
         self.died.clear();
         let mut known = HashSet::new();
         let questions = self.waiting.iter().map(|bind| question(bind));
-        let questions: Vec<Question> = questions.filter(|q| known.insert(q.key())).collect();
+        let questions = questions.filter(|question| known.insert(question.key()));
+        let questions: Vec<Question> = questions.take(QUESTIONS).collect();
         let mut ports: Vec<u16> = questions.iter().filter_map(|q| q.asker.asked.port()).collect();
         ports.sort_unstable();
         ports.dedup();
-        Some(ScanRequest { ports, questions, known: self.table.sockets() })
-    }
-
-    /// Takes in what a scan has found.
-    pub(super) fn scanned(
-        &mut self,
-        result: ScanResult,
-        now_ns: u64,
-        enricher: &mut Enricher,
-    ) -> Vec<Output> {
-        let mut out = Vec::new();
-        self.scanning = false;
-        let initial = !std::mem::replace(&mut self.scanned_once, true);
-        let ScanResult { scan, answers, servers, alive } = result;
-        let began = scan.began_ns;
-
-        // Deaths before the end of the scan: their descriptors may be in it, while their memory is torn down.
-        let ended = scan.ended_ns;
-        let died = self.dying.iter().filter(|dying| dying.exit.time_ns <= ended);
-        let ids: HashSet<TaskId> = died.map(|dying| dying.exit.task.id()).collect();
-        let (gone, later) = std::mem::take(&mut self.dying)
-            .into_iter()
-            .partition(|dying| dying.exit.time_ns <= ended && !dying.is_closing(&alive, ended));
-        self.dying = later;
-        for dying in self.dying.iter_mut().filter(|dying| dying.exit.time_ns <= ended) {
-            dying.closing = true;
-        }
-
-        let mut name = |held: &Held| match (servers.get(&held.socket.0.sk), owner(held)) {
-            (Some(living), _) => enricher.process(&living.task),
-            (None, Some(holder)) => {
-                let why = "the process was gone before it could be read";
-                enricher.named(holder.id(), crate::decode::until_nul(&holder.record.comm), why)
-            }
-            (None, None) => Process::default(),
-        };
-        let new = self.table.scanned(&scan, initial, &ids, &alive, &mut name);
-        out.extend(
-            new.into_iter().map(|listen| Output::Event(began, Body::Listen(Box::new(listen)))),
-        );
-        self.deaths(gone, enricher, &mut out);
-        let closing = self.dying.iter().flat_map(|dying| &dying.sockets);
-        let closing: HashSet<u64> = closing.map(|(sk, _)| *sk).collect();
-        for release in self.table.drop_gone(&closing, began) {
-            out.push(Output::Event(began, Body::Release(Box::new(release))));
-        }
-
-        self.answer(answers, began, enricher, &mut out);
-        let took = now_ns.saturating_sub(began);
-        let reconcile = self.reconcile.then(|| now_ns + RECONCILE_NS.max(took * RECONCILE_SHARE));
-        let closing = self.dying.iter().any(|dying| dying.closing);
-        let closed = closing.then(|| now_ns + CLOSING_PAUSE_NS + took * 4);
-        self.next_ns = reconcile.into_iter().chain(closed).min();
-        out
-    }
-
-    /// Deaths of holders: what nobody else holds is released by them.
-    fn deaths(&mut self, mut gone: Vec<Dying>, enricher: &mut Enricher, out: &mut Vec<Output>) {
-        // A whole family may have died between two scans: the last one to go releases what they shared.
-        gone.sort_by_key(|dying| dying.exit.time_ns);
-        let mut last: HashMap<u64, u64> = HashMap::new();
-        for dying in &gone {
-            last.extend(dying.sockets.iter().map(|(sk, _)| (*sk, dying.exit.time_ns)));
-        }
-        for dying in gone {
-            let mut events = dying.releases;
-            let closed = self.table.closed_by(dying.exit.task.id(), dying.exit.time_ns);
-            let closed = closed.filter(|c| dying.sockets.iter().all(|(sk, _)| *sk != c.0.sk));
-            let mut released: Vec<Socket> = closed.map(|socket| without_state(&socket)).collect();
-            for (sk, socket) in dying.sockets {
-                let held = self.table.get(sk).is_some_and(|served| !served.gone);
-                if held || last.get(&sk) != Some(&dying.exit.time_ns) {
-                    continue;
-                }
-                let process = enricher.process(&dying.exit.task);
-                let closer = Some((dying.exit.task.id(), process));
-                let release = self.table.stop(sk, closer, dying.exit.time_ns);
-                events.extend(
-                    release.map(|r| Output::Event(dying.exit.time_ns, Body::Release(Box::new(r)))),
-                );
-                released.push(socket);
-            }
-            out.push(Output::Death(dying.exit, released));
-            out.extend(events);
-        }
-    }
-
-    fn answer(
-        &mut self,
-        answers: Vec<(Question, Answer)>,
-        began: u64,
-        enricher: &mut Enricher,
-        out: &mut Vec<Output>,
-    ) {
-        let answers: HashMap<QuestionKey, (Question, Answer)> = answers
-            .into_iter()
-            .map(|(question, answer)| (question.key(), (question, answer)))
-            .collect();
-        let mut rest = Vec::new();
-        for record in std::mem::take(&mut self.waiting) {
-            match answers.get(&question(&record).key()) {
-                Some((_, answer)) => out.push(refusal(&record, answer, &self.table, enricher)),
-                None => rest.push(record),
-            }
-        }
-        self.waiting = rest;
-        self.fresh.retain(|_, (_, answer)| answer.began_ns.saturating_add(FRESH_NS) > began);
-        let (changed, died) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.died));
-        let stands = |(_, (question, answer)): &(QuestionKey, (Question, Answer))| {
-            !changed.iter().any(|endpoint| touches(question, endpoint))
-                && !died.iter().any(|id| answer.names(*id))
-        };
-        self.fresh.extend(answers.into_iter().filter(stands));
+        let known = self.table.sockets().map(|(sk, socket)| {
+            let listens_on = socket.endpoint().port().filter(|_| !socket.datagram());
+            (sk, KnownSocket { inode: socket.0.inode, listens_on })
+        });
+        Some(ScanRequest { ports, questions, known: known.collect() })
     }
 
     /// A scan failed: what waits for it is emitted without, and the next one is made after a pause.
     pub(super) fn scan_failed(&mut self, now_ns: u64, enricher: &mut Enricher) -> Vec<Output> {
         let out = self.flush(enricher);
+        self.failed_until_ns = Some(now_ns.saturating_add(FAILED_PAUSE_NS));
         self.next_ns = self.reconcile.then(|| now_ns.saturating_add(RECONCILE_NS));
         out
     }
@@ -323,10 +239,10 @@ impl PortTracker {
         let mut out = Vec::new();
         self.scanning = false;
         self.scanned_once = true;
-        for record in std::mem::take(&mut self.waiting) {
+        for record in self.waiting.take_if(|_| true) {
             out.push(refusal(&record, &Answer::default(), &self.table, enricher));
         }
-        for dying in std::mem::take(&mut self.dying) {
+        for dying in self.dying.take_if(|_| true) {
             let closed = self.closed_by(&dying.exit);
             out.push(Output::Death(dying.exit, closed));
             out.extend(dying.releases);
@@ -336,30 +252,49 @@ impl PortTracker {
 
     /// The moment of the earliest that waits for a scan and is later than `after_ns`.
     pub(super) fn waits_since_ns(&self, after_ns: u64) -> Option<u64> {
-        let refused = self.waiting.iter().map(|bind| bind.time_ns);
-        let dying = self.dying.iter().map(|dying| dying.exit.time_ns);
-        refused.chain(dying).filter(|time_ns| *time_ns > after_ns).min()
+        let earliest = [self.waiting.since_ns(after_ns), self.dying.since_ns(after_ns)];
+        earliest.into_iter().flatten().min()
     }
 
-    /// Who serves what, as far as it was emitted. What the first scan finds is still to come, for everybody.
-    pub(super) fn serving(&self) -> Vec<ListenEvent> {
-        let mut serving: Vec<ListenEvent> = self.table.serving().collect();
+    /// Who serves what, as far as it was emitted, at most `most` of them: those whose port or path was chosen first. And how many
+    /// there are. What the first scan finds is still to come, for everybody.
+    pub(super) fn serving(&self, most: usize) -> (Vec<ListenEvent>, usize) {
+        let mut serving: Vec<_> = self.table.serving().collect();
+        let total = serving.len();
+        serving.sort_by_cached_key(|served| {
+            let record = &served.socket.0;
+            (served.socket.ephemeral(), record.family == 1, record.port, record.netns, record.sk)
+        });
+        serving.truncate(most);
+        let mut serving: Vec<ListenEvent> =
+            serving.iter().map(|s| ports::event(&s.socket, &s.process, true)).collect();
         serving.sort_by_cached_key(|listen| {
             let socket = &listen.socket;
             (socket.protocol, socket.port, socket.netns, socket.name())
         });
-        serving
+        (serving, total)
     }
 
     /// When to scan although nothing came.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
-        self.next_ns.filter(|_| !self.scanning)
+        let due = self.next_ns.filter(|_| !self.scanning);
+        // After one that failed, what came meanwhile wants the next.
+        let again =
+            self.failed_until_ns.filter(|_| !self.scanning && self.waits_since_ns(0).is_some());
+        let overdue = self.waits_since_ns(0).map(|time_ns| time_ns.saturating_add(WAITING_NS));
+        let due = due.map(|due| due.max(self.failed_until_ns.unwrap_or(0)));
+        [due, again, overdue].into_iter().flatten().min()
     }
 
     /// Process ids whose deaths matter.
     pub(super) fn holders(&self) -> HashSet<u32> {
         let named = self.fresh.values().flat_map(|(_, answer)| answer.holders());
         self.table.holders().into_iter().chain(named.map(|id| id.tgid)).collect()
+    }
+
+    /// Changes whenever [`Self::holders`] may have.
+    pub(super) fn version(&self) -> (u64, u64) {
+        (self.table.version(), self.version)
     }
 }
 
@@ -383,6 +318,7 @@ fn question(bind: &Bind) -> Question {
         pid: bind.task.record.tgid,
         ppid: bind.task.record.ppid,
         errno: bind.record.result.unsigned_abs(),
+        in_first_mntns: bind.task.in_first_mntns(),
     }
 }
 

@@ -51,7 +51,7 @@ fn process(
             if served.holders.contains(&holder.id())
                 && served.process.pid == holder.record.tgid =>
         {
-            served.process.clone()
+            (*served.process).clone()
         }
         (None, _) => {
             let mut process = enricher.named(

@@ -1,11 +1,11 @@
 //! A death, and the scans that follow it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use observer_common::socket::{STATE_LISTEN, SocketRecord};
 use zerocopy::FromZeros as _;
 
-use super::{CLOSING_NS, Output, PortTracker, RECONCILE_NS};
+use super::{Output, PortTracker, RECONCILE_NS, closing::CLOSING_NS};
 use crate::{
     decode::{
         KernelSocket,
@@ -40,9 +40,9 @@ fn scan(
 ) -> Vec<Output> {
     assert!(ports.wants_scan(u64::MAX).is_some(), "a death waits");
     let found = ScanResult {
-        scan: Scan { began_ns: ended_ns - 50, ended_ns, sockets: Vec::new() },
+        scan: Scan { began_ns: ended_ns - 50, ended_ns, sockets: Vec::new(), left_out: 0 },
         answers: Vec::new(),
-        servers: HashMap::new(),
+        servers: Vec::new(),
         alive: alive.then_some(1).into_iter().collect::<HashSet<u64>>(),
     };
     ports.scanned(found, ended_ns, enricher)
@@ -52,7 +52,7 @@ fn scan(
 fn released(outputs: &[Output], events: usize) -> usize {
     assert_eq!(outputs.len(), events);
     match &outputs[0] {
-        Output::Death(_, released) => released.len(),
+        Output::Death(_, released) => released.sockets.len(),
         _ => panic!("the death comes first"),
     }
 }
