@@ -29,6 +29,8 @@ pub const TASK_FORKED: u32 = 1 << 7;
 pub const TASK_FIRST_MNTNS: u32 = 1 << 8;
 /// A tracer had attached to it (`task->ptrace`).
 pub const TASK_TRACED: u32 = 1 << 9;
+/// It has the same root folder as its parent (`task->fs->root`). Only a [`crate::socket::BindRecord`] says so.
+pub const TASK_PARENTS_ROOT: u32 = 1 << 10;
 
 record! {
     /// Identity and namespaces of a process. Three segments follow it: the components of the executable's path and those of the

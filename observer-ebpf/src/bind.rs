@@ -17,7 +17,7 @@ use observer_common::{
     },
     offsets::ABSENT,
     socket::{BindRecord, CALL_BIND, CALL_LISTEN, CALL_STOP, SOCKADDR},
-    task::ARGS_MAX,
+    task::{ARGS_MAX, TASK_PARENTS_ROOT, TaskRecord},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
         AF_INET, AF_INET6, AF_UNIX, capture as capture_socket, family, inode, is_socket,
         unprivileged_port,
     },
-    task::capture,
+    task::{capture, has_parents_root},
 };
 
 const SOCK_DGRAM: u16 = 2;
@@ -244,7 +244,12 @@ fn report(call: u16, slot: u32, sk: *const u8, result: i32, asked: Asked, inode:
         (*record).socket.inode = inode;
         (*record).socket.unprivileged_port = unprivileged_port(sk);
     }
+    let process = writer.next();
     capture::<Probe>(writer, current(), ARGS_MAX);
+    if result != 0 && has_parents_root(current()) {
+        // SAFETY: `capture` has written the record there.
+        unsafe { (*writer.part::<TaskRecord>(process)).flags |= TASK_PARENTS_ROOT };
+    }
     writer.submit(KIND_BIND, now(), &PORT_RING);
 }
 

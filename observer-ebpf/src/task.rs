@@ -12,11 +12,12 @@ use observer_common::{
 
 use crate::{
     fields::{
-        Access, CRED_UID, MM_ARG_END, MM_ARG_START, MM_HIWATER_RSS, MM_RSS, MM_RSS_COUNT,
-        MNTNS_INUM, NET_INUM, NSPROXY_MNT, NSPROXY_NET, PERCPU_COUNTER_COUNT, PERCPU_COUNTER_SIZE,
-        PID_LEVEL, PID_NUMBERS, PIDNS_INUM, Probe, TASK_COMM, TASK_CRED, TASK_FLAGS, TASK_LEADER,
-        TASK_MM, TASK_NSPROXY, TASK_PARENT, TASK_PID, TASK_PTRACE, TASK_START, TASK_TGID,
-        TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, field, field_16, pointer, try_field,
+        Access, CRED_UID, FS_ROOT_DENTRY, FS_ROOT_MNT, MM_ARG_END, MM_ARG_START, MM_HIWATER_RSS,
+        MM_RSS, MM_RSS_COUNT, MNTNS_INUM, NET_INUM, NSPROXY_MNT, NSPROXY_NET, PERCPU_COUNTER_COUNT,
+        PERCPU_COUNTER_SIZE, PID_LEVEL, PID_NUMBERS, PIDNS_INUM, Probe, TASK_COMM, TASK_CRED,
+        TASK_FLAGS, TASK_FS, TASK_LEADER, TASK_MM, TASK_NSPROXY, TASK_PARENT, TASK_PID,
+        TASK_PTRACE, TASK_START, TASK_TGID, TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, field,
+        field_16, pointer, try_field,
     },
     maps::setting,
     paths,
@@ -131,6 +132,21 @@ pub(crate) fn uid<A: Access>(task: *const u8) -> u32 {
 #[inline(always)]
 pub(crate) fn is_traced<A: Access>(task: *const u8) -> bool {
     try_field::<A, u32>(task, &TASK_PTRACE).is_some_and(|ptrace| ptrace != 0)
+}
+
+/// Whether it has the same root folder as its parent: a path means the same to both.
+#[inline(always)]
+pub(crate) fn has_parents_root(task: *const u8) -> bool {
+    let parent: *const u8 = field::<Probe, _>(task, &TASK_PARENT);
+    let (own, parents) = (root(task), root(parent));
+    own.is_some() && own == parents
+}
+
+#[inline(always)]
+fn root(task: *const u8) -> Option<(u64, u64)> {
+    let fs = pointer::<Probe>(task, &TASK_FS)?;
+    let mnt = try_field::<Probe, u64>(fs, &FS_ROOT_MNT)?;
+    Some((mnt, try_field::<Probe, u64>(fs, &FS_ROOT_DENTRY)?))
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use observer_common::task::{
     TASK_CGROUP_CUT, TASK_EXE_CUT, TASK_EXE_DELETED, TASK_EXITING, TASK_FIRST_MNTNS, TASK_FORKED,
-    TASK_NO_ARGS, TASK_NO_MM, TASK_TRACED, TaskRecord,
+    TASK_NO_ARGS, TASK_NO_MM, TASK_PARENTS_ROOT, TASK_TRACED, TaskRecord,
 };
 
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,12 @@ impl Task {
     #[must_use]
     pub fn in_first_mntns(&self) -> bool {
         self.record.flags & TASK_FIRST_MNTNS != 0
+    }
+
+    /// Whether it had the same root folder as its parent, as far as that was asked for.
+    #[must_use]
+    pub fn has_parents_root(&self) -> bool {
+        self.record.flags & TASK_PARENTS_ROOT != 0
     }
 
     /// Whether a tracer had attached to it.

@@ -22,9 +22,9 @@ pub struct Question {
     pub ppid: u32,
     /// The errno.
     pub errno: u32,
-    /// Who asked lived in the mount namespace of the first process.
+    /// Who asked had the same root folder as its parent.
     #[serde(default)]
-    pub in_first_mntns: bool,
+    pub has_parents_root: bool,
 }
 
 /// What a question turns on: the same answer serves all with the same key.
@@ -39,7 +39,7 @@ pub struct QuestionKey {
     device: u32,
     errno: u32,
     ppid: u32,
-    in_first_mntns: bool,
+    has_parents_root: bool,
 }
 
 impl Question {
@@ -57,7 +57,7 @@ impl Question {
             device: socket.device,
             errno: self.errno,
             ppid: self.ppid,
-            in_first_mntns: self.in_first_mntns,
+            has_parents_root: self.has_parents_root,
         }
     }
 }
@@ -79,9 +79,6 @@ pub struct Answer {
     pub connections: Option<Vec<Connection>>,
     /// The file at the path of a unix socket.
     pub file: Option<PathFile>,
-    /// That file was looked for from the root of the asker's parent: the asker was gone.
-    #[serde(default)]
-    pub by_parent: bool,
     /// Ports that the kernel deals out (`net.ipv4.ip_local_port_range`), when one of those was asked for.
     pub port_range: Option<String>,
     /// Zombies beside the process that was refused.

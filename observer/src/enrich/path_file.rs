@@ -1,8 +1,7 @@
 //! Finds the file at the path of a unix socket, as the refused process would find it.
 //!
 //! **Invariant:** never leaves the root that the path is resolved from, and never follows a magic link. The process chooses
-//! the path, and we are root. For a dead process the root is its parent's, if both lived in the first mount namespace or
-//! neither; that is likely right and not certain.
+//! the path, and we are root. A dead process that had the same root as its parent is looked up from there.
 //!
 //! **Bounded:** asks no file system that may let us wait: a path is followed in the kernel's cache (RESOLVE_CACHED, Linux 5.12),
 //! where bind(2) has just followed it. What is not there, on FUSE or NFS for one, is out of reach. Reads [`MOUNTS`] bytes of
@@ -22,8 +21,6 @@ use rustix::{
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
-
-use crate::kernel::host::first_mntns;
 
 /// The kind of file at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +43,6 @@ pub struct AtPath {
     pub file: PathFile,
     /// Its device number inside the kernel (`s_dev`); `None` on file systems where stat(2) gives another one.
     pub device: Option<u32>,
-    /// The process was gone: its parent's root was searched.
-    pub by_parent: bool,
 }
 
 /// Who asks for a path.
@@ -57,19 +52,15 @@ pub struct Asker {
     pub pid: u32,
     /// Its parent's.
     pub ppid: u32,
-    /// It lived in the mount namespace of the first process.
-    pub in_first_mntns: bool,
+    /// It had the same root as its parent.
+    pub has_parents_root: bool,
 }
 
 /// Resolves the path from the process's own root and working directory, links included.
 #[must_use]
 pub fn look_at(asker: Asker, path: &[u8]) -> AtPath {
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    let found = find(asker, path).and_then(|(found, by_parent)| {
-        let by = if by_parent { asker.ppid } else { asker.pid };
-        Ok(AtPath { by_parent, ..describe(&found, by)? })
-    });
-    match found {
+    match find(asker, path).and_then(|found| describe(&found, [asker.pid, asker.ppid])) {
         Ok(found) => found,
         Err(Errno::NOENT) => PathFile::Gone.into(),
         Err(_) => PathFile::Unreachable.into(),
@@ -78,20 +69,17 @@ pub fn look_at(asker: Asker, path: &[u8]) -> AtPath {
 
 impl From<PathFile> for AtPath {
     fn from(file: PathFile) -> Self {
-        Self { file, device: None, by_parent: false }
+        Self { file, device: None }
     }
 }
 
-/// Opens the file itself: like bind(2), does not follow a link at the end of the path. True: by the parent's root.
-fn find(asker: Asker, path: &Path) -> Result<(OwnedFd, bool), Errno> {
+/// Opens the file itself: like bind(2), does not follow a link at the end of the path.
+fn find(asker: Asker, path: &Path) -> Result<OwnedFd, Errno> {
     let folder = |pid: u32, name: &str| open(format!("/proc/{pid}/{name}"), FOLDER, Mode::empty());
     let own = || open("/", FOLDER, Mode::empty());
-    let (root, by_parent) = match folder(asker.pid, "root") {
-        Ok(root) => (root, false),
-        Err(_gone) if in_first_mntns(asker.ppid) == asker.in_first_mntns => {
-            (folder(asker.ppid, "root")?, true)
-        }
-        Err(gone) => return Err(gone),
+    let root = match folder(asker.pid, "root") {
+        Err(_gone) if asker.has_parents_root => folder(asker.ppid, "root")?,
+        root => root?,
     };
     let (from, resolve) = if path.is_absolute() {
         (root, ResolveFlags::IN_ROOT)
@@ -103,18 +91,11 @@ fn find(asker: Asker, path: &Path) -> Result<(OwnedFd, bool), Errno> {
     };
     let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::NOFOLLOW;
-    let found = match openat2(&from, path, flags, Mode::empty(), resolve | ResolveFlags::CACHED) {
+    match openat2(&from, path, flags, Mode::empty(), resolve | ResolveFlags::CACHED) {
         // Linux before 5.12 does not know that flag.
         Err(Errno::INVAL) => openat2(&from, path, flags, Mode::empty(), resolve),
         found => found,
-    };
-    found.map(|found| (found, by_parent))
-}
-
-fn in_first_mntns(pid: u32) -> bool {
-    use std::os::linux::fs::MetadataExt as _;
-    let mntns = std::fs::metadata(format!("/proc/{pid}/ns/mnt")).map_or(0, |meta| meta.st_ino());
-    mntns != 0 && mntns == u64::from(first_mntns())
+    }
 }
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
@@ -131,7 +112,7 @@ fn same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
     Ok(id(&one) == id(&other))
 }
 
-fn describe(found: &OwnedFd, seen_by: u32) -> Result<AtPath, Errno> {
+fn describe(found: &OwnedFd, seen_by: [u32; 2]) -> Result<AtPath, Errno> {
     let stat = known(found)?;
     let file = match FileType::from_raw_mode(stat.stx_mode.into()) {
         FileType::Socket => {
@@ -144,10 +125,10 @@ fn describe(found: &OwnedFd, seen_by: u32) -> Result<AtPath, Errno> {
         _ => PathFile::Other("a file".into()),
     };
     let (major, minor) = (stat.stx_dev_major, stat.stx_dev_minor);
-    let is_device = major != 0 || is_mounted(seen_by, minor);
+    let is_device = major != 0 || seen_by.into_iter().any(|pid| is_mounted(pid, minor));
     // MKDEV, include/linux/kdev_t.h.
     let device = is_device.then_some((major << 20) | minor);
-    Ok(AtPath { file, device, by_parent: false })
+    Ok(AtPath { file, device })
 }
 
 /// Most bytes of a list of mounts that are read: anybody may have a hundred thousand of his own.

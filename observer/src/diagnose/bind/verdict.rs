@@ -110,13 +110,6 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Former
         (None, Endpoint::Inet(_, 0)) => no_port_left(answer),
         (None, _) => unowned(bind, answer, past),
     };
-    if answer.by_parent {
-        if cause.confidence == Confidence::Certain {
-            cause.confidence = Confidence::Likely;
-        }
-        cause = cause
-            .because("the process was gone: its path was followed from the root of its parent");
-    }
     let inet = matches!(bind.asked, Endpoint::Inet(..));
     for (pid, comm) in
         answer.zombies.iter().filter(|(pid, _)| inet && *pid != bind.task.record.tgid)

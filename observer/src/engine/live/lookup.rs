@@ -90,8 +90,8 @@ impl<'a> Lookup<'a> {
             Endpoint::Path(_) if self.careful => Some(PathFile::Unreachable.into()),
             Endpoint::Path(path) => {
                 let (pid, ppid) = (question.pid, question.ppid);
-                let in_first_mntns = question.in_first_mntns;
-                Some(look_at(path_file::Asker { pid, ppid, in_first_mntns }, path))
+                let has_parents_root = question.has_parents_root;
+                Some(look_at(path_file::Asker { pid, ppid, has_parents_root }, path))
             }
             _ => None,
         };
@@ -101,7 +101,6 @@ impl<'a> Lookup<'a> {
             return Answer { file: at_path.map(|found| found.file), ..Answer::default() };
         }
         self.name(in_the_way, &mut answer);
-        answer.by_parent = at_path.as_ref().is_some_and(|found| found.by_parent);
         answer.file = at_path.map(|found| found.file);
         answer.zombies = self.zombies(question);
         let files = match question.asker.socket.0.protocol {

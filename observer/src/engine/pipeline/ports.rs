@@ -318,7 +318,7 @@ fn question(bind: &Bind) -> Question {
         pid: bind.task.record.tgid,
         ppid: bind.task.record.ppid,
         errno: bind.record.result.unsigned_abs(),
-        in_first_mntns: bind.task.in_first_mntns(),
+        has_parents_root: bind.task.has_parents_root(),
     }
 }
 
