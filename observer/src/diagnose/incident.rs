@@ -5,15 +5,18 @@
 //! does not decide what is emitted.
 //!
 //! **Invariant:** no I/O and no clock of its own.
-//! **Bounded:** 256 open incidents, 1,024 waiting events, 1,024 past deaths, refusals and losses each.
+//! **Bounded:** [`CASES`] open incidents with [`KEPT`] parts in all, [`PENDING`] waiting events, [`PAST`] past deaths, refusals and
+//! losses each; [`lean`] bounds an event.
 
 mod case;
 mod deaths;
 mod keys;
+mod lean;
 mod narrate;
 mod origin;
 mod outage;
 pub mod ownership;
+mod places;
 mod ports;
 mod step;
 mod weigh;
@@ -25,6 +28,7 @@ use std::{
 
 use case::{Case, Origin};
 use keys::after;
+use places::Places;
 use ports::{Outage, ServedPorts};
 
 use crate::model::{Body, Event, IncidentEvent, Kind, Time};
@@ -35,6 +39,8 @@ const SETTLE: i64 = 2;
 const MOMENT: i64 = 5;
 /// Most open incidents; the one that was quiet for longest is flushed first.
 const CASES: usize = 256;
+/// Most parts of all open incidents, such as deaths and refusals: the one that has most is flushed first. About 2 KiB each.
+const KEPT: usize = 4096;
 /// Most events that wait: a tenth of a second of a storm. Four times as many made the service 8 MiB larger, for good.
 const PENDING: usize = 1024;
 /// Most deaths, refusals and losses, each, that are remembered for incidents that begin later.
@@ -101,7 +107,7 @@ pub fn served(events: &[Event]) -> Vec<&Event> {
 }
 
 /// Incidents while they happen. Memory is bounded, whatever comes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Incidents {
     boot: Option<Arc<str>>,
     pending: BTreeMap<EventKey, Arc<Event>>,
@@ -115,7 +121,7 @@ pub struct Incidents {
     run: Option<Time>,
     ports: ServedPorts,
     /// Releases that another server may still replace.
-    waiting: Vec<Outage>,
+    waiting: Places<Outage>,
     cases: Vec<Case>,
     dead: VecDeque<Arc<Event>>,
     refused: VecDeque<(Arc<Event>, Vec<Origin>)>,
@@ -123,6 +129,27 @@ pub struct Incidents {
     out: Vec<IncidentEvent>,
     /// Only the end of an incident is wanted.
     quiet: bool,
+}
+
+impl Default for Incidents {
+    fn default() -> Self {
+        Self {
+            boot: None,
+            pending: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            newest: None,
+            now: None,
+            run: None,
+            ports: ServedPorts::default(),
+            waiting: Places::new(PAST),
+            cases: Vec::new(),
+            dead: VecDeque::new(),
+            refused: VecDeque::new(),
+            losses: VecDeque::new(),
+            out: Vec::new(),
+            quiet: false,
+        }
+    }
 }
 
 impl Incidents {
@@ -145,7 +172,7 @@ impl Incidents {
         self.boot = Some(event.boot_id.clone());
         let key = (event.time, event.number(), event.body.kind());
         if !self.seen.contains(&key) {
-            self.pending.entry(key).or_insert_with(|| Arc::new(event.clone()));
+            self.pending.entry(key).or_insert_with(|| lean::lean(event));
         }
         let newest = self.newest.map_or(event.time, |newest| newest.max(event.time));
         self.newest = Some(newest);
@@ -199,12 +226,15 @@ impl Incidents {
             self.step(&event);
         }
         self.advance(horizon);
+        self.flush_largest();
         self.emit();
     }
 
     /// What is due next, and whether it is the end of an incident or of a moment.
     fn due(&self) -> Option<(Time, bool)> {
-        let moments = self.waiting.iter().map(|outage| (after(outage.began, MOMENT), false));
+        // They came in the order of their times.
+        let first = self.waiting.first().map(|(_, outage)| outage);
+        let moments = first.map(|outage| (after(outage.began, MOMENT), false)).into_iter();
         let ends = self.cases.iter().filter_map(Case::closes).map(|time| (time, true));
         moments.chain(ends).min()
     }
@@ -245,6 +275,23 @@ impl Incidents {
         }
     }
 
+    /// Keeps what open incidents are made of within bounds.
+    fn flush_largest(&mut self) {
+        while self.cases.iter().map(Case::parts).sum::<usize>() > KEPT {
+            let largest = self.cases.iter().enumerate().max_by_key(|(_, case)| case.parts());
+            let Some(at) = largest.map(|(at, _)| at) else { break };
+            self.flush(at);
+        }
+    }
+
+    /// Emits an incident before its end.
+    fn flush(&mut self, at: usize) {
+        let mut case = self.cases.remove(at);
+        case.dropped = true;
+        let now = self.now.unwrap_or(case.last);
+        self.out.push(narrate::incident(&case, now));
+    }
+
     /// Keeps the number of open incidents within bounds.
     fn make_room(&mut self) {
         if self.cases.len() < CASES {
@@ -252,10 +299,7 @@ impl Incidents {
         }
         let quiet = self.cases.iter().enumerate().min_by_key(|(_, case)| case.last);
         if let Some(at) = quiet.map(|(at, _)| at) {
-            let mut case = self.cases.remove(at);
-            case.dropped = true;
-            let now = self.now.unwrap_or(case.last);
-            self.out.push(narrate::incident(&case, now));
+            self.flush(at);
         }
     }
 }

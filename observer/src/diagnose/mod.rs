@@ -15,3 +15,4 @@ pub mod oom;
 pub mod ports;
 pub mod recent;
 pub mod relation;
+pub mod shares;

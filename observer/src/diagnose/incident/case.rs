@@ -95,6 +95,13 @@ impl Case {
         self.outages.iter().any(|outage| outage.ended.is_none())
     }
 
+    /// How much it is made of.
+    pub(super) fn parts(&self) -> usize {
+        let events = self.deaths.len() + self.refusals.len() + self.ooms.len() + self.losses.len();
+        let ports = self.outages.len() + self.listens.len() + self.still_held.len();
+        events + ports + self.other_servers.len() + self.tallies.len()
+    }
+
     /// When to check for something new to emit: at most once a second, since the check is expensive in a storm.
     pub(super) fn ask(&self) -> Option<Time> {
         self.changed.then(|| self.asked.map_or(self.first, |asked| after(asked, 1)))

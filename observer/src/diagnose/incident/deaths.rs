@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Incidents, PAST,
+    Incidents,
     case::{Keys, OtherServer, QUIET, StillHeld},
     keys::{Ident, Kin, after, child_of_shell, meets, same_service},
     outage::is_chosen,
@@ -48,13 +48,18 @@ impl Incidents {
         }
         remember(&mut self.dead, event.clone());
         let Some(at) = joined else {
-            self.waiting.extend(dark.into_iter().filter(is_chosen));
-            self.waiting.truncate(PAST);
+            for outage in dark.into_iter().filter(is_chosen) {
+                self.waiting.push(outage);
+            }
             return;
         };
         // The release may have come before the death that reports it.
-        let told = |outage: &mut Outage| outage.events.contains(&(event.time, event.number()));
-        dark.extend(self.waiting.extract_if(.., told));
+        let told = |outage: &Outage| outage.events.contains(&(event.time, event.number()));
+        for socket in &exit.released {
+            let waits = self.waiting.meeting(socket).filter(|(_, outage)| told(outage));
+            let waits: Vec<u64> = waits.map(|(at, _)| at).collect();
+            dark.extend(waits.into_iter().filter_map(|at| self.waiting.remove(at)));
+        }
         let still_held: Vec<StillHeld> = self
             .ports
             .opened_by(who)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Incidents, MOMENT, PAST,
+    Incidents, MOMENT,
     case::{Case, Keys},
     keys::{Ident, after, meets, unit},
     ports::{Outage, Released},
@@ -36,9 +36,7 @@ impl Incidents {
                         case.learn(keys);
                         case.outage(outage);
                     }
-                    None if is_chosen(&outage) && self.waiting.len() < PAST => {
-                        self.waiting.push(outage);
-                    }
+                    None if is_chosen(&outage) => drop(self.waiting.push(outage)),
                     None => {}
                 }
             }
@@ -47,11 +45,14 @@ impl Incidents {
 
     /// A release is reported twice, by the death and by its own event: the second is evidence for the same outage.
     pub(super) fn pair(&mut self, event: &Event, socket: &Socket) {
-        let cases = self.cases.iter_mut().flat_map(|case| &mut case.outages);
-        let same = |outage: &&mut Outage| {
+        let same = |outage: &Outage| {
             meets(&outage.socket, socket) && after(outage.began, MOMENT) >= event.time
         };
-        if let Some(outage) = self.waiting.iter_mut().chain(cases).rev().find(same) {
+        let cases = self.cases.iter_mut().flat_map(|case| &mut case.outages);
+        let in_case = cases.rev().find(|outage| same(outage));
+        let waits = self.waiting.meeting(socket).filter(|(_, outage)| same(outage)).last();
+        let waits = waits.map(|(at, _)| at);
+        if let Some(outage) = in_case.or_else(|| self.waiting.get_mut(waits?)) {
             outage.events.push((event.time, event.number()));
             if let (None, Body::Exit(exit)) = (&outage.last, &event.body) {
                 outage.last = Some(exit.process.clone());
@@ -67,10 +68,10 @@ impl Incidents {
 
     /// No new server within [`MOMENT`] seconds: that is an outage, whoever asked for the stop.
     pub(super) fn outages_due(&mut self, due: Time) {
-        while let Some(at) =
-            self.waiting.iter().position(|outage| after(outage.began, MOMENT) <= due)
+        while let Some((at, outage)) = self.waiting.first()
+            && after(outage.began, MOMENT) <= due
         {
-            let outage = self.waiting.remove(at);
+            let Some(outage) = self.waiting.remove(at) else { return };
             let keys = outage_keys(&outage);
             let joined = self.joined(&keys, outage.began);
             let deaths: Vec<Arc<Event>> = self

@@ -13,26 +13,24 @@ pub use spans::{End, OutageSpan, ServedSpan};
 
 use super::{
     PENDING, SETTLE,
-    keys::{Ident, after, meets, same_address},
+    keys::{Ident, after, same_address},
     outage::was_chosen,
+    places::{Pairs, Places},
 };
 use crate::model::{Body, Event, ListenEvent, Process, Socket, Time};
 use spans::named;
 
 /// Most sockets that are served at once.
 const OPEN: usize = 4096;
-/// How far a death and the release it made may lie apart, in seconds.
-const PAIR: i64 = 2;
-
 /// Who served what, and when nobody did: takes events in the order in which they are stored.
 pub struct Ownership<W> {
     wanted: W,
     boot: Option<Arc<str>>,
     pending: BTreeMap<(Time, u64), Event>,
     newest: Option<Time>,
-    open: Vec<ServedSpan>,
-    gone: Vec<(Socket, Option<Ident>, Time)>,
-    open_outages: Vec<OutageSpan>,
+    open: Places<ServedSpan>,
+    gone: Pairs,
+    open_outages: Places<OutageSpan>,
     served: Kept<ServedSpan>,
     outages: Kept<OutageSpan>,
 }
@@ -45,9 +43,9 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             boot: None,
             pending: BTreeMap::new(),
             newest: None,
-            open: Vec::new(),
-            gone: Vec::new(),
-            open_outages: Vec::new(),
+            open: Places::new(OPEN),
+            gone: Pairs::default(),
+            open_outages: Places::new(OPEN),
             served: Kept::default(),
             outages: Kept::default(),
         }
@@ -78,10 +76,10 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         self.settle(None);
         self.confirm();
         if let Some(to) = now.max(self.newest) {
-            for served in std::mem::take(&mut self.open) {
+            for served in self.open.take_all() {
                 self.keep(ServedSpan { to, end: End::Open, ..served });
             }
-            for dark in std::mem::take(&mut self.open_outages) {
+            for dark in self.open_outages.take_all() {
                 self.keep_outage(OutageSpan { to, end: End::Open, ..dark });
             }
         }
@@ -123,10 +121,10 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
     /// The watch ended at that moment, or at the last event; a new one begins.
     fn unwatch(&mut self, at: Option<Time>) {
         let Some(at) = at.or(self.newest) else { return };
-        for served in &mut self.open {
+        for served in self.open.iter_mut() {
             served.unwatched = Some(at.max(served.from));
         }
-        for dark in std::mem::take(&mut self.open_outages) {
+        for dark in self.open_outages.take_all() {
             self.keep_outage(OutageSpan { to: at.max(dark.from), end: End::Unwatched, ..dark });
         }
         self.gone.clear();
@@ -134,37 +132,36 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
 
     /// Whatever was not seen again since the watch began is over, at a moment that is not known.
     fn confirm(&mut self) {
-        for served in std::mem::take(&mut self.open) {
+        for served in self.open.take_all() {
             match served.unwatched {
                 Some(to) => self.keep(ServedSpan { to, end: End::Unwatched, ..served }),
-                None => self.open.push(served),
+                None => drop(self.open.push(served)),
             }
         }
     }
 
     fn listen(&mut self, listen: &ListenEvent, time: Time) {
         let who = Ident::of(&listen.process);
-        let again = self.open.iter_mut().find(|served| {
-            served.unwatched.is_some()
-                && listen.initial
-                && same_address(&served.socket, &listen.socket)
-                && Ident::of(&served.process).is(who)
-        });
-        if let Some(again) = again {
-            again.unwatched = None;
-            again.gaps += 1;
+        let is_again = |(_, served): &(u64, &ServedSpan)| {
+            served.unwatched.is_some() && Ident::of(&served.process).is(who)
+        };
+        let again = self.open.at(&listen.socket).filter(|_| listen.initial).find(is_again);
+        if let Some((again, _)) = again {
+            if let Some(again) = self.open.get_mut(again) {
+                again.unwatched = None;
+                again.gaps += 1;
+            }
             return;
         }
-        let ends = |dark: &OutageSpan| meets(&dark.socket, &listen.socket) && dark.from <= time;
-        while let Some(at) = self.open_outages.iter().position(ends) {
-            let dark = self.open_outages.remove(at);
-            self.keep_outage(OutageSpan { to: time, end: End::Seen, ..dark });
+        let ends = |(_, dark): &(u64, &OutageSpan)| dark.from <= time;
+        let ended = self.open_outages.meeting(&listen.socket).filter(ends);
+        let ended: Vec<u64> = ended.map(|(at, _)| at).collect();
+        for at in ended {
+            if let Some(dark) = self.open_outages.remove(at) {
+                self.keep_outage(OutageSpan { to: time, end: End::Seen, ..dark });
+            }
         }
-        if self.open.len() >= OPEN {
-            self.open.remove(0);
-            self.served.left_out += 1;
-        }
-        self.open.push(ServedSpan {
+        let forgotten = self.open.push(ServedSpan {
             socket: listen.socket.clone(),
             process: named(&listen.process),
             from: time,
@@ -175,6 +172,7 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             gaps: 0,
             unwatched: None,
         });
+        self.served.left_out += u64::from(forgotten.is_some());
     }
 
     /// A socket is released, and `along` with it, which therefore serve no longer either.
@@ -187,47 +185,32 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
         along: &[Socket],
     ) {
         let who = process.map(Ident::of);
-        // A death lists what it released, and the release is an event too.
-        self.gone.retain(|(.., then)| after(*then, PAIR) >= time);
-        let told = |(gone, by, _): &(Socket, Option<Ident>, Time)| {
-            same_address(gone, socket) && by.zip(who).is_none_or(|(a, b)| a.is(b))
-        };
-        if let Some(pair) = self.gone.iter().position(told) {
-            self.gone.remove(pair);
+        if self.gone.is_second(socket, who, time) {
             return;
         }
-        if self.gone.len() < OPEN {
-            self.gone.push((socket.clone(), who, time));
-        }
-        let here = |served: &ServedSpan| {
-            served.unwatched.is_none()
-                && same_address(&served.socket, socket)
-                && served.from <= time
-        };
         let own = |served: &ServedSpan| who.is_some_and(|who| Ident::of(&served.process).is(who));
-        let found = self.open.iter().position(|served| here(served) && own(served));
+        let here = || {
+            let there = self.open.at(socket);
+            there.filter(|(_, served)| served.unwatched.is_none() && served.from <= time)
+        };
+        let found = here().find(|(_, served)| own(served)).or_else(|| here().next());
         // The beginning may have been lost, or be older than the store: the end counts all the same.
         let mut server = process.map(named);
-        if let Some(found) = found.or_else(|| self.open.iter().position(here)) {
-            let served = self.open.remove(found);
+        if let Some(served) = found.map(|(found, _)| found).and_then(|at| self.open.remove(at)) {
             let last = process.filter(|_| !own(&served)).map(named);
             server = server.or_else(|| Some(served.process.clone()));
             self.keep(ServedSpan { to: time, end: End::Seen, last, ..served });
         }
         let goes_too =
             |other: &ServedSpan| along.iter().any(|socket| same_address(&other.socket, socket));
-        let still = |other: &&ServedSpan| other.unwatched.is_none() && !goes_too(other);
-        let dark = self.open_outages.iter().any(|dark| same_address(&dark.socket, socket));
-        let is_served = self.open.iter().filter(still).any(|other| meets(&other.socket, socket));
+        let still = |other: &ServedSpan| other.unwatched.is_none() && !goes_too(other);
+        let dark = self.open_outages.at(socket).next().is_some();
+        let is_served = self.open.meeting(socket).any(|(_, other)| still(other));
         if dark || is_served || !was_chosen(socket, server.as_ref()) {
             return;
         }
-        if self.open_outages.len() >= OPEN {
-            self.open_outages.remove(0);
-            self.outages.left_out += 1;
-        }
         let socket = socket.clone();
-        self.open_outages.push(OutageSpan {
+        let forgotten = self.open_outages.push(OutageSpan {
             socket,
             last: server,
             from: time,
@@ -235,6 +218,7 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             to: time,
             end: End::Open,
         });
+        self.outages.left_out += u64::from(forgotten.is_some());
     }
 
     fn keep(&mut self, served: ServedSpan) {

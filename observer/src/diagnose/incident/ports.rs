@@ -1,8 +1,11 @@
 //! Who serves what, by the events, and since when nobody does.
 //!
-//! **Bounded:** 4,096 served sockets, 64 releases that wait for their pair.
+//! **Bounded:** [`SERVED`] served sockets, and the releases that wait for their pair.
 
-use super::keys::{Ident, after, meets, same_address};
+use super::{
+    keys::{Ident, same_address},
+    places::{Located, Pairs, Places},
+};
 use crate::model::{ListenEvent, Process, Socket, Time};
 
 /// A socket that is served.
@@ -29,11 +32,37 @@ pub(super) struct Outage {
     pub(super) ended: Option<Server>,
 }
 
+impl Located for Outage {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn process(&self) -> Option<&Process> {
+        self.last.as_ref()
+    }
+}
+
+impl Located for Server {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.process)
+    }
+}
+
 /// The table: what is served, and what ceased to be a moment ago.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ServedPorts {
-    served: Vec<Server>,
-    gone: Vec<(Socket, Option<Ident>, Time)>,
+    served: Places<Server>,
+    gone: Pairs,
+}
+
+impl Default for ServedPorts {
+    fn default() -> Self {
+        Self { served: Places::new(SERVED), gone: Pairs::default() }
+    }
 }
 
 /// What became of a release.
@@ -47,11 +76,7 @@ pub(super) enum Released {
 }
 
 /// Most sockets that are remembered.
-const SERVED: usize = 4096;
-/// Most releases that wait for their other half.
-const GONE: usize = 64;
-/// How far a death and the release it made may lie apart, in seconds.
-const PAIR: i64 = 2;
+const SERVED: usize = 8192;
 
 impl ServedPorts {
     /// A new run of observer reports again what is served.
@@ -68,9 +93,6 @@ impl ServedPorts {
             seq,
             initial: listen.initial,
         };
-        if self.served.len() >= SERVED {
-            self.served.remove(0);
-        }
         self.served.push(served.clone());
         served
     }
@@ -84,32 +106,22 @@ impl ServedPorts {
         time: Time,
     ) -> Released {
         let who = process.map(Ident::of);
-        let near = |then: Time| after(then, PAIR) >= time && after(time, PAIR) >= then;
-        let pair = self.gone.iter().position(|(gone, by, then)| {
-            same_address(gone, socket) && near(*then) && is_same(*by, who)
-        });
-        if let Some(pair) = pair {
-            self.gone.remove(pair);
+        if self.gone.is_second(socket, who, time) {
             return Released::Again;
         }
-        if self.gone.len() >= GONE {
-            self.gone.remove(0);
-        }
-        self.gone.push((socket.clone(), who, time));
-        let here = |served: &Server| same_address(&served.socket, socket) && served.time <= time;
-        let own = |served: &Server| is_same(Some(Ident::of(&served.process)), who);
-        let found = self.served.iter().position(|served| here(served) && own(served));
-        let found = found.or_else(|| self.served.iter().position(here));
-        if let Some(found) = found {
+        let began = |(_, served): &(u64, &Server)| served.time <= time;
+        let own = |server: &Server| is_same(Some(Ident::of(&server.process)), who);
+        let here = || self.served.at(socket).filter(began);
+        let found = here().find(|(_, served)| own(served)).or_else(|| here().next());
+        if let Some((found, _)) = found {
             self.served.remove(found);
         }
         let goes_too = |served: &Server| {
             !same_address(&served.socket, socket)
                 && along.iter().any(|other| same_address(&served.socket, other))
         };
-        let mut left = self.served.iter().filter(|served| !goes_too(served));
-        match left.find(|served| meets(&served.socket, socket)) {
-            Some(served) => Released::Server(Box::new(served.clone())),
+        match self.served.meeting(socket).find(|(_, served)| !goes_too(served)) {
+            Some((_, served)) => Released::Server(Box::new(served.clone())),
             None => Released::Unserved,
         }
     }
@@ -121,12 +133,12 @@ impl ServedPorts {
 
     /// What that process opened and is still held.
     pub(super) fn opened_by(&self, who: Ident) -> impl Iterator<Item = &Server> {
-        self.served.iter().filter(move |served| Ident::of(&served.process).is(who))
+        self.served.of(who.pid).filter(move |served| Ident::of(&served.process).is(who))
     }
 
     /// Who opened the socket of that address, as of `since` where that is known.
     pub(super) fn opener(&self, socket: &Socket, since: Option<Time>) -> Option<&Server> {
-        let here = || self.served.iter().rev().filter(|s| same_address(&s.socket, socket));
+        let here = || self.served.at(socket).rev().map(|(_, served)| served);
         here().find(|served| Some(served.time) == since).or_else(|| {
             let mut all = here();
             // With two sockets at one address nothing shows which of them it is.

@@ -121,7 +121,10 @@ impl Incidents {
     fn listen(&mut self, event: &Arc<Event>, listen: &ListenEvent) {
         let served = self.ports.listen(listen, event.time, event.number());
         let made_good = |outage: &Outage| meets(&outage.socket, &listen.socket);
-        self.waiting.retain(|outage| !made_good(outage));
+        let over: Vec<u64> = self.waiting.meeting(&listen.socket).map(|(at, _)| at).collect();
+        for at in over {
+            self.waiting.remove(at);
+        }
         let keys = Keys { sockets: vec![listen.socket.clone()], ..Keys::default() };
         let Some(at) = self.joined(&keys, event.time) else { return };
         let Some(case) = self.cases.get_mut(at) else { return };

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::ServedSocket;
-use crate::decode::{Endpoint, TaskId};
+use crate::{
+    decode::{Endpoint, TaskId},
+    diagnose::shares::Shares,
+};
 
 /// Where a socket is, whatever its address: its port, or a hash of its name.
 pub(super) fn place(endpoint: &Endpoint) -> u64 {
@@ -28,9 +31,7 @@ pub(super) fn place(endpoint: &Endpoint) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     holders: BTreeMap<(u32, u64), BTreeSet<u64>>,
-    users: HashMap<u32, BTreeSet<u64>>,
-    /// How many users have so many sockets: the highest is the most.
-    sizes: BTreeMap<usize, BTreeSet<u32>>,
+    shares: Shares,
     places: HashMap<u64, BTreeSet<u64>>,
     version: u64,
 }
@@ -42,11 +43,7 @@ impl Index {
             self.holders.entry((id.tgid, id.start_ns)).or_default().insert(sk);
         }
         self.places.entry(place(&served.socket.endpoint())).or_default().insert(sk);
-        let of_user = self.users.entry(uid).or_default();
-        let before = of_user.len();
-        of_user.insert(sk);
-        let now = of_user.len();
-        self.resize(uid, before, now);
+        self.shares.insert(uid, sk);
         self.version += 1;
     }
 
@@ -62,15 +59,7 @@ impl Index {
                 self.places.remove(&place);
             }
         }
-        if let Some(of_user) = self.users.get_mut(&uid) {
-            let before = of_user.len();
-            of_user.remove(&sk);
-            let now = of_user.len();
-            if now == 0 {
-                self.users.remove(&uid);
-            }
-            self.resize(uid, before, now);
-        }
+        self.shares.remove(uid, sk);
         self.version += 1;
     }
 
@@ -94,24 +83,9 @@ impl Index {
         }
     }
 
-    fn resize(&mut self, uid: u32, before: usize, now: usize) {
-        if let Some(users) = self.sizes.get_mut(&before) {
-            users.remove(&uid);
-            if users.is_empty() {
-                self.sizes.remove(&before);
-            }
-        }
-        if now > 0 {
-            self.sizes.entry(now).or_default().insert(uid);
-        }
-    }
-
-    /// The newest socket of the user who has most, if that is more than this user would have with another one.
+    /// The socket that the user loses who has most, if that is more than this user would have with another one.
     pub(super) fn has_more_than(&self, uid: u32) -> Option<u64> {
-        let own = self.users.get(&uid).map_or(0, BTreeSet::len);
-        let (most, users) = self.sizes.last_key_value()?;
-        let loses = users.last().filter(|_| *most > own + 1)?;
-        self.users.get(loses)?.last().copied()
+        self.shares.last_of_more_than(uid)
     }
 
     pub(super) fn at(&self, endpoint: &Endpoint) -> impl Iterator<Item = u64> {

@@ -1,5 +1,6 @@
 //! Times in which a process served, and outages.
 
+use super::super::places::Located;
 use crate::model::{Process, Socket, Time};
 
 /// How a time ended.
@@ -65,5 +66,25 @@ pub(super) fn named(process: &Process) -> Process {
         user_unit: process.user_unit.clone(),
         container: process.container.clone(),
         ..Process::default()
+    }
+}
+
+impl Located for ServedSpan {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.process)
+    }
+}
+
+impl Located for OutageSpan {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn process(&self) -> Option<&Process> {
+        self.last.as_ref()
     }
 }
