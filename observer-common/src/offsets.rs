@@ -122,7 +122,6 @@ pub const GLOBALS: &[Global] = &[
     member("CGROUP_KN", "cgroup", &["kn"]),
     member("KN_NAME", "kernfs_node", &["name"]),
     member("KN_PARENT", "kernfs_node", &["__parent", "parent"]),
-    member("KN_HASH", "kernfs_node", &["hash"]),
     member("KN_ID", "kernfs_node", &["id"]),
     member("MEMCG_USAGE", "mem_cgroup", &["memory.usage.counter"]),
     member("MEMCG_MAX", "mem_cgroup", &["memory.max"]),

@@ -7,14 +7,15 @@
 //! which the kernel computes again at a rename. There are 16 places for executables and 16 for cgroups on each processor, 256
 //! bytes each; the top bits of the key choose the place, and a new path replaces what was there. No entry goes stale: a rename,
 //! a move or a new mount gives another key, so the old entry is missed until it is replaced. A wrong hit needs two names with
-//! the same 32-bit hash at the same address, or two chains with the same key. Only the first exit program uses the cache, and a
+//! the same 32-bit hash at the same address, which the kernel salts with an address that nobody is told, or two chains with the
+//! same key. Only the first exit program uses the cache, and a
 //! path longer than 240 bytes is not kept.
 
 use observer_common::{loss::SLOT_EXIT, offsets::ABSENT};
 
 use crate::{
     fields::{
-        Access, DENTRY_HASH, DENTRY_PARENT, KN_HASH, KN_ID, KN_PARENT, MOUNT_MNT, MOUNT_MOUNTPOINT,
+        Access, DENTRY_HASH, DENTRY_PARENT, KN_ID, KN_PARENT, MOUNT_MNT, MOUNT_MOUNTPOINT,
         MOUNT_PARENT, Probe, VFSMOUNT_ROOT, field,
     },
     maps::REMEMBERED,
@@ -119,28 +120,19 @@ impl PathKey {
     }
 
     /// The key of a cgroup's directory. A v2 cgroup cannot be renamed and its number is never used again (`kernfs_syscall_ops`
-    /// of kernel/cgroup/cgroup.c, `__kernfs_new_node`), so that its own number is enough.
+    /// of kernel/cgroup/cgroup.c, `__kernfs_new_node`), so that its own number is enough. A v1 group has no key: its owner may
+    /// rename it, to a name with the same hash, which has 31 bits and no secret (`kernfs_name_hash`).
     #[inline(always)]
     pub(crate) fn of_kernfs<A: Access>(writer: Writer, kn: *const u8, v2: bool) -> Self {
-        let none = Self { hash: NONE, half: Half::Cgroup };
-        if writer.slot() != SLOT_EXIT || KN_ID.load() == ABSENT || KN_HASH.load() == ABSENT {
-            return none;
+        let mut key = Self { hash: NONE, half: Half::Cgroup };
+        if writer.slot() != SLOT_EXIT || KN_ID.load() == ABSENT || !v2 {
+            return key;
         }
-        let mut key = Self { hash: EMPTY, ..none };
-        let mut kn = kn;
-        for _ in 0..DEPTH {
-            let parent: *const u8 = field::<A, _>(kn, &KN_PARENT);
-            if parent.is_null() {
-                return if key.hash == EMPTY { none } else { key };
-            }
+        if !field::<A, *const u8>(kn, &KN_PARENT).is_null() {
+            key.hash = EMPTY;
             key.add(field::<A, u64>(kn, &KN_ID));
-            if v2 {
-                return key;
-            }
-            key.add(u64::from(field::<A, u32>(kn, &KN_HASH)));
-            kn = parent;
         }
-        none
+        key
     }
 
     /// Appends the path of this key; false when the cache does not have it.

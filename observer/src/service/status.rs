@@ -82,7 +82,7 @@ impl StoreStatus {
     #[must_use]
     pub fn of(folder: &Folder, state: writer::WriterState) -> Self {
         let segments = folder.segments().unwrap_or_default();
-        let sizes = segments.iter().flat_map(|s| s.events.iter().chain([&s.seals]));
+        let sizes = segments.iter().flat_map(|s| s.events.iter().chain([&s.seals, &s.torn]));
         let sizes = sizes.filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
         let free = rustix::fs::statvfs(folder.path()).ok();
         Self {

@@ -26,6 +26,8 @@ pub struct Storage {
     /// How old the segment was then: one that another run began does not become young.
     age: Duration,
     begun: bool,
+    /// How many removals of segments were followed by another segment.
+    removals: u64,
     _lock: std::fs::File,
 }
 
@@ -101,7 +103,18 @@ impl OpenedStore {
         let began = Instant::now();
         let begun = bytes.is_some_and(|bytes| bytes < limits.segment_bytes);
         let bytes = bytes.unwrap_or(0);
-        Ok(Storage { writer, notices, limits, folder, bytes, began, age, begun, _lock: lock })
+        Ok(Storage {
+            writer,
+            notices,
+            limits,
+            folder,
+            bytes,
+            began,
+            age,
+            begun,
+            removals: 0,
+            _lock: lock,
+        })
     }
 }
 
@@ -110,6 +123,7 @@ impl Storage {
     #[must_use]
     pub fn is_full(&self) -> bool {
         !self.begun
+            || self.writer.state().removals > self.removals
             || self.bytes >= self.limits.segment_bytes
             || self.age.saturating_add(self.began.elapsed()) >= self.limits.segment_age
     }
@@ -119,6 +133,7 @@ impl Storage {
         self.bytes = session.text.len() as u64;
         (self.began, self.age) = (Instant::now(), Duration::ZERO);
         self.begun = true;
+        self.removals = self.writer.state().removals;
         self.writer.rotate(session);
     }
 

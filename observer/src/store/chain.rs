@@ -44,6 +44,23 @@ impl Hash {
     }
 }
 
+/// The hash of a line that comes in pieces.
+#[derive(Default)]
+pub struct LineHash(Sha256);
+
+impl LineHash {
+    /// Its next piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Of the whole line.
+    #[must_use]
+    pub fn hash(self) -> Hash {
+        Hash(self.0.finalize().into())
+    }
+}
+
 /// The first 8 bytes of an event's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Short(pub [u8; 8]);

@@ -30,6 +30,10 @@ pub const COMPRESSED: &str = "jsonl.zst";
 pub const SEALS: &str = "seals";
 /// The file that names the last seal.
 pub const HEAD: &str = "observer.head";
+/// The file that a service locks.
+const LOCK: &str = "observer.lock";
+/// Ending of a file of torn events.
+const TORN: &str = "torn";
 
 /// Highest number of a segment: a file with a higher one is not the store's, and could overflow the count.
 const HIGHEST: u64 = 1 << 53;
@@ -54,6 +58,8 @@ pub struct Segment {
     pub compressed: bool,
     /// Path of the seals, whether the file exists or not.
     pub seals: PathBuf,
+    /// Path of the torn events that were set aside, whether the file exists or not.
+    pub torn: PathBuf,
 }
 
 impl Segment {
@@ -87,17 +93,28 @@ impl Folder {
 
     /// Creates the folder if it is missing (0750). New files in it will belong to `group`, if there is one.
     pub fn create(path: &Path, group: Option<u32>) -> Result<Self> {
+        let folder = Self { path: path.to_owned(), group };
+        folder.make()?;
+        Ok(folder)
+    }
+
+    /// Creates it if it is missing.
+    pub fn make(&self) -> Result<()> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o750);
-        let made = !path.exists();
-        builder.create(path).with_context(|| {
-            format!("can't make the folder {}: name another one with --dir", path.display())
+        let made = !self.path.exists();
+        builder.create(&self.path).with_context(|| {
+            format!("can't make the folder {}: name another one with --dir", self.path.display())
         })?;
-        let folder = Self { path: path.to_owned(), group };
         if made {
-            folder.give(&File::open(path)?);
+            self.give(&File::open(&self.path)?);
         }
-        Ok(folder)
+        Ok(())
+    }
+
+    /// Device and inode number of the folder that is there now.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        fs::metadata(&self.path).map(|meta| (meta.dev(), meta.ino()))
     }
 
     /// Its path.
@@ -107,9 +124,20 @@ impl Folder {
     }
 
     /// Locks out other services while the returned file is open. The kernel drops the lock when this process ends in any way.
+    /// The file is for root alone (0600): whoever can open a file can lock it, and the folder is open to its group.
     pub fn lock(&self) -> Result<File> {
-        let file = File::open(&self.path)
-            .with_context(|| format!("can't open {}", self.path.display()))?;
+        let path = self.path.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = match regular(&mut options, &path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let text = format!("not permitted to write to {}: be root", path.display());
+                return Err(Failure::Unsupported(text).into());
+            }
+            file => file.with_context(|| format!("can't open {}", path.display()))?,
+        };
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600))
+            .with_context(|| format!("can't keep others out of {}", path.display()))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK) => bail!(
@@ -124,9 +152,8 @@ impl Folder {
     /// store ends with its last event.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        let (Ok(meta), Ok(locks)) = (fs::metadata(&self.path), procfs::locks()) else {
-            return false;
-        };
+        let lock = fs::metadata(self.path.join(LOCK));
+        let (Ok(meta), Ok(locks)) = (lock, procfs::locks()) else { return false };
         let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
         locks.iter().any(|lock| {
             (lock.devmaj, lock.devmin, lock.inode) == (major, minor, meta.ino())
@@ -195,6 +222,7 @@ impl Folder {
             events: None,
             compressed: false,
             seals: self.path.join(format!("{stem}.{SEALS}")),
+            torn: self.path.join(format!("{stem}.{TORN}")),
         }
     }
 

@@ -51,7 +51,7 @@ impl Notice {
     }
 
     /// Adds another one.
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         for (kind, lost) in other.lost {
             let count = self.lost.entry(kind).or_default();
             *count = count.saturating_add(lost);
@@ -132,6 +132,17 @@ impl GapNote {
         }
         self.file = Some(file);
         Ok(())
+    }
+
+    /// Its file may have been removed.
+    pub(super) fn find_again(&mut self) {
+        use std::os::unix::fs::MetadataExt as _;
+        let gone = |file: &File| file.metadata().map_or(true, |meta| meta.nlink() == 0);
+        if self.file.as_ref().is_some_and(gone) {
+            self.file = None;
+            // A full disk: the next gap tries again.
+            let _ = self.allocate();
+        }
     }
 
     /// Writes the note: `gap`, and the pending one.

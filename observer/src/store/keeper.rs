@@ -3,11 +3,9 @@
 //! **Invariant:** [`beyond_limits`] never names the current segment. Callers write a removal for age or size to the seals
 //! before they call [`remove`].
 
-use std::{
-    fs, io,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{fs, io, path::Path, time::Duration};
+
+use jiff::Timestamp;
 
 use super::{
     Folder, Limits, Segment,
@@ -89,26 +87,49 @@ fn write_compressed(folder: &Folder, from: &Path, to: &Path) -> io::Result<()> {
 pub fn beyond_limits(folder: &Folder, limits: &Limits, current: u64) -> Vec<Segment> {
     let Ok(segments) = folder.own_segments() else { return Vec::new() };
     let mut total: u64 = segments.iter().map(size).sum();
-    let now = SystemTime::now();
-    let old = |segment: &Segment| age(segment, now).is_some_and(|age| age > limits.keep_age);
+    let ages = ages(&segments, Timestamp::now(), limits.segment_age);
     segments
         .into_iter()
-        .filter(|segment| segment.number < current)
-        .take_while(|segment| {
-            let goes = total > limits.keep_bytes || old(segment);
+        .zip(ages)
+        .filter(|(segment, _)| segment.number < current)
+        .take_while(|(segment, age)| {
+            let goes = total > limits.keep_bytes || *age > limits.keep_age;
             total = total.saturating_sub(size(segment));
             goes
         })
+        .map(|(segment, _)| segment)
         .collect()
 }
 
-/// Removes segments with their seals.
+/// How old the last event of each segment is, by the clock that dated them. A segment is open for `segment_age` at most, so two
+/// that begin further apart lie on both sides of a stop or of a clock that was set: twice that age is all that counts of such a
+/// step, and a step back counts nothing. Else a clock that jumps ahead would let everything be removed.
+fn ages(segments: &[Segment], now: Timestamp, segment_age: Duration) -> Vec<Duration> {
+    let most = segment_age.saturating_mul(2);
+    let step = |from: Option<Timestamp>, to: Timestamp| {
+        let step = from.map_or(Duration::ZERO, |from| {
+            Duration::try_from(to.duration_since(from)).unwrap_or_default()
+        });
+        step.min(most)
+    };
+    let mut ages = Vec::with_capacity(segments.len());
+    let (mut age, mut next) = (Duration::ZERO, now);
+    for segment in segments.iter().rev() {
+        ages.push(age);
+        age = age.saturating_add(step(segment.begun(), next));
+        next = segment.begun().unwrap_or(next);
+    }
+    ages.reverse();
+    ages
+}
+
+/// Removes segments with their seals and their torn events.
 pub fn remove(folder: &Folder, segments: &[Segment]) {
     for segment in segments {
         // Both names, in this order: the compressing thread may be at work on it.
         let [plain, compressed] = [PLAIN, COMPRESSED]
             .map(|ending| folder.path().join(format!("{}.{ending}", segment.stem)));
-        for file in [&plain, &compressed, &segment.seals] {
+        for file in [&plain, &compressed, &segment.seals, &segment.torn] {
             if let Err(error) = fs::remove_file(file)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -119,11 +140,38 @@ pub fn remove(folder: &Folder, segments: &[Segment]) {
 }
 
 fn size(segment: &Segment) -> u64 {
-    let files = segment.events.iter().chain([&segment.seals]);
+    let files = segment.events.iter().chain([&segment.seals, &segment.torn]);
     files.filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len()).sum()
 }
 
-fn age(segment: &Segment, now: SystemTime) -> Option<Duration> {
-    let meta = fs::metadata(segment.events.as_ref().unwrap_or(&segment.seals)).ok()?;
-    now.duration_since(meta.modified().ok()?).ok()
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::ages;
+    use crate::store::{Folder, Segment};
+
+    const HOUR: i64 = 3600;
+
+    /// The ages in hours of segments that began at these hours, at the last of them.
+    fn hours(begun: &[i64]) -> Vec<u64> {
+        let at = |hour: i64| Timestamp::from_second(1_700_000_000 + hour * HOUR).expect("a time");
+        let folder = Folder::at(std::path::Path::new("/nowhere"));
+        let (now, begun) = begun.split_last().expect("now");
+        let segments: Vec<Segment> =
+            begun.iter().map(|hour| folder.next(None, at(*hour))).collect();
+        let day = Duration::from_secs(24 * 3600);
+        ages(&segments, at(*now), day).iter().map(|age| age.as_secs() / 3600).collect()
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_nothing_old() {
+        assert_eq!(hours(&[0, 24, 48, 50]), [26, 2, 0]);
+        // Ten years ahead, and back.
+        assert_eq!(hours(&[0, 24, 87_600, 87_601]), [49, 1, 0]);
+        assert_eq!(hours(&[0, 87_600, 24, 48]), [24, 24, 0]);
+        assert_eq!(hours(&[0, 24, 87_600]), [48, 0]);
+    }
 }

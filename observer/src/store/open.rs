@@ -2,14 +2,15 @@
 //!
 //! **Invariant:** never changes sealed bytes, and never guesses a torn event.
 //!
-//! **Bounded:** reads at most [`MAX_UNSEALED`] unsealed bytes, and, for the last event of a plain segment, 32 MiB at a time.
-//! A compressed segment is read from its beginning, piece by piece.
+//! **Bounded:** reads at most [`MAX_UNSEALED`] unsealed bytes, and, for the last event of a plain segment, [`TAIL`] bytes. Where
+//! that does not find it, and in a compressed segment, it reads from the beginning, piece by piece.
 
-use std::{io, os::unix::fs::FileExt, path::Path};
-
-use anyhow::{Context, Result};
-use jiff::Timestamp;
-use serde::Deserialize;
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    os::unix::fs::FileExt,
+    path::Path,
+};
 
 use super::{
     Folder, Segment,
@@ -21,6 +22,9 @@ use super::{
     seal::{self, Head, Previous, Seals, What, Why},
     segment::Current,
 };
+use crate::model::LINE_MAX;
+use anyhow::{Context, Result};
+use jiff::Timestamp;
 
 /// The state of a folder.
 #[derive(Debug, Default)]
@@ -45,14 +49,7 @@ pub struct OpenFolder {
     pub not_resumed: Option<String>,
 }
 
-/// `seq` and time of the last event, after which a new run continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Last {
-    /// Its `seq`.
-    pub seq: u64,
-    /// Its time.
-    pub time: Timestamp,
-}
+pub use super::reader::Last;
 
 /// Opens the newest segment, sets a torn event aside, and seals the events that have no seal.
 pub fn open(folder: &Folder) -> Result<OpenFolder> {
@@ -61,7 +58,7 @@ pub fn open(folder: &Folder) -> Result<OpenFolder> {
         keeper::remove(folder, &[unused]);
     }
     let mut found = OpenFolder { newest: segments.last().cloned(), ..OpenFolder::default() };
-    found.last = segments.iter().rev().find_map(|segment| last_event(segment).ok().flatten());
+    found.last = last_of_all(&segments);
     let head = read_head(folder);
     let Some(newest) = &found.newest.clone() else {
         found.gone = head.map(|head| head.segment);
@@ -268,7 +265,7 @@ pub(super) fn set_aside(
     bytes: &[u8],
     at: u64,
 ) -> io::Result<()> {
-    let file = folder.open(&folder.path().join(format!("{}.torn", current.segment.stem)))?;
+    let file = folder.open(&current.segment.torn)?;
     let end = file.metadata()?.len();
     let written = file.write_all_at(bytes, end).and_then(|()| file.sync_data());
     let said = written
@@ -277,13 +274,81 @@ pub(super) fn set_aside(
     said.and_then(|()| current.cut(at))
 }
 
+/// The last event. Where the newest segments can't be read, as many numbers are left out as they may have: none is used twice.
+fn last_of_all(segments: &[Segment]) -> Option<Last> {
+    let mut left_out = 0;
+    for segment in segments.iter().rev() {
+        match last_event(segment) {
+            Ok(Some(last)) => return Some(Last { seq: last.seq.saturating_add(left_out), ..last }),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("can't find the last event of {}: {error:#}", segment.stem);
+                left_out = left_out.saturating_add(most_events(segment));
+            }
+        }
+    }
+    let time = Timestamp::UNIX_EPOCH;
+    (left_out > 0).then_some(Last { seq: left_out, time })
+}
+
+/// How many events a segment can have: what its seals count, or what has room in it.
+fn most_events(segment: &Segment) -> u64 {
+    /// No event is shorter.
+    const SHORTEST: u64 = 64;
+    let text = folder::read(&segment.seals).unwrap_or_default();
+    let sealed = lines(&text).filter_map(|line| serde_json::from_slice::<seal::Entry>(line).ok());
+    let sealed: usize = sealed
+        .map(|entry| if let What::Seal(seal) = entry.what { seal.records.len() } else { 0 })
+        .sum();
+    let len = segment.events.as_ref().and_then(|path| std::fs::metadata(path).ok());
+    (sealed as u64).max(len.map_or(0, |meta| meta.len() / SHORTEST))
+}
+
 /// The last whole event of a segment.
 fn last_event(segment: &Segment) -> Result<Option<Last>> {
     let Some(path) = &segment.events else { return Ok(None) };
     if !segment.compressed {
         return Ok(last_of_plain(path, SegmentState::read(&segment.seals).sealed)?);
     }
-    let mut pieces = reader::open(segment)?;
+    Ok(last_of_pieces(&mut reader::open(segment)?)?)
+}
+
+/// Bytes at the end of a plain segment that are searched for the last event first: four of the longest.
+const TAIL: u64 = 4 * LINE_MAX as u64;
+
+/// The last whole event of a plain segment: at its end or, if somebody appended garbage, where its seals end.
+fn last_of_plain(path: &Path, sealed: u64) -> io::Result<Option<Last>> {
+    let file = folder::open_to_read(path)?;
+    let len = file.metadata()?.len();
+    let sealed = sealed.min(len);
+    if let Some(last) = last_before(&file, len)? {
+        return Ok(Some(last));
+    }
+    // Older versions wrote longer lines. More than a run leaves without a seal is none of its.
+    if len - sealed <= MAX_UNSEALED {
+        let mut rest = folder::open_to_read(path)?;
+        rest.seek(io::SeekFrom::Start(sealed))?;
+        if let Some(last) = last_of_pieces(&mut reader::Pieces::new(rest))? {
+            return Ok(Some(last));
+        }
+    }
+    match last_before(&file, sealed)? {
+        Some(last) => Ok(Some(last)),
+        None => last_of_pieces(&mut reader::Pieces::new(file.take(sealed))),
+    }
+}
+
+/// The last event among the [`TAIL`] bytes before `end`.
+fn last_before(file: &File, end: u64) -> io::Result<Option<Last>> {
+    let from = end.saturating_sub(TAIL);
+    let mut text = vec![0; usize::try_from(end - from).unwrap_or(0)];
+    file.read_exact_at(&mut text, from)?;
+    // The first line may be incomplete.
+    let cut = memchr::memchr(b'\n', &text).map_or(text.len(), |at| at + 1);
+    Ok(last_of(&text[if from == 0 { 0 } else { cut }..]))
+}
+
+fn last_of_pieces(pieces: &mut reader::Pieces<impl io::Read>) -> io::Result<Option<Last>> {
     let mut last = None;
     loop {
         let piece = pieces.next_piece()?;
@@ -294,33 +359,12 @@ fn last_event(segment: &Segment) -> Result<Option<Last>> {
     }
 }
 
-/// Bytes at the end of a plain segment that are searched for the last event, first the smaller number: no event is longer.
-const TAILS: [u64; 2] = [1 << 20, 32 << 20];
-
-/// The last whole event of a plain segment: at its end or, if somebody appended garbage, where its seals end.
-fn last_of_plain(path: &Path, sealed: u64) -> io::Result<Option<Last>> {
-    let file = folder::open_to_read(path)?;
-    let len = file.metadata()?.len();
-    for end in [len, sealed.min(len)] {
-        for tail in TAILS {
-            let from = end.saturating_sub(tail);
-            let mut text = vec![0; usize::try_from(end - from).unwrap_or(0)];
-            file.read_exact_at(&mut text, from)?;
-            // The first line may be incomplete.
-            let cut = memchr::memchr(b'\n', &text).map_or(text.len(), |at| at + 1);
-            let last = last_of(&text[if from == 0 { 0 } else { cut }..]);
-            if last.is_some() {
-                return Ok(last);
-            }
-        }
-    }
-    Ok(None)
-}
-
 fn last_of(text: &[u8]) -> Option<Last> {
     let lines: Vec<&[u8]> = lines(text).collect();
     lines.iter().rev().find_map(|line| {
         let last: Option<Last> = serde_json::from_slice(line).ok();
+        // A line that is too long comes in pieces, and has its number all the same.
+        let last = last.or_else(|| (line.len() > LINE_MAX).then(|| reader::head(line))?);
         // Numbers continue after it, so an impossible one does not count.
         last.filter(|last| last.seq < 1 << 53)
     })

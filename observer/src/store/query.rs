@@ -3,21 +3,19 @@
 //! **Bounded:** reads one piece of a segment at a time, see `reader`.
 
 use anyhow::Result;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use memchr::memmem::Finder;
 
 use super::{
-    Folder, Segment,
+    Folder, Segment, folder,
     reader::{self, Pieces, Source, lines},
+    seal::{Entry, What},
 };
 use crate::{
     filter::Filter,
     logging,
     model::{Body, Event, Kind, human},
 };
-
-/// Events are stored in the order in which they are emitted, which may differ from the order of their times by this much.
-const DISORDER: SignedDuration = SignedDuration::from_mins(2);
 
 /// A filter, prepared for lines.
 pub struct Query<'a> {
@@ -81,9 +79,8 @@ impl<'a> Query<'a> {
     ) -> Result<QueryReport> {
         let segments = folder.segments()?;
         let mut report = QueryReport::default();
-        for (n, segment) in segments.iter().enumerate() {
-            let next = segments.get(n + 1);
-            if segment.events.is_none() || self.lies_outside(segment, next) {
+        for segment in &segments {
+            if segment.events.is_none() || self.lies_outside(segment) {
                 continue;
             }
             let mut pieces = match open(folder, segment) {
@@ -120,15 +117,11 @@ impl<'a> Query<'a> {
         each: &mut impl FnMut(&[u8], Option<Event>) -> Result<Flow>,
         parse: bool,
     ) -> Result<Flow> {
-        if let Some(since) = self.filter.since
-            && last_time(piece).is_some_and(|last| later(last) < since)
-        {
-            return Ok(Flow::Continue);
-        }
+        let timed = self.filter.since.is_some() || self.filter.until.is_some();
         for line in lines(piece) {
             let ended = line.strip_suffix(b"\n");
             let text = ended.unwrap_or(line);
-            if !self.may_match(text) {
+            if (timed && self.is_outside(text)) || !self.may_match(text) {
                 continue;
             }
             if ended.is_some()
@@ -175,23 +168,43 @@ impl<'a> Query<'a> {
             || (!self.needles.is_empty() && has_lists(line))
     }
 
-    /// Whether no event of a segment is in the filter's time, by the names: a segment ends about where the next one begins.
-    fn lies_outside(&self, segment: &Segment, next: Option<&Segment>) -> bool {
-        let before = |segment: &Segment, time: Timestamp| {
-            segment.begun().is_some_and(|begun| later(begun) < time)
-        };
-        let after = |segment: &Segment, time: Timestamp| {
-            segment.begun().is_some_and(|begun| begun > later(time))
-        };
-        let own = segment.number > 0;
-        self.filter.since.is_some_and(|since| own && next.is_some_and(|next| before(next, since)))
-            || self.filter.until.is_some_and(|until| after(segment, until))
+    /// Whether a line has a time that is not asked for. The line alone decides: a clock may have been set between two of them.
+    fn is_outside(&self, line: &[u8]) -> bool {
+        let Some(time) = reader::time(line) else { return false };
+        self.filter.since.is_some_and(|since| time < since)
+            || self.filter.until.is_some_and(|until| time > until)
+    }
+
+    /// Whether no event of a segment is in the filter's time, by its seals: they have all of a closed segment, with the times of
+    /// what they cover.
+    fn lies_outside(&self, segment: &Segment) -> bool {
+        if self.filter.since.is_none() && self.filter.until.is_none() {
+            return false;
+        }
+        let Some((earliest, latest)) = times(segment) else { return false };
+        self.filter.since.is_some_and(|since| latest < since)
+            || self.filter.until.is_some_and(|until| earliest > until)
     }
 }
 
-/// The latest time of events that may still be stored after one of this time.
-fn later(time: Timestamp) -> Timestamp {
-    time.checked_add(DISORDER).unwrap_or(Timestamp::MAX)
+/// The earliest and the latest time in a closed segment, if its seals say them of all its events.
+fn times(segment: &Segment) -> Option<(Timestamp, Timestamp)> {
+    let text = folder::read(&segment.seals).ok()?;
+    let (mut times, mut closed): (Option<(Timestamp, Timestamp)>, _) = (None, false);
+    for line in lines(&text) {
+        let entry: Entry = serde_json::from_slice(line).ok()?;
+        if let What::Seal(seal) = entry.what {
+            closed = seal.closed;
+            if seal.records.is_empty() {
+                continue;
+            }
+            let (earliest, latest) = seal.earliest.zip(seal.latest)?;
+            times = Some(
+                times.map_or((earliest, latest), |(from, to)| (from.min(earliest), to.max(latest))),
+            );
+        }
+    }
+    times.filter(|_| closed)
 }
 
 /// Whether a line is a JSON object: anything else must not be shown as an event.
@@ -217,17 +230,6 @@ fn open(folder: &Folder, segment: &Segment) -> Result<Option<Pieces<Source>>> {
         }
         opened => opened.map(Some),
     }
-}
-
-/// The time of the last whole line.
-fn last_time(piece: &[u8]) -> Option<Timestamp> {
-    let whole = piece.strip_suffix(b"\n")?;
-    let line = &whole[memchr::memrchr(b'\n', whole).map_or(0, |at| at + 1)..];
-    let head = &line[..line.len().min(128)];
-    let at = memchr::memmem::find(head, b"\"time\":\"")? + 8;
-    let text = &head[at..];
-    let end = memchr::memchr(b'"', text)?;
-    std::str::from_utf8(&text[..end]).ok()?.parse().ok()
 }
 
 /// For each dimension of the filter, texts of which every matching line has at least one, as this program writes JSON.

@@ -5,14 +5,50 @@
 use std::{io, io::Read, path::Path};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::{Segment, folder::open_to_read};
 
 /// Bytes of one read.
 const PIECE: usize = 1 << 20;
 
-/// A longer line is no event of ours: it comes in pieces.
+/// A longer line comes in pieces. No event has more than [`crate::model::LINE_MAX`], but those of older versions may.
 const LONGEST: usize = 16 << 20;
+
+/// `seq` and time of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Last {
+    /// Its `seq`.
+    pub seq: u64,
+    /// Its time.
+    pub time: Timestamp,
+}
+
+/// The `seq` and the time of a line, which are among its first keys, without reading the rest of it.
+#[must_use]
+pub fn head(line: &[u8]) -> Option<Last> {
+    let head = &line[..line.len().min(160)];
+    Some(Last { seq: seq(head)?, time: time(head)? })
+}
+
+/// The `seq` of a line.
+#[must_use]
+pub fn seq(line: &[u8]) -> Option<u64> {
+    let head = &line[..line.len().min(64)];
+    let at = memchr::memmem::find(head, b"\"seq\":")? + 6;
+    let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&head[at..at + digits]).ok()?.parse().ok()
+}
+
+/// The time of a line.
+#[must_use]
+pub fn time(line: &[u8]) -> Option<Timestamp> {
+    let head = &line[..line.len().min(160)];
+    let at = memchr::memmem::find(head, b"\"time\":\"")? + 8;
+    let end = memchr::memchr(b'"', &head[at..])?;
+    std::str::from_utf8(&head[at..at + end]).ok()?.parse().ok()
+}
 
 /// Reads one segment.
 pub struct Pieces<R> {

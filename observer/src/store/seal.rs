@@ -74,6 +74,12 @@ pub struct Seal {
     pub records: Vec<Short>,
     /// SHA-256 of all events' SHA-256, one after the other.
     pub sha256: Hash,
+    /// The earliest time of these events, where it is known: a clock may have been set while they were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<Timestamp>,
+    /// The latest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Timestamp>,
     /// The events had no seal when the service began, after a crash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub found: bool,
@@ -150,6 +156,13 @@ impl Seals {
     #[must_use]
     pub fn resume(file: File, len: u64, chain: Hash) -> Self {
         Self { file, len, chain }
+    }
+
+    /// Whether the file was removed.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)
     }
 
     /// Adds a line, and waits until the disk has it. After an error, the next line overwrites it.

@@ -7,9 +7,11 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     time::{Duration, Instant},
 };
+
+use jiff::Timestamp;
 
 use super::{
     Folder, Segment,
@@ -53,6 +55,8 @@ pub struct Current {
     found: bool,
     /// When the oldest of them was written.
     pub unsealed_since: Option<Instant>,
+    /// Their earliest and latest times; `None`: there are none, or one is not known.
+    times: Option<(Timestamp, Timestamp)>,
 }
 
 impl Current {
@@ -82,17 +86,34 @@ impl Current {
             unsealed: Vec::new(),
             found: false,
             unsealed_since: None,
+            times: None,
         }
     }
 
-    /// Appends whole lines. After an error none of them counts, and the next ones overwrite them.
-    pub fn append(&mut self, text: &[u8], hashes: &[Hash]) -> io::Result<()> {
+    /// Whether its files were removed: whatever is written to them is gone.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) || self.seals.is_removed()
+    }
+
+    /// Appends whole lines, written between these times. After an error none of them counts, and the next ones overwrite them.
+    pub fn append(
+        &mut self,
+        text: &[u8],
+        hashes: &[Hash],
+        (earliest, latest): (Timestamp, Timestamp),
+    ) -> io::Result<()> {
         if let Err(error) = self.file.write_all_at(text, self.len) {
             // Cuts off a partial write; if that fails too, the next event overwrites it.
             let _ = self.file.set_len(self.len);
             return Err(error);
         }
         self.len += text.len() as u64;
+        if self.unsealed.is_empty() {
+            self.times = Some((earliest, latest));
+        } else if let Some(times) = &mut self.times {
+            *times = (times.0.min(earliest), times.1.max(latest));
+        }
         self.unsealed.extend_from_slice(hashes);
         self.unsealed_since.get_or_insert_with(Instant::now);
         Ok(())
@@ -113,6 +134,7 @@ impl Current {
         self.len += bytes;
         self.unsealed.extend_from_slice(hashes);
         self.found = true;
+        self.times = None;
         self.unsealed_since.get_or_insert_with(Instant::now);
     }
 
@@ -138,6 +160,8 @@ impl Current {
             to: self.len,
             records: self.unsealed.iter().map(Hash::short).collect(),
             sha256: Hash::of_all(&self.unsealed),
+            earliest: self.times.map(|times| times.0),
+            latest: self.times.map(|times| times.1),
             found: self.found,
             closed: why == Why::Closed,
             stopped: why == Why::Stopped,
@@ -147,6 +171,7 @@ impl Current {
         self.unsealed.clear();
         self.found = false;
         self.unsealed_since = None;
+        self.times = None;
         self.head(folder)
     }
 

@@ -15,12 +15,15 @@ use super::{
 };
 use crate::filter::Filter;
 
+/// What these events are dated; no test here asks for it.
+const TIMES: (Timestamp, Timestamp) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+
 /// A closed segment of one event.
 fn segment(folder: &Folder, last: Option<&Segment>, previous: Option<Previous>) -> Current {
     let segment = folder.next(last, Timestamp::UNIX_EPOCH);
     let line = line(segment.number, "2026-11-22T14:32:15.000000000Z");
     let mut current = Current::create(folder, segment, previous).expect("room");
-    current.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+    current.append(line.as_bytes(), &[Hash::of(line.as_bytes())], TIMES).expect("room");
     current.seal(folder, Why::Closed).expect("room");
     current
 }
@@ -80,7 +83,7 @@ fn a_leftover_of_a_retired_segment_hides_no_missing_end() {
     let mut second = Current::create(&folder, next, Some(first.previous())).expect("room");
     second.add_entry(What::Retired { number: 1 }).expect("room");
     let line = line(2, "2026-11-22T14:32:15.000000000Z");
-    second.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+    second.append(line.as_bytes(), &[Hash::of(line.as_bytes())], TIMES).expect("room");
     second.seal(&folder, Why::Closed).expect("room");
     // The retired segment's events are left, as after a crash: that is no fault.
     fs::remove_file(&first.segment.seals).expect("there");
@@ -226,7 +229,7 @@ fn a_removed_event_with_a_seal_of_its_own_is_reported() {
         Current::create(&folder, folder.next(None, Timestamp::UNIX_EPOCH), None).expect("room");
     let lines = [1, 2, 3].map(|seq| line(seq, "2026-11-22T14:32:15.000000000Z"));
     for line in &lines {
-        current.append(line.as_bytes(), &[Hash::of(line.as_bytes())]).expect("room");
+        current.append(line.as_bytes(), &[Hash::of(line.as_bytes())], TIMES).expect("room");
         current.seal(&folder, Why::Due).expect("room");
     }
     fs::write(current.segment.events.as_ref().expect("events"), lines[1..].concat()).expect("room");
@@ -274,5 +277,78 @@ fn the_last_event_is_found_after_many_and_if_it_is_long() {
         fs::write(&newest, text).expect("room");
         let found = open::open(&folder).expect("readable");
         assert_eq!(found.last.map(|last| last.seq), Some(last));
+    }
+}
+
+/// A number is never used twice: not where the newest segment can't be read, nor where its last line is of another time.
+#[test]
+fn an_unreadable_newest_segment_leaves_its_numbers_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (folder, segments) = three(dir.path());
+    let packed = compress(&segments[2]);
+    fs::write(packed, "no zstd").expect("room");
+    let found = open::open(&folder).expect("readable");
+    assert!(found.last.is_some_and(|last| last.seq >= 3), "{:?}", found.last);
+}
+
+#[test]
+fn a_line_of_an_older_version_that_is_longer_than_all_pieces_counts() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let time = "2026-11-22T14:32:15.000000000Z";
+    let long = line(7, time).replace("\"r\"", &format!("{:?}", "r".repeat(40 << 20)));
+    let mut current =
+        Current::create(&folder, folder.next(None, Timestamp::UNIX_EPOCH), None).expect("room");
+    for line in [line(6, time), long] {
+        current.append(line.as_bytes(), &[Hash::of(line.as_bytes())], TIMES).expect("room");
+    }
+    current.seal(&folder, Why::Due).expect("room");
+    let found = open::open(&folder).expect("readable");
+    assert_eq!(found.last.map(|last| last.seq), Some(7));
+    // What was sealed in pieces holds, and the rest of the store is shown.
+    assert_eq!(faults(&verify(&folder).expect("a report")), [""; 0]);
+    let filter = Filter::default();
+    let mut shown = 0;
+    let each = |_: &[u8], _| {
+        shown += 1;
+        Ok(Flow::Continue)
+    };
+    let report = Query::new(&filter).run(&folder, |_| (), each, true).expect("readable");
+    assert_eq!((shown, report.broken.len()), (1, 0));
+    assert!(report.unreadable > 0);
+}
+
+/// The clock was ahead while a segment was written, and was set back.
+#[test]
+fn times_are_found_whatever_the_clock_did() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = Folder::at(dir.path());
+    let at = |time: &str| time.parse::<Timestamp>().expect("a time");
+    let (ahead, real) = ("2036-01-01T00:00:00Z", "2026-11-22T14:32:15Z");
+    let mut before: Option<Current> = None;
+    for (seq, begun, time) in
+        [(1, ahead, ahead), (2, ahead, real), (3, real, ahead), (4, real, real)]
+    {
+        let previous = before.as_ref().map(|current| current.segment.clone());
+        let segment = folder.next(previous.as_ref(), at(begun));
+        let mut current = Current::create(&folder, segment, before.as_ref().map(Current::previous))
+            .expect("room");
+        let line = line(seq, time);
+        let times = (at(time), at(time));
+        current.append(line.as_bytes(), &[Hash::of(line.as_bytes())], times).expect("room");
+        current.seal(&folder, Why::Closed).expect("room");
+        before = Some(current);
+    }
+    for (since, until, expected) in
+        [(real, "2026-11-22T14:33:00Z", vec![2, 4]), ("2030-01-01T00:00:00Z", ahead, vec![1, 3])]
+    {
+        let filter = Filter { since: Some(at(since)), until: Some(at(until)), ..Filter::default() };
+        let mut found = Vec::new();
+        let each = |_: &[u8], event: Option<crate::model::Event>| {
+            found.extend(event.and_then(|event| event.seq));
+            Ok(Flow::Continue)
+        };
+        Query::new(&filter).run(&folder, |_| (), each, true).expect("readable");
+        assert_eq!(found, expected);
     }
 }

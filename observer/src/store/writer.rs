@@ -51,6 +51,9 @@ const QUEUE: usize = 256;
 /// Reason of a loss when the queue is full.
 const SLOW: &str = "the disk was slower than the events";
 
+/// Reason of a loss when the thread is gone.
+const ENDED: &str = "the thread that writes the store has ended";
+
 /// Reason of a loss when a new segment can't be created.
 const NO_SEGMENT: &str = "their segment could not be created";
 
@@ -82,6 +85,9 @@ pub struct WriterState {
     /// How many events could not be stored since then.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unrecorded: u64,
+    /// How often the segment was removed: another one should begin.
+    #[serde(skip)]
+    pub removals: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -95,6 +101,8 @@ pub struct StoreWriter {
     thread: JoinHandle<()>,
     state: Arc<Mutex<WriterState>>,
     overrun: Option<Notice>,
+    /// What the queue had no room for at the end, for the note.
+    last_overrun: Arc<Mutex<Option<Notice>>>,
 }
 
 impl StoreWriter {
@@ -109,7 +117,13 @@ impl StoreWriter {
     ) -> Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
         let state = Arc::new(Mutex::new(WriterState::default()));
+        let last_overrun = Arc::default();
         let writer = Writer {
+            identity: folder.identity().ok(),
+            relocked: None,
+            removed: false,
+            removals: 0,
+            last_overrun: Arc::clone(&last_overrun),
             folder,
             limits,
             newest: found.newest,
@@ -128,7 +142,7 @@ impl StoreWriter {
             .name("store".to_owned())
             .spawn(move || writer.run(&receiver))
             .context("can't start the thread that writes the store")?;
-        Ok(Self { sender, thread, state, overrun: None })
+        Ok(Self { sender, thread, state, overrun: None, last_overrun })
     }
 
     /// Sends events to the thread. If its queue is full, counts them as lost; returns that gap once it is over.
@@ -139,8 +153,11 @@ impl StoreWriter {
         match self.sender.try_send(Message::Events(events)) {
             Ok(()) => self.overrun.take(),
             Err(TrySendError::Full(Message::Events(events))) => {
-                let gap = &mut self.overrun;
-                count(gap, &events, || SLOW.to_owned());
+                count(&mut self.overrun, &events, || SLOW.to_owned());
+                None
+            }
+            Err(TrySendError::Disconnected(Message::Events(events))) => {
+                count(&mut self.overrun, &events, || ENDED.to_owned());
                 None
             }
             Err(_) => None,
@@ -193,6 +210,7 @@ impl StoreWriter {
     /// Writes and seals the rest. Waits for the disk at most this long; false if it was not done in time.
     #[must_use]
     pub fn finish(self, patience: Duration) -> bool {
+        *self.last_overrun.lock().unwrap_or_else(PoisonError::into_inner) = self.overrun;
         drop(self.sender);
         let until = Instant::now() + patience;
         while !self.thread.is_finished() && Instant::now() < until {
@@ -204,6 +222,14 @@ impl StoreWriter {
 
 struct Writer {
     folder: Folder,
+    /// Device and inode number of the folder that is written to.
+    identity: Option<(u64, u64)>,
+    /// The lock of a folder that took the place of one that was removed.
+    relocked: Option<std::fs::File>,
+    /// The segment was removed; the next one has not begun. And how often that was.
+    removed: bool,
+    removals: u64,
+    last_overrun: Arc<Mutex<Option<Notice>>>,
     limits: Limits,
     newest: Option<super::Segment>,
     current: Option<Current>,
@@ -265,6 +291,12 @@ impl Writer {
         if let Some(first) = self.begin.take() {
             count(&mut self.gap, &[first], || NO_SEGMENT.to_owned());
         }
+        let overrun = self.last_overrun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (&mut self.gap, overrun) {
+            (Some(gap), Some(overrun)) => gap.add(overrun),
+            (gap @ None, overrun) => *gap = overrun,
+            (Some(_), None) => {}
+        }
         // For the next run: nobody reads notices any more.
         self.note.write(self.gap.as_ref());
     }
@@ -305,6 +337,7 @@ impl Writer {
             open::set_aside(&self.folder, current, aside, current.len)?;
         }
         self.aside = None;
+        self.stand_on_ground()?;
         self.make_segment()?;
         let Some(current) = &mut self.current else {
             return Err(io::Error::other("there is no segment yet"));
@@ -315,13 +348,46 @@ impl Writer {
         }
         let text: Vec<u8> = events.iter().flat_map(|event| event.text.iter().copied()).collect();
         let hashes: Vec<Hash> = events.iter().map(|event| Hash::of(&event.text)).collect();
-        current.append(&text, &hashes)
+        let times = events.iter().map(|event| event.time);
+        let times = times.clone().min().zip(times.max()).unwrap_or_default();
+        current.append(&text, &hashes, times)
+    }
+
+    /// Checks that the folder and the segment are still there, and makes the folder again where it is not: what is written to
+    /// removed files is gone.
+    fn stand_on_ground(&mut self) -> io::Result<()> {
+        let here = self.folder.identity().ok();
+        let is_same = here.is_some() && here == self.identity;
+        let gone = self.current.as_ref().is_some_and(Current::is_removed);
+        if is_same && !gone {
+            return Ok(());
+        }
+        let path = self.folder.path().display();
+        if self.current.take().is_some() {
+            tracing::warn!("{path} was removed, or its newest segment: another one begins");
+            self.removed = true;
+            self.removals += 1;
+            self.previous = None;
+        }
+        if !is_same {
+            self.folder.make().map_err(io::Error::other)?;
+            self.relocked = Some(self.folder.lock().map_err(io::Error::other)?);
+            self.identity = Some(self.folder.identity()?);
+        }
+        self.note.find_again();
+        if self.removed && self.begin.is_none() {
+            return Err(io::Error::other("its newest segment was removed"));
+        }
+        Ok(())
     }
 
     /// Creates the next segment now or, if that fails, with a later write.
     fn rotate(&mut self, first: StoredEvent) {
         if let Some(skipped) = self.begin.replace(first) {
             count(&mut self.gap, &[skipped], || NO_SEGMENT.to_owned());
+        }
+        if self.removed {
+            self.last_failure = None;
         }
         self.events(&[]);
         self.apply_limits();
@@ -343,14 +409,14 @@ impl Writer {
             if let Some(segment) = &self.gone {
                 current.add_entry(What::Gone { segment: segment.clone() })?;
             }
-            current.append(&first.text, &[Hash::of(&first.text)])?;
+            current.append(&first.text, &[Hash::of(&first.text)], (first.time, first.time))?;
             Ok(current)
         });
         let current = made.inspect_err(|_error| {
             // The next try has another name.
             keeper::remove(&self.folder, std::slice::from_ref(&segment));
         })?;
-        (self.begin, self.gone) = (None, None);
+        (self.begin, self.gone, self.removed) = (None, None, false);
         self.newest = Some(segment);
         self.current = Some(current);
         Ok(())
@@ -385,6 +451,7 @@ impl Writer {
             chain: self.current.as_ref().map(|current| current.chain().to_string()),
             stopped: self.gap.as_ref().map(|gap| gap.reason.clone()),
             unrecorded: self.gap.as_ref().map_or(0, Notice::total),
+            removals: self.removals,
         };
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }

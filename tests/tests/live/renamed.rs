@@ -1,5 +1,6 @@
 //! The path at the time of death, whatever was cached: the kernel side caches paths.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -93,10 +94,35 @@ fn cgroup() {
         died_in(&dir, &path);
         fs::rename(&dir, one.arg()).expect("it is ours");
         died_in(one.arg(), &one.path);
+        // Its owner may give it a name with the same hash.
+        let [a, b] = alike().map(|name| format!("{}/{name}", top.arg()));
+        let shown = |dir: &str| dir.replacen(top.arg(), &top.path, 1);
+        fs::rename(one.arg(), &a).expect("it is ours");
+        died_in(&a, &shown(&a));
+        fs::rename(&a, &b).expect("it is ours");
+        died_in(&b, &shown(&b));
+        fs::rename(&b, one.arg()).expect("it is ours");
     } else {
         drop(one);
         let two = top.child("two");
         died_in(two.arg(), &path);
     }
     observer.stop();
+}
+
+/// Two names with the same hash: `kernfs_name_hash` (fs/kernfs/dir.c) keeps 31 bits, of what everybody can work out.
+fn alike() -> [String; 2] {
+    let mut known = HashMap::new();
+    for number in 0.. {
+        let name = format!("group-{number}");
+        let sum = name.bytes().fold(0_u64, |sum, byte| {
+            let byte = u64::from(byte);
+            sum.wrapping_add(byte << 4).wrapping_add(byte >> 4).wrapping_mul(11)
+        });
+        let hash = sum.wrapping_mul(0x61c8_8646_80b5_83eb) >> 32 & 0x7fff_ffff;
+        if let Some(other) = known.insert(hash, name.clone()) {
+            return [other, name];
+        }
+    }
+    unreachable!("there are more names than hashes")
 }

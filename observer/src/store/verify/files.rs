@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::store::{
     Folder, Segment,
-    chain::Hash,
+    chain::{Hash, LineHash},
     folder,
-    reader::{self, Pieces, Source, lines},
+    reader::{self, Pieces, Source, lines, seq},
 };
 
 /// The files of a segment that exist.
@@ -53,28 +53,33 @@ pub(super) struct StoredLine {
 pub(super) struct StoredLines {
     pieces: Pieces<Source>,
     waiting: VecDeque<StoredLine>,
+    /// The beginning of a line that comes in pieces.
+    begun: Option<(LineHash, Option<u64>)>,
 }
 
 impl StoredLines {
     pub(super) fn new(pieces: Pieces<Source>) -> Self {
-        Self { pieces, waiting: VecDeque::new() }
+        Self { pieces, waiting: VecDeque::new(), begun: None }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<StoredLine>> {
-        if self.waiting.is_empty() {
+        while self.waiting.is_empty() {
             let piece = self.pieces.next_piece().context("can't read all of the segment")?;
-            self.waiting.extend(
-                lines(piece).map(|line| StoredLine { hash: Hash::of(line), seq: seq(line) }),
-            );
+            if piece.is_empty() {
+                let last = self.begun.take();
+                return Ok(last.map(|(sum, seq)| StoredLine { hash: sum.hash(), seq }));
+            }
+            for line in lines(piece) {
+                let (mut sum, seq) =
+                    self.begun.take().unwrap_or_else(|| (LineHash::default(), seq(line)));
+                sum.add(line);
+                if line.ends_with(b"\n") {
+                    self.waiting.push_back(StoredLine { hash: sum.hash(), seq });
+                } else {
+                    self.begun = Some((sum, seq));
+                }
+            }
         }
         Ok(self.waiting.pop_front())
     }
-}
-
-fn seq(line: &[u8]) -> Option<u64> {
-    // Each line has it among its first keys.
-    let head = &line[..line.len().min(64)];
-    let at = memchr::memmem::find(head, b"\"seq\":")? + 6;
-    let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&head[at..at + digits]).ok()?.parse().ok()
 }
