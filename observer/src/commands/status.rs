@@ -89,6 +89,9 @@ fn text(status: &ServiceStatus) -> String {
         };
         row("scans", &format!("{failed} failed or took too long{careful}"));
     }
+    if let Some(why) = &status.metrics_refused {
+        row("metrics", &format!("NOT OFFERED, tried again every few seconds: {why}"));
+    }
     let own = &status.own;
     let memory = format!("{} resident (peak {})", size(own.rss_bytes), size(own.peak_rss_bytes));
     row("itself", &format!("{memory}, {:.2} s of processor time", own.cpu_seconds));

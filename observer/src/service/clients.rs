@@ -1,6 +1,7 @@
 //! Clients that listen live. Each has a queue of its own: one that does not read holds nobody up, and gets a `loss` for what it missed.
 //!
-//! **Bounded:** [`MOST`] clients; [`QUEUE_BYTES`] and [`QUEUE`] batches wait for each.
+//! **Bounded:** [`MOST`] clients; [`QUEUE_BYTES`] and [`QUEUE`] batches wait for each, [`ALL_BYTES`] for all beyond the
+//! [`SHARE_BYTES`] that each always has; the first answer has [`STATE_BYTES`].
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::batch::{EncodedEvent, Wanted};
+use super::{
+    batch::{EncodedEvent, Wanted},
+    door::Ticket,
+};
 use crate::{
     format::json,
     kernel::host::Host,
@@ -32,10 +36,14 @@ use crate::{
 pub const MOST: usize = 64;
 /// At most so many bytes wait for one of them.
 const QUEUE_BYTES: usize = 8 << 20;
+/// So many for all of them: whoever has more than its share then loses events until the others have read.
+const ALL_BYTES: usize = 16 << 20;
+/// And so many for each whatever the others do.
+const SHARE_BYTES: usize = 128 << 10;
 /// And so many batches.
 const QUEUE: usize = 4096;
-/// How long a client may take to read the last of it when the service ends.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most bytes of how things are, for one that joins.
+const STATE_BYTES: usize = 1 << 20;
 
 /// How often to check a client that has closed its own direction.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -50,6 +58,7 @@ pub struct Clients {
 }
 
 struct Client {
+    _ticket: Ticket,
     all: bool,
     sender: Sender<Bytes>,
     queued: Arc<AtomicUsize>,
@@ -82,11 +91,18 @@ impl Clients {
         Wanted { any: !self.all.is_empty(), all: self.all.iter().any(|client| client.all) }
     }
 
-    /// Takes one in: `state` is how things are, its `session` first.
-    pub fn join(&mut self, stream: UnixStream, all: bool, state: &[Event]) -> Result<()> {
+    /// Takes one in: `state` is how things are, its `session` first. What has no room is counted.
+    pub(super) fn join(
+        &mut self,
+        stream: UnixStream,
+        all: bool,
+        state: &[Event],
+        ticket: Ticket,
+    ) -> Result<()> {
         let (sender, receiver) = channel(QUEUE);
         let queued = Arc::new(AtomicUsize::new(0));
         let mut client = Client {
+            _ticket: ticket,
             all,
             sender,
             queued: Arc::clone(&queued),
@@ -94,8 +110,19 @@ impl Clients {
             span: None,
         };
         let mut text = Vec::new();
+        let mut left_out = 0;
         for event in state {
+            let end = text.len();
             json::line(event, &mut text)?;
+            if text.len() > STATE_BYTES && event.body.kind() == Kind::Listen {
+                text.truncate(end);
+                left_out += 1;
+            }
+        }
+        if let Some(event) = state.first().filter(|_| left_out > 0) {
+            let missed = [(Kind::Listen, left_out)].into();
+            let why = "too many sockets are served: `observer ports` lists them all";
+            text.extend(loss(&self.host, missed, (event.time, event.time), why)?);
         }
         client.send(Bytes::from(text));
         self.all.push(client);
@@ -103,10 +130,20 @@ impl Clients {
         Ok(())
     }
 
-    /// Hands events to everybody who wants them, and forgets who went away.
+    /// Hands events to everybody who wants them, and forgets who went away. Those who want the same share one copy.
     pub fn send(&mut self, events: &[EncodedEvent]) -> Result<()> {
+        let mut waits: usize = self.all.iter().map(Client::waits).sum();
+        let mut batches: [Option<Batch<'_>>; 2] = [None, None];
         for client in &mut self.all {
-            self.missed += client.take(events, &self.host)?;
+            let batch = batches[usize::from(client.all)]
+                .get_or_insert_with(|| Batch::of(events, client.all));
+            if batch.text.is_empty() {
+                continue;
+            }
+            let share = if waits > ALL_BYTES { SHARE_BYTES } else { QUEUE_BYTES };
+            let before = client.waits();
+            self.missed += client.take(batch, share, &self.host)?;
+            waits = waits.saturating_sub(before) + client.waits();
         }
         self.all.retain(|client| !client.sender.is_closed());
         Ok(())
@@ -126,41 +163,63 @@ impl Clients {
     }
 
     /// Ends all connections: what waits is written first, as far as it is read.
-    pub async fn close(&mut self) {
+    pub async fn close(&mut self, patience: Duration) {
         self.all.clear();
         let written = async { while self.writers.join_next().await.is_some() {} };
-        if tokio::time::timeout(FLUSH_TIMEOUT, written).await.is_err() {
+        if tokio::time::timeout(patience, written).await.is_err() {
             tracing::info!("a client did not read the last events");
         }
     }
 }
 
+/// Events that some of them want, and their lines as one text.
+struct Batch<'a> {
+    wanted: Vec<&'a EncodedEvent>,
+    text: Bytes,
+}
+
+impl<'a> Batch<'a> {
+    fn of(events: &'a [EncodedEvent], all: bool) -> Self {
+        let wanted: Vec<_> = events.iter().filter(|event| all || !event.only_all).collect();
+        let text = match wanted[..] {
+            [only] => only.text.clone(),
+            _ => {
+                let mut text =
+                    Vec::with_capacity(wanted.iter().map(|event| event.text.len()).sum());
+                wanted.iter().for_each(|event| text.extend_from_slice(&event.text));
+                text.into()
+            }
+        };
+        Self { wanted, text }
+    }
+}
+
 impl Client {
+    /// How many bytes wait for it.
+    fn waits(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
     /// How many it missed.
-    fn take(&mut self, events: &[EncodedEvent], host: &Host) -> Result<u64> {
-        let wanted = || events.iter().filter(|event| self.all || !event.only_all);
-        let bytes: usize = wanted().map(|event| event.text.len()).sum();
-        if bytes == 0 {
-            return Ok(0);
-        }
-        if self.queued.load(Ordering::Relaxed) + bytes > QUEUE_BYTES || self.sender.capacity() == 0
-        {
-            let mut missed = 0;
-            for event in events.iter().filter(|event| self.all || !event.only_all) {
-                missed += 1;
+    fn take(&mut self, batch: &Batch<'_>, share: usize, host: &Host) -> Result<u64> {
+        let (waits, len) = (self.waits(), batch.text.len());
+        // One that has read everything gets what comes next, whatever the others do.
+        let is_full = len > QUEUE_BYTES || (waits > 0 && waits + len > share);
+        // A batch may come after a loss.
+        if is_full || self.sender.capacity() < 2 {
+            for event in &batch.wanted {
                 *self.missed.entry(event.kind).or_default() += 1;
                 let (from, to) = self.span.get_or_insert((event.time, event.time));
                 (*from, *to) = (event.time.min(*from), event.time.max(*to));
             }
-            return Ok(missed);
+            return Ok(batch.wanted.len() as u64);
         }
-        let mut text = Vec::with_capacity(bytes);
-        wanted().for_each(|event| text.extend_from_slice(&event.text));
         if let Some(span) = self.span.take() {
-            let loss = loss(host, std::mem::take(&mut self.missed), span)?;
-            text.splice(0..0, loss);
+            let why = "this client did not read them in time";
+            let loss = loss(host, std::mem::take(&mut self.missed), span, why)?;
+            self.send(loss.into());
         }
-        self.send(text.into());
+        self.send(batch.text.clone());
         Ok(0)
     }
 
@@ -174,13 +233,18 @@ impl Client {
     }
 }
 
-/// The `loss` event of a client that did not read. It is in no store, and has no `seq`.
-fn loss(host: &Host, missed: BTreeMap<Kind, u64>, (from, to): (Time, Time)) -> Result<Vec<u8>> {
+/// The `loss` event of a client's own. It is in no store, and has no `seq`.
+fn loss(
+    host: &Host,
+    missed: BTreeMap<Kind, u64>,
+    (from, to): (Time, Time),
+    why: &str,
+) -> Result<Vec<u8>> {
     let loss = LossEvent {
         lost: missed.into_iter().map(|(kind, count)| (kind.name().to_owned(), count)).collect(),
         from,
         to,
-        reason: "this client did not read them in time".to_owned(),
+        reason: why.to_owned(),
         at_most: false,
     };
     let event = Event {

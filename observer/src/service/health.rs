@@ -25,6 +25,7 @@ impl Service {
             clients: Listeners { now, missed },
             store: StoreStatus::unseen(&folder, state.clone()),
             scans: self.live.scan_health(),
+            metrics_refused: self.scrape.refused(),
             own: Own::now(),
             programs: kernel.costs(),
             refused: self.live.refused(),

@@ -1,8 +1,10 @@
 //! Metrics over HTTP. Any user of this machine may ask for them.
 //!
-//! **Bounded:** [`MOST`] connections of [`LONGEST`] bytes each at a time, each for the patience of the socket.
+//! **Bounded:** [`IDLE`] connections that have not said anything, for [`SILENT`] each, the oldest of which makes room; [`MOST`]
+//! requests of [`LONGEST`] bytes each at a time, for [`PATIENCE`] each.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,12 +21,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Mutex, Semaphore, oneshot},
+    task::AbortHandle,
 };
 
-use super::{metrics, socket::PATIENCE, status::ServiceStatus};
+use super::{metrics, status::ServiceStatus};
 
-/// So many connections are served at a time; others wait.
+/// So many requests are answered at a time; others wait.
 const MOST: usize = 16;
+/// So many connections may be silent: of more, the oldest is closed. A scraper speaks at once.
+const IDLE: usize = 64;
+/// How long one may be silent.
+const SILENT: Duration = Duration::from_secs(1);
+/// How long a request and its answer may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Whoever asks again within this span gets the same answer: asking often costs the service nothing.
 const FRESH: Duration = Duration::from_secs(1);
 /// A request of a scraper is a few hundred bytes; hyper takes no smaller limit.
@@ -37,15 +46,30 @@ where
 {
     let source = Arc::new(MetricsSource { ask, last: Mutex::default() });
     let room = Arc::new(Semaphore::new(MOST));
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+    let mut silent: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let source = Arc::clone(&source);
-                tokio::spawn(async move {
-                    // Not finished by then: it is cut off, in the middle of whatever it does.
-                    let _ = tokio::time::timeout(PATIENCE, answer(stream, &source)).await;
-                    drop(permit);
+                silent.retain(|task| !task.is_finished());
+                if silent.len() >= IDLE
+                    && let Some(oldest) = silent.pop_front()
+                {
+                    oldest.abort();
+                }
+                let (source, room) = (Arc::clone(&source), Arc::clone(&room));
+                let speaks = tokio::spawn(async move {
+                    let said = tokio::time::timeout(SILENT, stream.peek(&mut [0])).await;
+                    if !matches!(said, Ok(Ok(1..))) {
+                        return;
+                    }
+                    // From here on it is no longer one that may be closed for others.
+                    tokio::spawn(async move {
+                        let Ok(_permit) = room.acquire_owned().await else { return };
+                        // Not finished by then: it is cut off, in the middle of whatever it does.
+                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &source)).await;
+                    });
                 });
+                silent.push_back(speaks.abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "a scraper could not be let in");
@@ -84,7 +108,7 @@ async fn answer<A: Fn(oneshot::Sender<ServiceStatus>)>(
         service_fn(|request| async move { Ok::<_, Infallible>(respond(&request, source).await) });
     let done = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(SILENT)
         .max_buf_size(LONGEST)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)

@@ -214,6 +214,7 @@ mod tests {
                 hanging: 1,
                 careful: false,
             },
+            metrics_refused: None,
             own: Own::default(),
             programs: vec![cost("exit", Some(3)), cost("oom", None)],
             refused: Vec::new(),

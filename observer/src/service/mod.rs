@@ -5,13 +5,16 @@
 mod batch;
 pub mod client;
 pub mod clients;
+mod door;
 mod health;
 pub mod http;
+mod limits;
 mod manager;
 pub mod metrics;
 pub mod port_list;
 pub mod privilege;
 pub mod protocol;
+mod requests;
 mod run;
 mod scrape;
 mod signals;

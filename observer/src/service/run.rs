@@ -1,15 +1,19 @@
 //! The service's loop: events to the store and to clients, requests from clients.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sd_notify::NotifyState;
 use tokio::{
     net::{UnixStream, unix::SocketAddr},
     sync::{
         Mutex,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-        oneshot,
     },
     task::JoinSet,
 };
@@ -17,14 +21,15 @@ use tokio::{
 use super::{
     batch::EncodedEvent,
     clients::{Clients, MOST},
-    http,
+    door::{Door, Ticket},
+    limits,
     manager::{Manager, notify, tick},
-    port_list, privilege,
-    protocol::Request,
-    scrape,
+    privilege,
+    requests::Asked,
+    scrape::Scrape,
     signals::Signals,
-    socket::{ServiceSocket, answer, refuse, request},
-    status::{Counts, ServiceStatus},
+    socket::ServiceSocket,
+    status::Counts,
     storage::{OpenedStore, PreviousRun, Storage},
 };
 use crate::{
@@ -33,7 +38,6 @@ use crate::{
         CodeZero,
         live::{Live, turn::TurnWaiter},
     },
-    enrich::scan::{Budget, Scan},
     error::status,
     kernel::{host::Host, load::Options, preflight},
     logging,
@@ -41,8 +45,14 @@ use crate::{
     store::{Notice, folder::group_id},
 };
 
-/// How long a scan for a client may take.
-const CLIENT_SCAN: Duration = Duration::from_secs(20);
+/// How long the end may take in all, of which the last scans take two seconds at most.
+const ENDING: Duration = Duration::from_millis(4500);
+/// How long the disk may take for what is in its queue then.
+const FLUSHING: Duration = Duration::from_millis(1000);
+/// How long clients may take to read the last of it.
+const CLOSING: Duration = Duration::from_millis(500);
+/// How long the disk may take for the beginning.
+const BEGINNING: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT. `settings` resolves them: once now, and again at each SIGHUP.
 pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -> Result<u8> {
@@ -56,7 +66,8 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
     let opened = OpenedStore::open(&now.dir, &now.files)?;
     let previous = opened.previous.clone();
     let socket = ServiceSocket::listen(&now.socket, group)?;
-    let metrics = scrape::listen(now.metrics).await?;
+    let scrape = Scrape::listen(now.metrics).await;
+    limits::warn();
     let exits_all = now.exits == Exits::All;
     let options = Options { exits_all, binds: now.binds == Switch::On, ..programs };
     let live = Live::start(options, CodeZero::Numbered)?;
@@ -74,20 +85,18 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
         sender,
         scans: VecDeque::new(),
         newcomers: JoinSet::new(),
+        door: Door::default(),
+        scrape: scrape.clone(),
         disk: Arc::default(),
     };
     service.begin(previous)?;
     // Whoever waits for READY finds the store begun.
-    for notice in service.storage.flush() {
+    for notice in service.storage.flush(BEGINNING) {
         service.gap(notice)?;
     }
-    if let Some(listener) = metrics {
-        let sender = service.sender.clone();
-        // Ends with the runtime. When the service ends, the scraper gets status 503.
-        tokio::spawn(http::serve(listener, move |wanted| {
-            drop(sender.send(Asked::Metrics(wanted)));
-        }));
-    }
+    let sender = service.sender.clone();
+    // Ends with the runtime. When the service ends, the scraper gets status 503.
+    tokio::spawn(scrape.serve(move |wanted| drop(sender.send(Asked::Metrics(wanted)))));
     notify(&[NotifyState::Ready]);
     service.manager.say(service.storage.state().stopped);
     let outcome = service.follow(&socket, requests, &mut signals, &settings).await;
@@ -95,14 +104,6 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
     drop(socket);
     let ended = service.end().await;
     outcome.and(ended)
-}
-
-/// What comes from the tasks that speak with clients.
-enum Asked {
-    Tail(UnixStream, bool),
-    Status(UnixStream),
-    Metrics(oneshot::Sender<ServiceStatus>),
-    Ports(UnixStream, Vec<u16>),
 }
 
 /// What the loop has in hand.
@@ -114,12 +115,14 @@ pub(super) struct Service {
     code_zero: CodeZero,
     pub(super) counts: Counts,
     manager: Manager,
-    sender: UnboundedSender<Asked>,
+    pub(super) sender: UnboundedSender<Asked>,
     /// Who waits for a scan.
-    scans: VecDeque<(UnixStream, Vec<u16>)>,
+    pub(super) scans: VecDeque<(UnixStream, Vec<u16>, Ticket)>,
     turn: TurnWaiter,
     /// Who has not said yet what they want: not more than there may be clients, others wait at the door.
-    newcomers: JoinSet<()>,
+    pub(super) newcomers: JoinSet<()>,
+    pub(super) door: Door,
+    pub(super) scrape: Scrape,
     /// Held by whoever reads the folder of the store: one at a time, should the disk hang.
     pub(super) disk: Arc<Mutex<()>>,
 }
@@ -252,7 +255,7 @@ impl Service {
     }
 
     /// Deaths with code 0 are reported as long as somebody wants them.
-    fn mind_listeners(&mut self) -> Result<()> {
+    pub(super) fn mind_listeners(&mut self) -> Result<()> {
         let listened =
             if self.clients.want().all { CodeZero::Unnumbered } else { CodeZero::Ignored };
         if self.code_zero == CodeZero::Numbered || listened == self.code_zero {
@@ -260,84 +263,6 @@ impl Service {
         }
         self.code_zero = listened;
         self.live.set_code_zero(listened)
-    }
-
-    fn welcome(&mut self, stream: UnixStream) {
-        let sender = self.sender.clone();
-        if let Ok(peer) = stream.peer_cred() {
-            tracing::info!(uid = peer.uid(), pid = peer.pid(), "a client");
-        }
-        self.newcomers.spawn(async move {
-            let mut stream = stream;
-            let asked = match request(&mut stream).await {
-                Ok(Request::Tail { all }) => Asked::Tail(stream, all),
-                Ok(Request::Status) => Asked::Status(stream),
-                Ok(Request::Ports { ports }) => Asked::Ports(stream, ports),
-                Err(why) => return refuse(stream, why).await,
-            };
-            // The service ends.
-            let _ = sender.send(asked);
-        });
-    }
-
-    fn asked(&mut self, asked: Asked) -> Result<()> {
-        // On a quiet machine no event has shown yet which clients went away.
-        self.clients.tidy();
-        match asked {
-            Asked::Tail(stream, _) if self.clients.len() >= MOST => {
-                let why = format!("{MOST} clients listen already");
-                tokio::spawn(refuse(stream, why));
-            }
-            Asked::Tail(stream, all) => {
-                self.clients.join(stream, all, &self.live.for_listener())?;
-                self.mind_listeners()?;
-            }
-            Asked::Status(mut stream) => {
-                let status = self.status();
-                tokio::spawn(async move {
-                    match serde_json::to_string(&status.await) {
-                        Ok(text) => answer(&mut stream, (text + "\n").as_bytes()).await,
-                        Err(error) => refuse(stream, error.to_string()).await,
-                    }
-                });
-            }
-            Asked::Metrics(wanted) => {
-                let status = self.status();
-                // It may have gone meanwhile.
-                tokio::spawn(async move { drop(wanted.send(status.await)) });
-            }
-            Asked::Ports(stream, _) if self.scans.len() >= MOST => {
-                tokio::spawn(refuse(stream, format!("{MOST} clients wait already")));
-            }
-            Asked::Ports(stream, wanted) => {
-                self.scans.push_back((stream, wanted));
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the next scan for a client, away from this thread.
-    fn scan(&mut self) {
-        let Some((_, wanted)) = self.scans.front() else { return };
-        // The turn may be taken again by now: this is asked for again when it is free.
-        let Some(iterator) = self.live.open_scan(wanted).transpose() else { return };
-        let Some((mut stream, wanted)) = self.scans.pop_front() else { return };
-        let work = move |careful: bool| -> Result<Vec<String>> {
-            let scan = Scan::read(iterator?, &Budget::ALONE)?;
-            let line = |line| Ok(serde_json::to_string(line)? + "\n");
-            port_list::lines(&scan, &wanted, careful).iter().map(line).collect()
-        };
-        let pending = self.live.threads().start(CLIENT_SCAN, work);
-        tokio::spawn(async move {
-            let made = match pending {
-                Ok(mut pending) => pending.outcome().await.context("the scan of all descriptors"),
-                Err(error) => Err(error),
-            };
-            match made.and_then(|made| made) {
-                Ok(lines) => answer(&mut stream, lines.concat().as_bytes()).await,
-                Err(error) => refuse(stream, format!("{error:#}")).await,
-            }
-        });
     }
 
     /// Reads the settings again; broken ones change nothing.
@@ -365,12 +290,14 @@ impl Service {
     }
 
     async fn end(mut self) -> Result<u8> {
+        let until = Instant::now() + ENDING;
+        let left = |most: Duration| most.min(until.saturating_duration_since(Instant::now()));
         let mut last = Vec::new();
         self.live.finish(|event| last.push(event)).await?;
         self.deliver(&last)?;
         // A gap that is over must be stored while it can be: what says so may meet a full disk again.
         for _ in 0..3 {
-            let over = self.storage.flush();
+            let over = self.storage.flush(left(FLUSHING));
             if over.is_empty() {
                 break;
             }
@@ -382,8 +309,8 @@ impl Service {
             let lost = human::count(lost, "event");
             logging::say(&format!("observer: the last {lost} are not in the store: {why}"));
         }
-        self.clients.close().await;
-        if !self.storage.finish() {
+        self.clients.close(left(CLOSING)).await;
+        if !self.storage.finish(left(ENDING)) {
             logging::say("observer: the disk did not take the last events in time");
         }
         Ok(status::DONE)

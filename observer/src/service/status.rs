@@ -30,6 +30,9 @@ pub struct ServiceStatus {
     /// How scans of all descriptors do.
     #[serde(default)]
     pub scans: ScanHealth,
+    /// Why metrics are not offered although they should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_refused: Option<String>,
     /// What the service uses itself.
     pub own: Own,
     /// The programs, and what each cost so far where the kernel counts it (sysctl kernel.bpf_stats_enabled).

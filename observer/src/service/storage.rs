@@ -144,8 +144,8 @@ impl Storage {
     }
 
     /// Waits until everything is written, or can't be; gives the gaps that are over and have no `loss` yet.
-    pub fn flush(&mut self) -> Vec<Notice> {
-        let overrun = self.writer.flush(Duration::from_secs(5));
+    pub fn flush(&mut self, patience: Duration) -> Vec<Notice> {
+        let overrun = self.writer.flush(patience);
         let noticed = std::iter::from_fn(|| self.notices.try_recv().ok());
         overrun.into_iter().chain(noticed).collect()
     }
@@ -181,8 +181,8 @@ impl Storage {
 
     /// Writes and seals what is left; false when the disk did not take it in time.
     #[must_use]
-    pub fn finish(self) -> bool {
-        self.writer.finish(Duration::from_secs(10))
+    pub fn finish(self, patience: Duration) -> bool {
+        self.writer.finish(patience)
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
             storage.limits.segment_age = Duration::from_millis(1);
             std::thread::sleep(Duration::from_millis(2));
             assert!(storage.is_full());
-            assert!(storage.finish());
+            assert!(storage.finish(Duration::from_secs(10)));
         }
     }
 }

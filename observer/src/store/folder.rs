@@ -130,11 +130,17 @@ impl Folder {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = match regular(&mut options, &path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    && !rustix::process::geteuid().is_root() =>
+            {
                 let text = format!("not permitted to write to {}: be root", path.display());
                 return Err(Failure::Unsupported(text).into());
             }
-            file => file.with_context(|| format!("can't open {}", path.display()))?,
+            file => file.with_context(|| {
+                let path = self.path.display();
+                format!("can't create files in {path}: name another folder with --dir")
+            })?,
         };
         rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600))
             .with_context(|| format!("can't keep others out of {}", path.display()))?;

@@ -3,9 +3,11 @@
 //! **Invariant:** [`beyond_limits`] never names the current segment. Callers write a removal for age or size to the seals
 //! before they call [`remove`].
 
-use std::{fs, io, path::Path, time::Duration};
-
-use jiff::Timestamp;
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Folder, Limits, Segment,
@@ -87,7 +89,8 @@ fn write_compressed(folder: &Folder, from: &Path, to: &Path) -> io::Result<()> {
 pub fn beyond_limits(folder: &Folder, limits: &Limits, current: u64) -> Vec<Segment> {
     let Ok(segments) = folder.own_segments() else { return Vec::new() };
     let mut total: u64 = segments.iter().map(size).sum();
-    let ages = ages(&segments, Timestamp::now(), limits.segment_age);
+    let ends: Vec<SystemTime> = segments.iter().map(end).collect();
+    let ages = ages(&ends, SystemTime::now(), limits);
     segments
         .into_iter()
         .zip(ages)
@@ -101,26 +104,30 @@ pub fn beyond_limits(folder: &Folder, limits: &Limits, current: u64) -> Vec<Segm
         .collect()
 }
 
-/// How old the last event of each segment is, by the clock that dated them. A segment is open for `segment_age` at most, so two
-/// that begin further apart lie on both sides of a stop or of a clock that was set: twice that age is all that counts of such a
-/// step, and a step back counts nothing. Else a clock that jumps ahead would let everything be removed.
-fn ages(segments: &[Segment], now: Timestamp, segment_age: Duration) -> Vec<Duration> {
-    let most = segment_age.saturating_mul(2);
-    let step = |from: Option<Timestamp>, to: Timestamp| {
-        let step = from.map_or(Duration::ZERO, |from| {
-            Duration::try_from(to.duration_since(from)).unwrap_or_default()
-        });
-        step.min(most)
+/// How old the last event of each segment is, by when it was written. While a service runs, segments follow each other within
+/// `segment_age`. So a step that is longer than all that is kept is a clock that was set ahead, or a long stop: it counts as twice
+/// that age, and a step back counts nothing. Else a clock that jumps would let everything be removed.
+fn ages(ends: &[SystemTime], now: SystemTime, limits: &Limits) -> Vec<Duration> {
+    let jump = limits.segment_age.saturating_mul(2).min(limits.keep_age);
+    let step = |from: SystemTime, to: SystemTime| {
+        let step = to.duration_since(from).unwrap_or_default();
+        if step > limits.keep_age { jump } else { step }
     };
-    let mut ages = Vec::with_capacity(segments.len());
     let (mut age, mut next) = (Duration::ZERO, now);
-    for segment in segments.iter().rev() {
+    let mut ages: Vec<Duration> = Vec::with_capacity(ends.len());
+    for end in ends.iter().rev() {
+        age = age.saturating_add(step(*end, next));
         ages.push(age);
-        age = age.saturating_add(step(segment.begun(), next));
-        next = segment.begun().unwrap_or(next);
+        next = *end;
     }
     ages.reverse();
     ages
+}
+
+/// When its last event was written.
+fn end(segment: &Segment) -> SystemTime {
+    let meta = fs::metadata(segment.events.as_ref().unwrap_or(&segment.seals));
+    meta.and_then(|meta| meta.modified()).unwrap_or_else(|_gone| SystemTime::now())
 }
 
 /// Removes segments with their seals and their torn events.
@@ -146,32 +153,32 @@ fn size(segment: &Segment) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
-    use jiff::Timestamp;
+    use super::{Limits, ages};
 
-    use super::ages;
-    use crate::store::{Folder, Segment};
-
-    const HOUR: i64 = 3600;
-
-    /// The ages in hours of segments that began at these hours, at the last of them.
-    fn hours(begun: &[i64]) -> Vec<u64> {
-        let at = |hour: i64| Timestamp::from_second(1_700_000_000 + hour * HOUR).expect("a time");
-        let folder = Folder::at(std::path::Path::new("/nowhere"));
-        let (now, begun) = begun.split_last().expect("now");
-        let segments: Vec<Segment> =
-            begun.iter().map(|hour| folder.next(None, at(*hour))).collect();
+    /// The ages in days of segments that ended on these days, on the last of them. Seven days are kept.
+    fn days(ends: &[u64]) -> Vec<u64> {
         let day = Duration::from_secs(24 * 3600);
-        ages(&segments, at(*now), day).iter().map(|age| age.as_secs() / 3600).collect()
+        let at = |n: &u64| SystemTime::UNIX_EPOCH + day * u32::try_from(*n).expect("a small one");
+        let (now, ends) = ends.split_last().expect("now");
+        let ends: Vec<SystemTime> = ends.iter().map(at).collect();
+        let limits = Limits {
+            segment_bytes: 0,
+            segment_age: day,
+            keep_bytes: 0,
+            keep_age: day * 7,
+            seal_after: day,
+        };
+        ages(&ends, at(now), &limits).iter().map(|age| age.as_secs() / day.as_secs()).collect()
     }
 
     #[test]
     fn a_clock_that_jumps_makes_nothing_old() {
-        assert_eq!(hours(&[0, 24, 48, 50]), [26, 2, 0]);
+        assert_eq!(days(&[0, 1, 2, 8]), [8, 7, 6]);
         // Ten years ahead, and back.
-        assert_eq!(hours(&[0, 24, 87_600, 87_601]), [49, 1, 0]);
-        assert_eq!(hours(&[0, 87_600, 24, 48]), [24, 24, 0]);
-        assert_eq!(hours(&[0, 24, 87_600]), [48, 0]);
+        assert_eq!(days(&[10, 11, 3660]), [3, 2]);
+        assert_eq!(days(&[10, 11, 3660, 3661]), [4, 3, 1]);
+        assert_eq!(days(&[10, 3660, 11, 12]), [3, 1, 1]);
     }
 }

@@ -116,23 +116,28 @@ fn no_port_is_opened_by_default() {
     service.stop();
 }
 
-/// One line with the setting and the holder; nothing was started.
+/// One line with the setting and the holder; all else goes on, and the port is taken when it is free.
 fn port_in_use_names_its_holder() {
     let mut holder = Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]);
     let address = format!("127.0.0.1:{}", holder.value("port"));
     let place = Place::new(&format!("metrics = \"{address}\"\n"));
-    let output = place.output(&["serve"]);
-    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(4), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let service = place.serve(&[]);
+    let said = service.wait_said("metrics");
     let who = format!("held by workload (pid {})", holder.pid());
     for word in ["`metrics`", &address, &who] {
-        assert!(stderr.contains(word), "{word}: {stderr}");
+        assert!(said.contains(word), "{word}: {said}");
     }
-    assert!(!place.socket().exists(), "it listens");
+    let status = place.text(&["status"]);
+    assert!(status.contains("NOT OFFERED") && status.contains(&who), "{status}");
+    let mut tail = place.tail(&[]);
+    deaths(&mut tail, 3);
+    tail.stop();
     holder.signal(libc::SIGKILL);
     holder.wait();
-    place.serve(&[]).stop();
+    service.wait_said("offered on");
+    assert!(scrape(address.parse().expect("an address")).contains_key("observer_last_seq"));
+    assert!(!place.text(&["status"]).contains("NOT OFFERED"));
+    service.stop();
     place.verified();
 }
 

@@ -113,8 +113,9 @@ fn cgroup() {
 /// Two names with the same hash: `kernfs_name_hash` (fs/kernfs/dir.c) keeps 31 bits, of what everybody can work out.
 fn alike() -> [String; 2] {
     let mut known = HashMap::new();
-    for number in 0.. {
-        let name = format!("group-{number}");
+    for number in 0_u64.. {
+        // Names that are alike have hashes that are spread evenly, and none twice.
+        let name = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
         let sum = name.bytes().fold(0_u64, |sum, byte| {
             let byte = u64::from(byte);
             sum.wrapping_add(byte << 4).wrapping_add(byte >> 4).wrapping_mul(11)
