@@ -72,7 +72,7 @@ pub struct PortTable {
 }
 
 /// Most served sockets that are known, about 300 bytes each: what has no room is reported as it starts, and not remembered.
-const SERVED: usize = 1 << 15;
+const SERVED: usize = 1 << 14;
 /// How many past servers are remembered.
 const PAST: usize = 1024;
 /// Most holders of one socket that are remembered.
@@ -168,16 +168,18 @@ impl PortTable {
 
     /// Takes a scan in; what it lacks is marked as gone, see [`Self::drop_gone`]. `name` makes a process of a holder;
     /// `initial` marks the first scan; `dying` no longer count as holders;
-    /// `alive` are sockets that no descriptor leads to but that serve all the same.
+    /// `alive` are sockets that no descriptor leads to but that serve all the same. At most `room` new ones are taken in and given
+    /// back, with how many there are.
     pub fn scanned(
         &mut self,
         scan: &Scan,
         initial: bool,
         dying: &HashSet<TaskId>,
         alive: &HashSet<u64>,
+        room: usize,
         name: &mut dyn FnMut(&Held) -> Process,
-    ) -> Vec<ListenEvent> {
-        let mut new = Vec::new();
+    ) -> (Vec<ListenEvent>, usize) {
+        let (mut new, mut all_new) = (Vec::new(), 0);
         let mut seen = HashSet::new();
         // The kernel reported their end while the scan ran: what the scan saw of them is old.
         let late = self.past.iter().filter(|past| past.until_ns >= scan.began_ns);
@@ -212,6 +214,10 @@ impl PortTable {
                 // It would be new to each scan.
                 _ if !has_room => {}
                 _ => {
+                    all_new += 1;
+                    if new.len() >= room {
+                        continue;
+                    }
                     let process = name(held);
                     let process = self.shared(process);
                     new.push(event(&held.socket, &process, initial));
@@ -233,16 +239,28 @@ impl PortTable {
             served.gone =
                 !seen.contains(sk) && !alive.contains(sk) && served.seen_ns < scan.began_ns;
         }
-        new
+        (new, all_new)
     }
 
-    /// Releases what the last scan did not find, except what a death is still `closing`.
-    pub fn drop_gone(&mut self, closing: &HashSet<u64>, time_ns: u64) -> Vec<ReleaseEvent> {
+    /// Whether there are sockets that the last scan did not find, except what a death is still `closing`.
+    #[must_use]
+    pub fn has_gone(&self, closing: &HashSet<u64>) -> bool {
+        self.served.iter().any(|(sk, served)| served.gone && !closing.contains(sk))
+    }
+
+    /// Releases them, at most `room` of them.
+    pub fn drop_gone(
+        &mut self,
+        closing: &HashSet<u64>,
+        time_ns: u64,
+        room: usize,
+    ) -> Vec<ReleaseEvent> {
         let gone = self.served.iter().filter(|(sk, served)| served.gone && !closing.contains(sk));
         let mut gone: Vec<u64> = gone.map(|(sk, _)| *sk).collect();
         // The order of a hash table is chance; a capture must give the same events as the live run.
         gone.sort_unstable();
         gone.into_iter()
+            .take(room)
             .filter_map(|sk| {
                 let seen_ns = self.served.get(&sk)?.seen_ns;
                 let mut release = self.stop(sk, None, time_ns)?;

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decode::{Descriptor, KernelSocket, decode_holders},
+    decode::{Descriptor, KernelSocket, TaskId, decode_holders},
     kernel::clock,
 };
 
@@ -62,9 +62,9 @@ impl Budget<'_> {
 /// Buffer for one read of the iterator: the kernel returns 32 KiB at most.
 const CHUNK: usize = 64 * 1024;
 /// Most sockets that are not known: 300 bytes each.
-const SOCKETS: usize = 1 << 15;
+const SOCKETS: usize = 1 << 14;
 /// Most of them of one user, root left aside.
-const OF_ONE_USER: usize = 1 << 14;
+const OF_ONE_USER: usize = 12 << 10;
 /// Most processes of one socket.
 const HOLDERS: usize = 256;
 /// Most of all sockets, beyond the first of each: 48 bytes each.
@@ -112,6 +112,12 @@ impl Scan {
 struct SocketGroups {
     index: HashMap<u64, usize>,
     sockets: Vec<Held>,
+    /// The process of the last descriptor of each.
+    last: Vec<TaskId>,
+    /// Processes that were seen, and whether the present one had been seen before others: a thread with descriptors of its own.
+    seen: HashSet<TaskId>,
+    present: Option<TaskId>,
+    again: bool,
     /// Of those that are not known: how many there are, and of each user.
     new: usize,
     of_users: HashMap<u32, usize>,
@@ -125,12 +131,18 @@ impl SocketGroups {
             self.left_out += 1;
             return;
         };
+        let id = holder.id();
+        if self.present != Some(id) {
+            self.present = Some(id);
+            self.again = !self.seen.insert(id);
+        }
         let held = &mut self.sockets[at];
-        // Descriptors of one process mostly follow each other.
-        let is_same = |known: &Descriptor| known.id() == holder.id();
-        if held.holders.last().is_some_and(is_same) || held.holders.iter().any(is_same) {
+        // Descriptors of one process follow each other.
+        let known = !held.holders.is_empty() && self.last[at] == id;
+        if known || (self.again && held.holders.iter().any(|known| known.id() == id)) {
             return;
         }
+        self.last[at] = id;
         if held.holders.is_empty() {
             // Most sockets only ever have one holder, and a `Vec` would reserve four.
             held.holders.reserve_exact(1);
@@ -157,6 +169,7 @@ impl SocketGroups {
             self.new += 1;
         }
         self.sockets.push(Held { socket: *socket, holders: Vec::new(), more: 0 });
+        self.last.push(TaskId { tgid: 0, start_ns: 0 });
         let at = self.sockets.len() - 1;
         self.index.insert(socket.0.sk, at);
         Some(at)

@@ -45,6 +45,8 @@ use crate::{
     store::{Notice, folder::group_id},
 };
 
+/// Most events that are handed over at a time.
+const BATCH: usize = 256;
 /// How long the end may take in all, of which the last scans take two seconds at most.
 const ENDING: Duration = Duration::from_millis(4500);
 /// How long the disk may take for what is in its queue then.
@@ -215,7 +217,8 @@ impl Service {
             }
         })?;
         failed?;
-        self.send(&encoded)
+        // Not more at a time than is written at a time.
+        encoded.chunks(BATCH).try_for_each(|batch| self.send(batch))
     }
 
     fn deliver(&mut self, events: &[Event]) -> Result<()> {

@@ -36,7 +36,7 @@ fn found_at(began_ns: u64) -> Scan {
 
 fn scan(table: &mut PortTable, scan: &Scan) -> Vec<ListenEvent> {
     let none = (HashSet::new(), HashSet::new());
-    table.scanned(scan, false, &none.0, &none.1, &mut |_| Process::default())
+    table.scanned(scan, false, &none.0, &none.1, 100, &mut |_| Process::default()).0
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_listener_that_ended_during_the_scan_does_not_begin_again() {
     // It began before that end, and its outcome comes after it.
     assert!(scan(&mut table, &found_at(200)).is_empty());
     assert!(table.get(1).is_none());
-    assert!(table.drop_gone(&HashSet::new(), 300).is_empty());
+    assert!(table.drop_gone(&HashSet::new(), 300, 100).is_empty());
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn holders_that_had_no_room_keep_a_socket_served() {
     let mut found = found_at(200);
     found.sockets[0].more = 3;
     let dying = [SERVER].into();
-    table.scanned(&found, false, &dying, &HashSet::new(), &mut |_| Process::default());
-    assert!(table.drop_gone(&HashSet::new(), 300).is_empty());
+    table.scanned(&found, false, &dying, &HashSet::new(), 100, &mut |_| Process::default());
+    assert!(table.drop_gone(&HashSet::new(), 300, 100).is_empty());
     assert!(table.get(1).is_some() && !table.is_holder(SERVER));
 }

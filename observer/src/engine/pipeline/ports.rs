@@ -46,10 +46,15 @@ const WAITING_BYTES: usize = 8 << 20;
 const WAITING_NS: u64 = 1_000_000_000;
 /// How long to leave scans alone after one that failed.
 const FAILED_PAUSE_NS: u64 = 1_000_000_000;
+/// How long to leave scans alone at most after one: three times what it took, in nanoseconds.
+const RESTS_NS: u64 = 400_000_000;
 /// Most questions of one scan: the others are asked with the next.
-const QUESTIONS: usize = 64;
+const QUESTIONS: usize = 256;
 /// Most answers that are kept for the refusals that follow.
 const FRESH: usize = 64;
+/// Most servers that begin, and most that end, that a scan or a death tells at once: the next scans tell the others. An event
+/// takes about 2 KiB until it is written.
+const AT_ONCE: usize = 1024;
 /// Most changes while a scan runs that are told apart; with more, none of its answers is kept.
 const CHANGES: usize = 1024;
 
@@ -69,9 +74,11 @@ pub(in crate::engine) struct PortTracker {
     version: u64,
     /// The first scan is over.
     scanned_once: bool,
+    /// And all that it found is told.
+    initial_over: bool,
     next_ns: Option<u64>,
-    /// The last scan failed: none is made before.
-    failed_until_ns: Option<u64>,
+    /// No scan is made before: the last one failed, or took so long that more should come together for the next.
+    rests_until_ns: Option<u64>,
     reconcile: bool,
 }
 
@@ -89,8 +96,9 @@ impl PortTracker {
             scanning: false,
             version: 0,
             scanned_once: false,
+            initial_over: false,
             next_ns: None,
-            failed_until_ns: None,
+            rests_until_ns: None,
             reconcile,
         }
     }
@@ -185,7 +193,7 @@ impl PortTracker {
 
     /// What has waited for a scan too long: it is emitted without.
     pub(super) fn overdue(&mut self, now_ns: u64, enricher: &mut Enricher) -> Vec<Output> {
-        self.failed_until_ns = self.failed_until_ns.filter(|until| *until > now_ns);
+        self.rests_until_ns = self.rests_until_ns.filter(|until| *until > now_ns);
         let before_ns = now_ns.saturating_sub(WAITING_NS);
         let mut out = Vec::new();
         for record in self.waiting.take_before(before_ns) {
@@ -201,7 +209,7 @@ impl PortTracker {
 
     /// The scan to make next, when one is needed and none is under way.
     pub(super) fn wants_scan(&mut self, now_ns: u64) -> Option<ScanRequest> {
-        if self.scanning || self.failed_until_ns.is_some_and(|until| now_ns < until) {
+        if self.scanning || self.rests_until_ns.is_some_and(|until| now_ns < until) {
             return None;
         }
         let due = self.next_ns.is_some_and(|next| next <= now_ns);
@@ -229,7 +237,7 @@ impl PortTracker {
     /// A scan failed: what waits for it is emitted without, and the next one is made after a pause.
     pub(super) fn scan_failed(&mut self, now_ns: u64, enricher: &mut Enricher) -> Vec<Output> {
         let out = self.flush(enricher);
-        self.failed_until_ns = Some(now_ns.saturating_add(FAILED_PAUSE_NS));
+        self.rests_until_ns = Some(now_ns.saturating_add(FAILED_PAUSE_NS));
         self.next_ns = self.reconcile.then(|| now_ns.saturating_add(RECONCILE_NS));
         out
     }
@@ -238,7 +246,7 @@ impl PortTracker {
     pub(super) fn flush(&mut self, enricher: &mut Enricher) -> Vec<Output> {
         let mut out = Vec::new();
         self.scanning = false;
-        self.scanned_once = true;
+        (self.scanned_once, self.initial_over) = (true, true);
         for record in self.waiting.take_if(|_| true) {
             out.push(refusal(&record, &Answer::default(), &self.table, enricher));
         }
@@ -280,9 +288,9 @@ impl PortTracker {
         let due = self.next_ns.filter(|_| !self.scanning);
         // After one that failed, what came meanwhile wants the next.
         let again =
-            self.failed_until_ns.filter(|_| !self.scanning && self.waits_since_ns(0).is_some());
+            self.rests_until_ns.filter(|_| !self.scanning && self.waits_since_ns(0).is_some());
         let overdue = self.waits_since_ns(0).map(|time_ns| time_ns.saturating_add(WAITING_NS));
-        let due = due.map(|due| due.max(self.failed_until_ns.unwrap_or(0)));
+        let due = due.map(|due| due.max(self.rests_until_ns.unwrap_or(0)));
         [due, again, overdue].into_iter().flatten().min()
     }
 

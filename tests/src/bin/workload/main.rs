@@ -11,6 +11,7 @@ mod children;
 mod deceive;
 mod end;
 mod fault;
+mod grow;
 mod limit;
 mod load;
 mod memory;
@@ -37,10 +38,11 @@ const WRONG_USAGE: u8 = 99;
 type Command = (&'static str, fn(Args) -> Outcome);
 
 /// Each module lists its own commands: a new one is one function and one line beside it.
-const COMMANDS: [&[Command]; 15] = [
+const COMMANDS: [&[Command]; 16] = [
     bench::COMMANDS,
     end::COMMANDS,
     fault::COMMANDS,
+    grow::COMMANDS,
     limit::COMMANDS,
     load::COMMANDS,
     seccomp::COMMANDS,

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    CHANGES, CLOSING_PAUSE_NS, FRESH, FRESH_NS, Output, PortTracker, RECONCILE_NS, RECONCILE_SHARE,
-    Released, closing::Dying, question, refusal::refusal, touches, without_state,
+    AT_ONCE, CHANGES, CLOSING_PAUSE_NS, FRESH, FRESH_NS, Output, PortTracker, RECONCILE_NS,
+    RECONCILE_SHARE, RESTS_NS, Released, closing::Dying, question, refusal::refusal, touches,
+    without_state,
 };
 use crate::{
     decode::TaskId,
@@ -24,8 +25,8 @@ impl PortTracker {
     ) -> Vec<Output> {
         let mut out = Vec::new();
         self.scanning = false;
-        let initial = !std::mem::replace(&mut self.scanned_once, true);
-        self.failed_until_ns = None;
+        self.scanned_once = true;
+        let initial = !self.initial_over;
         let servers = result.servers_by_id();
         let (scan, alive, began) = (&result.scan, &result.alive, result.scan.began_ns);
 
@@ -51,23 +52,27 @@ impl PortTracker {
                 (None, None) => Process::default(),
             }
         };
-        let new = self.table.scanned(scan, initial, &ids, alive, &mut name);
+        let room = AT_ONCE;
+        let (new, all_new) = self.table.scanned(scan, initial, &ids, alive, room, &mut name);
         out.extend(
             new.into_iter().map(|listen| Output::Event(began, Body::Listen(Box::new(listen)))),
         );
         self.deaths(gone, enricher, &mut out);
         let closing: HashSet<u64> =
             self.dying.iter().flat_map(|dying| dying.sockets.iter().copied()).collect();
-        for release in self.table.drop_gone(&closing, began) {
+        for release in self.table.drop_gone(&closing, began, AT_ONCE) {
             out.push(Output::Event(began, Body::Release(Box::new(release))));
         }
+        let more = self.table.has_gone(&closing) || all_new > AT_ONCE;
+        self.initial_over |= !more;
 
         let answers = result.answers;
         self.answer(answers, began, enricher, &mut out);
         let took = now_ns.saturating_sub(began);
+        self.rests_until_ns = Some(now_ns.saturating_add((took * 3).min(RESTS_NS)));
         let reconcile = self.reconcile.then(|| now_ns + RECONCILE_NS.max(took * RECONCILE_SHARE));
         let closing = self.dying.iter().any(|dying| dying.closing);
-        let closed = closing.then(|| now_ns + CLOSING_PAUSE_NS + took * 4);
+        let closed = (closing || more).then(|| now_ns + CLOSING_PAUSE_NS + took * 4);
         self.next_ns = reconcile.into_iter().chain(closed).min();
         out
     }
@@ -92,11 +97,13 @@ impl PortTracker {
                 if held || last.get(sk) != Some(&dying.exit.time_ns) {
                     continue;
                 }
-                let closer = Some((dying.exit.task.id(), process.clone()));
-                let release = self.table.stop(*sk, closer, dying.exit.time_ns);
-                events.extend(
-                    release.map(|r| Output::Event(dying.exit.time_ns, Body::Release(Box::new(r)))),
-                );
+                // Of the others, the next scans find that they are gone.
+                if events.len() < AT_ONCE {
+                    let closer = Some((dying.exit.task.id(), process.clone()));
+                    let release = self.table.stop(*sk, closer, dying.exit.time_ns);
+                    let release = release.map(|release| Body::Release(Box::new(release)));
+                    events.extend(release.map(|body| Output::Event(dying.exit.time_ns, body)));
+                }
                 match dying.shown.get(sk) {
                     Some(shown) => released.push(shown.clone()),
                     None => unnamed += 1,
