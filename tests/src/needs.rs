@@ -37,6 +37,8 @@ pub enum Need {
     Ia32,
     /// Binds are seen without function tracing.
     BindCalls,
+    /// File systems in userspace.
+    Fuse,
     /// A machine that runs only the tests, which may run it out of memory.
     OwnMachine,
 }
@@ -81,6 +83,7 @@ impl Need {
             Self::OwnMachine => env::var_os(OWN_MACHINE).is_none().then(|| {
                 format!("others use this machine ({OWN_MACHINE}=1, or cargo xtask guests)")
             }),
+            Self::Fuse => missing("/dev/fuse", "this kernel has no FUSE"),
             Self::BindCalls => tiers::without().why_not("tp/syscalls:sys_exit_bind"),
         }
     }

@@ -53,7 +53,7 @@ fn values(text: &str) -> BTreeMap<String, f64> {
     lines.map(value).collect()
 }
 
-fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
+pub(crate) fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     let answer = answer(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     let (head, text) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
