@@ -47,7 +47,7 @@ const SYMBOLS: usize = 4096;
 /// How long to leave a scan alone that is due while somebody else has the turn.
 const LENT_NS: u64 = 10_000_000;
 /// How long the scans of the end may take: what waits for them is told without.
-const ENDING: Duration = Duration::from_millis(2000);
+const ENDING: Duration = Duration::from_secs(2);
 
 type Scanned = Result<Box<ScanResult>, String>;
 

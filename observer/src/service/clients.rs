@@ -181,14 +181,14 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn of(events: &'a [EncodedEvent], all: bool) -> Self {
         let wanted: Vec<_> = events.iter().filter(|event| all || !event.only_all).collect();
-        let text = match wanted[..] {
-            [only] => only.text.clone(),
-            _ => {
-                let mut text =
-                    Vec::with_capacity(wanted.iter().map(|event| event.text.len()).sum());
-                wanted.iter().for_each(|event| text.extend_from_slice(&event.text));
-                text.into()
+        let text = if let [only] = wanted[..] {
+            only.text.clone()
+        } else {
+            let mut text = Vec::with_capacity(wanted.iter().map(|event| event.text.len()).sum());
+            for event in &wanted {
+                text.extend_from_slice(&event.text);
             }
+            text.into()
         };
         Self { wanted, text }
     }

@@ -67,11 +67,11 @@ impl Service {
             Asked::Status(mut stream, ticket) => {
                 let status = self.status();
                 tokio::spawn(async move {
-                    let _ticket = ticket;
                     match serde_json::to_string(&status.await) {
                         Ok(text) => answer(&mut stream, (text + "\n").as_bytes()).await,
                         Err(error) => refuse(stream, error.to_string()).await,
                     }
+                    drop(ticket);
                 });
             }
             Asked::Metrics(wanted) => {
@@ -102,7 +102,6 @@ impl Service {
         };
         let pending = self.live.threads().start(CLIENT_SCAN, work);
         tokio::spawn(async move {
-            let _ticket = ticket;
             let made = match pending {
                 Ok(mut pending) => pending.outcome().await.context("the scan of all descriptors"),
                 Err(error) => Err(error),
@@ -111,6 +110,7 @@ impl Service {
                 Ok(lines) => answer(&mut stream, lines.concat().as_bytes()).await,
                 Err(error) => refuse(stream, format!("{error:#}")).await,
             }
+            drop(ticket);
         });
     }
 }

@@ -50,7 +50,7 @@ const BATCH: usize = 256;
 /// How long the end may take in all, of which the last scans take two seconds at most.
 const ENDING: Duration = Duration::from_millis(4500);
 /// How long the disk may take for what is in its queue then.
-const FLUSHING: Duration = Duration::from_millis(1000);
+const FLUSHING: Duration = Duration::from_secs(1);
 /// How long clients may take to read the last of it.
 const CLOSING: Duration = Duration::from_millis(500);
 /// How long the disk may take for the beginning.

@@ -159,7 +159,7 @@ mod tests {
 
     /// The ages in days of segments that ended on these days, on the last of them. Seven days are kept.
     fn days(ends: &[u64]) -> Vec<u64> {
-        let day = Duration::from_secs(24 * 3600);
+        let day = Duration::from_hours(24);
         let at = |n: &u64| SystemTime::UNIX_EPOCH + day * u32::try_from(*n).expect("a small one");
         let (now, ends) = ends.split_last().expect("now");
         let ends: Vec<SystemTime> = ends.iter().map(at).collect();

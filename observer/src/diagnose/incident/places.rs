@@ -35,8 +35,8 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Places<T> {
     things: BTreeMap<u64, Entry<T>>,
-    places: BTreeMap<Place, BTreeMap<Option<IpAddr>, VecDeque<u64>>>,
-    processes: HashMap<u32, VecDeque<u64>>,
+    by_place: BTreeMap<Place, BTreeMap<Option<IpAddr>, VecDeque<u64>>>,
+    by_pid: HashMap<u32, VecDeque<u64>>,
     shares: Shares,
     next: u64,
     most: usize,
@@ -46,8 +46,8 @@ impl<T: Located> Places<T> {
     pub(super) fn new(most: usize) -> Self {
         Self {
             things: BTreeMap::new(),
-            places: BTreeMap::new(),
-            processes: HashMap::new(),
+            by_place: BTreeMap::new(),
+            by_pid: HashMap::new(),
             shares: Shares::default(),
             next: 0,
             most,
@@ -78,11 +78,11 @@ impl<T: Located> Places<T> {
         let id = self.next;
         self.next += 1;
         let socket = thing.socket();
-        let there = self.places.entry(place(socket)).or_default();
+        let there = self.by_place.entry(place(socket)).or_default();
         there.entry(socket.address).or_default().push_back(id);
         let pid = thing.process().map_or(0, |process| process.pid);
         let uid = thing.process().and_then(|process| process.uid).unwrap_or(u32::MAX);
-        self.processes.entry(pid).or_default().push_back(id);
+        self.by_pid.entry(pid).or_default().push_back(id);
         self.shares.insert(uid, id);
         self.things.insert(id, Entry { thing, uid, pid });
         if self.things.len() <= self.most {
@@ -104,7 +104,7 @@ impl<T: Located> Places<T> {
     pub(super) fn remove(&mut self, id: u64) -> Option<T> {
         let Entry { thing, uid, pid } = self.things.remove(&id)?;
         let (place, address) = (place(thing.socket()), thing.socket().address);
-        if let Some(there) = self.places.get_mut(&place) {
+        if let Some(there) = self.by_place.get_mut(&place) {
             if let Some(ids) = there.get_mut(&address) {
                 drop_id(ids, id);
                 if ids.is_empty() {
@@ -112,13 +112,13 @@ impl<T: Located> Places<T> {
                 }
             }
             if there.is_empty() {
-                self.places.remove(&place);
+                self.by_place.remove(&place);
             }
         }
-        if let Some(ids) = self.processes.get_mut(&pid) {
+        if let Some(ids) = self.by_pid.get_mut(&pid) {
             drop_id(ids, id);
             if ids.is_empty() {
-                self.processes.remove(&pid);
+                self.by_pid.remove(&pid);
             }
         }
         self.shares.remove(uid, id);
@@ -127,7 +127,7 @@ impl<T: Located> Places<T> {
 
     /// Those at exactly that address, the oldest first.
     pub(super) fn at(&self, socket: &Socket) -> impl DoubleEndedIterator<Item = (u64, &T)> {
-        let there = self.places.get(&place(socket));
+        let there = self.by_place.get(&place(socket));
         let ids = there.and_then(|there| there.get(&socket.address)).into_iter().flatten();
         let things = ids.filter_map(|id| Some((*id, &self.things.get(id)?.thing)));
         things.filter(|(_, thing)| same_address(thing.socket(), socket))
@@ -141,7 +141,7 @@ impl<T: Located> Places<T> {
             Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
         ];
         let any = ALL.contains(&socket.address);
-        let there = self.places.get(&place(socket));
+        let there = self.by_place.get(&place(socket));
         let everywhere = there.filter(|_| any).into_iter().flat_map(BTreeMap::values);
         let near = ALL.into_iter().chain([socket.address]).filter(move |_| !any);
         let near = near.filter_map(move |address| there?.get(&address));
@@ -152,7 +152,7 @@ impl<T: Located> Places<T> {
 
     /// Those of a process.
     pub(super) fn of(&self, pid: u32) -> impl Iterator<Item = &T> {
-        let ids = self.processes.get(&pid).into_iter().flatten();
+        let ids = self.by_pid.get(&pid).into_iter().flatten();
         ids.filter_map(|id| Some(&self.things.get(id)?.thing))
     }
 }

@@ -157,7 +157,7 @@ impl<'a> Lookup<'a> {
         let total = |held: &Held| held.holders.len() as u64 + u64::from(held.more);
         answer.entries = in_the_way.iter().map(|held| total(held)).sum();
         let all = || in_the_way.iter().flat_map(|held| &held.holders);
-        let processes: HashSet<TaskId> = all().map(|holder| holder.id()).collect();
+        let processes: HashSet<TaskId> = all().map(crate::decode::Descriptor::id).collect();
         let more = in_the_way.iter().map(|held| held.more).max().unwrap_or(0);
         answer.processes = processes.len() as u64 + u64::from(more);
         let mut named: HashSet<TaskId> = HashSet::new();

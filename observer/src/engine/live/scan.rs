@@ -24,7 +24,7 @@ use crate::{
 /// How long a scan is waited for: what takes longer hangs.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long the iterator may take: 200 ns a descriptor, five million of them.
-const READ: Duration = Duration::from_millis(1000);
+const READ: Duration = Duration::from_secs(1);
 /// How long answers may take after it. What is not answered by then is told without.
 const ANSWER: Duration = Duration::from_millis(300);
 /// How many servers that are new are looked at; of others only what the scan says is known.

@@ -146,7 +146,7 @@ mod tests {
             while threads.health().hanging > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let mut again = threads.start(Duration::from_secs(60), |careful| careful).expect("one");
+            let mut again = threads.start(Duration::from_mins(1), |careful| careful).expect("one");
             assert!(!again.outcome().await.expect("it ends"));
         });
     }

@@ -60,6 +60,7 @@ const CHANGES: usize = 1024;
 
 /// State of the ports.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(in crate::engine) struct PortTracker {
     table: PortTable,
     waiting: Waiting<Box<Bind>>,
@@ -139,18 +140,14 @@ impl PortTracker {
     fn refused(&mut self, record: Box<Bind>, enricher: &mut Enricher) -> Vec<Output> {
         let known = self.fresh.get(&question(&record).key());
         let is_fresh = |answer: &Answer| record.time_ns < answer.began_ns.saturating_add(FRESH_NS);
-        match known.filter(|(_, answer)| is_fresh(answer)) {
-            Some((_, answer)) => vec![refusal(&record, answer, &self.table, enricher)],
-            None => {
-                let (time_ns, bytes) = (record.time_ns, waiting::bytes_of(&record.task));
-                let rejected = self.waiting.push(record.task.id(), time_ns, bytes, record);
-                let none = Answer::default();
-                rejected
-                    .map(|record| refusal(&record, &none, &self.table, enricher))
-                    .into_iter()
-                    .collect()
-            }
+        if let Some((_, answer)) = known.filter(|(_, answer)| is_fresh(answer)) {
+            return vec![refusal(&record, answer, &self.table, enricher)];
         }
+        let (time_ns, bytes) = (record.time_ns, waiting::bytes_of(&record.task));
+        let rejected = self.waiting.push(record.task.id(), time_ns, bytes, record);
+        let none = Answer::default();
+        let without = |record: Box<Bind>| refusal(&record, &none, &self.table, enricher);
+        rejected.map(without).into_iter().collect()
     }
 
     /// Something changed there: answers about it are wrong from now on.
