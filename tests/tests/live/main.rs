@@ -92,7 +92,7 @@ const FAMILIES: [(&str, &[Test]); 27] = [
 
 /// One test for each hook and tier, and for each difference between kernels. `OBSERVER_TEST_SHORT` runs only these,
 /// which CI does on every kernel.
-const SHORT: [&str; 16] = [
+const SHORT: [&str; 25] = [
     "exit::two_millisecond_process",
     "exit::process_started_before_the_observer",
     "exit::exec_from_a_thread_is_not_an_exit",
@@ -109,6 +109,15 @@ const SHORT: [&str; 16] = [
     "ways::by_io_uring",
     "ways::by_a_32_bit_program",
     "service::status_report",
+    "hostile::a_sender_that_executes_another_program",
+    "hostile::a_sender_that_changes_user_and_name",
+    "hostile::a_tracer_keeps_a_signal_back",
+    "hostile::a_signal_that_was_handled",
+    "hostile::a_message_and_a_write_kill_nobody",
+    "hostile::arguments_of_a_holder",
+    "hostile::holders_of_one_socket",
+    "hostile::a_path_that_hangs",
+    "hostile::a_reader_locks_the_record",
 ];
 
 fn main() -> ExitCode {

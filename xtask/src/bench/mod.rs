@@ -3,6 +3,7 @@
 mod contestants;
 mod counts;
 mod document;
+mod hostile;
 mod load;
 mod log;
 mod lookup;

@@ -1,5 +1,6 @@
-//! Endurance: a fork bomb, then storms of every kind against the service for so many minutes, with the service stopped in
-//! the middle. At the end every missing event must be counted as lost, and memory must not have grown.
+//! Endurance: a fork bomb, then storms of every kind against the service for so many minutes, and between them what a user
+//! without rights may try, with the service stopped in the middle. At the end every missing event must be counted as lost, no
+//! death of root's beside what was tried may be missing, and memory must not have grown.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::counts::status;
+use super::hostile::Hostile;
 use super::overhead::Binaries;
 use super::tool::{Ready, Running, Said, Tool};
 use super::{load, sys};
@@ -31,6 +33,9 @@ const BOMB: (u64, &str) = (10, "256");
 /// KiB that memory may grow by after the first tenth: by then the bounded tables of incidents and ports are full. Memory
 /// that grows while the service is stopped is given back.
 const GROWTH_KIB: u64 = 8 << 10;
+
+/// KiB that memory may reach at any time.
+const PEAK_KIB: u64 = 64 << 10;
 
 /// Fails with the first check that does not hold.
 pub(crate) fn run(binaries: &Binaries, minutes: u64) -> Result<()> {
@@ -106,6 +111,7 @@ fn storms(binaries: &Binaries, dir: &Path, time: Duration) -> Result<()> {
     let (mut deaths, mut refused) = (0, 0);
     let (mut early, mut most) = (0, 0);
     let mut stopped = false;
+    let mut hostile = Hostile::new(&binaries.workload, &dir.join("hostile"))?;
     for (name, number) in STORMS.into_iter().cycle() {
         let now = began.elapsed();
         let wanted = now > time / 2 && now < time / 2 + frozen;
@@ -119,25 +125,31 @@ fn storms(binaries: &Binaries, dir: &Path, time: Duration) -> Result<()> {
         let taken = load::run(&binaries.workload, name, number)?;
         deaths += taken.deaths;
         refused += if name == "refused" { taken.operations } else { 0 };
+        if !stopped {
+            hostile.next()?;
+        }
         most = most.max(status(pid, "VmRSS"));
         if now < time / 10 {
             early = most;
         }
     }
     running.settle();
-    let resident = status(pid, "VmRSS");
+    let (resident, peak) = (status(pid, "VmRSS"), status(pid, "VmHWM"));
     running.stop()?;
     let said = recorded(binaries, dir)?;
+    let tried = hostile.check(&dir.join("events"))?;
+    talk::note(&format!("{tried} hostile cases: the death of root's beside each is recorded"));
     talk::note(&format!("{deaths} deaths: {} recorded", said.deaths));
     talk::note(&format!("{refused} refused binds: {} recorded", said.refused));
     talk::note(&format!("{} counted as lost", said.lost));
     talk::note(&format!(
-        "resident: at most {early} KiB in the first tenth, {most} later, {resident} at the end"
+        "resident: at most {early} KiB in the first tenth, {most} later, {resident} at the end; peak {peak}"
     ));
     verify(binaries, dir)?;
     let known = said.deaths + said.refused + said.lost;
     ensure!(said.deaths <= deaths && said.refused <= refused, "more was recorded than happened");
     ensure!(known >= deaths + refused, "{} are missing", deaths + refused - known);
+    ensure!(peak <= PEAK_KIB, "memory reached {peak} KiB");
     ensure!(resident <= early + GROWTH_KIB, "memory grew from {early} to {resident} KiB");
     Ok(())
 }
