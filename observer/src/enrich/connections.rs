@@ -175,7 +175,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{collect, parse_address};
+    use super::{collect, parse_address, summed};
 
     const ROWS: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -193,6 +193,17 @@ mod tests {
         assert_eq!((found[1].state, found[1].inode), (6, 0));
         assert!((found[1].timer_seconds - 59.99).abs() < 0.001);
         assert_eq!(found[0].address.to_string(), "127.0.0.1");
+    }
+
+    #[test]
+    fn rows_that_are_alike_are_counted() {
+        let mut found = Vec::new();
+        collect(ROWS.repeat(3).as_bytes(), &[0x1f90].into(), &mut found);
+        let sums = summed(found.iter().filter(|row| row.inode == 0));
+        assert_eq!(sums.iter().map(|sum| sum.count).collect::<Vec<_>>(), [3]);
+        assert!((sums[0].timer_seconds - 59.99).abs() < 0.001);
+        // A listener is not mixed up with those that nobody has open.
+        assert_eq!(summed(found.iter()).iter().filter(|sum| sum.inode == 4711).count(), 3);
     }
 
     #[test]

@@ -32,7 +32,10 @@ impl Door {
         if let Ok(peer) = &peer {
             tracing::info!(uid = peer.uid(), pid = peer.pid(), "a client");
         }
-        let uid = peer.map_or(u32::MAX, |peer| peer.uid());
+        self.ticket_of(peer.map_or(u32::MAX, |peer| peer.uid()))
+    }
+
+    fn ticket_of(&mut self, uid: u32) -> Option<Ticket> {
         self.users.retain(|_, user| Arc::strong_count(user) > 1);
         let user = Arc::clone(self.users.entry(uid).or_default());
         // One is ours, one is the ticket to be.
@@ -50,5 +53,22 @@ impl Ticket {
             let _turn = pace.lock().await;
             tokio::time::sleep(PACE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Door, OF_ONE_USER};
+
+    #[test]
+    fn a_user_takes_a_part_of_the_room_and_root_waits_for_nobody() {
+        let mut door = Door::default();
+        let mut inside: Vec<_> = (0..OF_ONE_USER).map(|_| door.ticket_of(1000)).collect();
+        assert!(inside.iter().all(Option::is_some));
+        assert!(door.ticket_of(1000).is_none(), "no more of this user");
+        assert!(door.ticket_of(1001).is_some_and(|other| other.pace.is_some()));
+        assert!((0..2 * OF_ONE_USER).all(|_| door.ticket_of(0).is_some_and(|t| t.pace.is_none())));
+        inside.pop();
+        assert!(door.ticket_of(1000).is_some(), "one has left");
     }
 }

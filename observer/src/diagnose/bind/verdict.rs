@@ -122,8 +122,7 @@ fn in_use(bind: &Bind, holders: &[Holder], answer: &Answer, past: Option<&Former
 }
 
 /// Why a refusal has no scan.
-pub(super) const NO_SCAN: &str =
-    "no scan shows who holds it now: the scan failed, or too many binds were refused at once";
+pub(super) const NO_SCAN: &str = "no scan shows who holds it now: it failed, took too long, had no room for all sockets, or too many binds were refused at once";
 
 fn held(bind: &Bind, first: &Holder, holders: &[Holder], answer: &Answer) -> Cause {
     let state = first.socket.state;
