@@ -64,6 +64,8 @@ pub struct Live {
     scanned: Option<Scanned>,
     turn: Turn,
     threads: Threads,
+    /// For scans of clients: what they ask for must not keep ours waiting.
+    client_threads: Threads,
     /// What the kernel side watches, and the version of the engine's list that it is.
     watched: HashSet<u32>,
     watched_version: (u64, u64),
@@ -96,6 +98,7 @@ impl Live {
             scanned: None,
             turn: Turn::default(),
             threads: Threads::default(),
+            client_threads: Threads::default(),
             watched: HashSet::new(),
             watched_version: (0, 0),
             symbols: HashSet::new(),
@@ -182,8 +185,8 @@ impl Live {
 
     /// For a scan of a client's own.
     #[must_use]
-    pub fn threads(&self) -> &Threads {
-        &self.threads
+    pub fn client_threads(&self) -> &Threads {
+        &self.client_threads
     }
 
     /// How scans do.

@@ -1,4 +1,6 @@
 //! Finds sockets that serve although no process holds them: the kernel's own, such as those of WireGuard, VXLAN and NFS.
+//!
+//! **Bounded:** [`NAMESPACES`] network namespaces.
 
 use std::{collections::BTreeMap, fs, os::linux::fs::MetadataExt as _};
 
@@ -10,6 +12,9 @@ use super::{
     sock_diag,
 };
 use crate::model::{Protocol, Socket, SocketState};
+
+/// Most network namespaces that are looked into: anybody may make thousands, and each takes a thread of its own.
+const NAMESPACES: usize = 256;
 
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
@@ -60,6 +65,9 @@ fn namespaces(scan: &Scan) -> BTreeMap<u32, u32> {
     let own = std::process::id();
     namespaces.extend(netns_of(own).map(|netns| (netns, own)));
     for held in &scan.sockets {
+        if namespaces.len() >= NAMESPACES {
+            break;
+        }
         let netns = held.socket.0.netns;
         if netns == 0 || namespaces.contains_key(&netns) {
             continue;

@@ -100,7 +100,7 @@ impl Service {
             let line = |line| Ok(serde_json::to_string(line)? + "\n");
             port_list::lines(&scan, &wanted, careful).iter().map(line).collect()
         };
-        let pending = self.live.threads().start(CLIENT_SCAN, work);
+        let pending = self.live.client_threads().start(CLIENT_SCAN, work);
         tokio::spawn(async move {
             let made = match pending {
                 Ok(mut pending) => pending.outcome().await.context("the scan of all descriptors"),

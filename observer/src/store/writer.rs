@@ -123,6 +123,7 @@ impl StoreWriter {
             relocked: None,
             removed: false,
             removals: 0,
+            retired: None,
             last_overrun: Arc::clone(&last_overrun),
             queued: Arc::clone(&queued),
             folder,

@@ -37,6 +37,8 @@ pub(super) struct Writer {
     /// The segment was removed; the next one has not begun. And how often that was.
     pub(super) removed: bool,
     pub(super) removals: u64,
+    /// Segments up to this number were removed while there was no segment to say it in.
+    pub(super) retired: Option<u64>,
     pub(super) last_overrun: Arc<Mutex<Option<Notice>>>,
     pub(super) queued: Arc<AtomicUsize>,
     pub(super) limits: Limits,
@@ -222,6 +224,9 @@ impl Writer {
             if let Some(segment) = &self.gone {
                 current.add_entry(What::Gone { segment: segment.clone() })?;
             }
+            if let Some(number) = self.retired {
+                current.add_entry(What::Retired { number })?;
+            }
             current.append(&first.text, &[Hash::of(&first.text)], (first.time, first.time))?;
             Ok(current)
         });
@@ -229,7 +234,7 @@ impl Writer {
             // The next try has another name.
             keeper::remove(&self.folder, std::slice::from_ref(&segment));
         })?;
-        (self.begin, self.gone, self.removed) = (None, None, false);
+        (self.begin, self.gone, self.retired, self.removed) = (None, None, None, false);
         self.newest = Some(segment);
         self.current = Some(current);
         Ok(())
@@ -250,11 +255,18 @@ impl Writer {
         let removed = keeper::beyond_limits(&self.folder, &self.limits, newest);
         let Some(last) = removed.last() else { return };
         let retired = What::Retired { number: last.number };
-        // First the entry, then the removal: a segment that is missing without an entry was removed by somebody else.
-        if let Some(current) = &mut self.current
-            && current.add_entry(retired).is_ok()
-        {
-            keeper::remove(&self.folder, &removed);
+        match &mut self.current {
+            // First the entry, then the removal: a segment that is missing without an entry was removed by somebody else.
+            Some(current) => {
+                if current.add_entry(retired).is_ok() {
+                    keeper::remove(&self.folder, &removed);
+                }
+            }
+            // The disk has no room for a segment: what is too much makes some. The next segment says so.
+            None => {
+                self.retired = Some(last.number);
+                keeper::remove(&self.folder, &removed);
+            }
         }
     }
 
