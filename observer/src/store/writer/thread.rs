@@ -161,7 +161,7 @@ impl Writer {
             // An empty write always succeeds, even on a full disk.
             return current.probe();
         }
-        let text: Vec<u8> = events.iter().flat_map(|event| event.text.iter().copied()).collect();
+        let text = events.iter().map(|event| &event.text[..]).collect::<Vec<_>>().concat();
         let hashes: Vec<Hash> = events.iter().map(|event| Hash::of(&event.text)).collect();
         let times = events.iter().map(|event| event.time);
         let times = times.clone().min().zip(times.max()).unwrap_or_default();
@@ -171,8 +171,12 @@ impl Writer {
     /// Checks that the folder and the segment are still there, and makes the folder again where it is not: what is written to
     /// removed files is gone.
     fn stand_on_ground(&mut self) -> io::Result<()> {
-        let here = self.folder.identity().ok();
-        let is_same = here.is_some() && here == self.identity;
+        let is_same = match self.folder.identity() {
+            Ok(here) => self.identity.is_none_or(|identity| identity == here),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            // A disk with errors has lost nothing yet.
+            Err(error) => return Err(error),
+        };
         let gone = self.current.as_ref().is_some_and(Current::is_removed);
         if is_same && !gone {
             return Ok(());
