@@ -131,11 +131,15 @@ fn watch_pipe(_args: Args) -> Outcome {
         sys::check("F_SETSIG", libc::fcntl(fd, F_SETSIG, libc::SIGKILL))?;
         sys::check("F_SETFL", libc::fcntl(fd, libc::F_SETFL, libc::O_ASYNC))?;
     }
+    let (wait, go) = std::io::pipe().map_err(|why| why.to_string())?;
     let child = sys::fork(|| {
+        // What the child writes ends the parent, which has to name it before.
+        let _ = std::io::Read::read_exact(&mut &wait, &mut [0]);
         let _ = std::io::Write::write_all(&mut &writer, b"x");
         0
     })?;
     sys::say_pid("child_pid", child);
+    std::io::Write::write_all(&mut &go, b"x").map_err(|why| why.to_string())?;
     sys::pause_for_good()
 }
 
