@@ -28,7 +28,7 @@ use std::{
 
 use case::{Case, Origin};
 use keys::after;
-use places::Places;
+use places::PlaceIndex;
 use ports::{Outage, ServedPorts};
 
 use crate::model::{Body, Event, IncidentEvent, Kind, Time};
@@ -121,7 +121,7 @@ pub struct Incidents {
     run: Option<Time>,
     ports: ServedPorts,
     /// Releases that another server may still replace.
-    waiting: Places<Outage>,
+    waiting: PlaceIndex<Outage>,
     cases: Vec<Case>,
     dead: VecDeque<Arc<Event>>,
     refused: VecDeque<(Arc<Event>, Vec<Origin>)>,
@@ -141,7 +141,7 @@ impl Default for Incidents {
             now: None,
             run: None,
             ports: ServedPorts::default(),
-            waiting: Places::new(PAST),
+            waiting: PlaceIndex::new(PAST),
             cases: Vec::new(),
             dead: VecDeque::new(),
             refused: VecDeque::new(),

@@ -30,7 +30,7 @@ use crate::{
     model::{Body, Event, IncidentEvent, LossEvent, SCHEMA, SessionEvent, Time},
 };
 
-use output::{Output, Queued, RELEASED, Released};
+use output::{Output, Queued, RELEASED, ReleasedSockets};
 pub(super) use ports::PortTracker;
 use seen::Seen;
 
@@ -226,7 +226,7 @@ impl Pipeline {
                     let oom_ns = self.joiner.oom_time_ns(&exit).unwrap_or(0);
                     let death = match &mut self.ports {
                         Some(ports) => ports.exit(exit),
-                        None => Some((exit, Released::default())),
+                        None => Some((exit, ReleasedSockets::default())),
                     };
                     if let Some((exit, released)) = death {
                         let time_ns = exit.time_ns.max(oom_ns);

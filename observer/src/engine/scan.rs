@@ -45,7 +45,7 @@ pub struct ScanResult {
     /// Who is in the way of each refusal.
     pub answers: Vec<(Question, Answer)>,
     /// The owners of served sockets that were not known, each once.
-    #[serde(deserialize_with = "each_once")]
+    #[serde(deserialize_with = "list_or_map")]
     pub servers: Vec<Living>,
     /// Known sockets that serve although no descriptor leads to them.
     pub alive: HashSet<u64>,
@@ -60,7 +60,7 @@ impl ScanResult {
 }
 
 /// Captures of before have a map with an owner for each socket.
-fn each_once<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Living>, D::Error> {
+fn list_or_map<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Living>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Servers {

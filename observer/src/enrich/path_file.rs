@@ -47,7 +47,7 @@ pub struct AtPath {
 
 /// Who asks for a path.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker {
+pub struct PathAsker {
     /// Its process id.
     pub pid: u32,
     /// Its parent's.
@@ -58,7 +58,7 @@ pub struct Asker {
 
 /// Resolves the path from the process's own root and working directory, links included.
 #[must_use]
-pub fn look_at(asker: Asker, path: &[u8]) -> AtPath {
+pub fn look_at(asker: PathAsker, path: &[u8]) -> AtPath {
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     match find(asker, path).and_then(|found| describe(&found, [asker.pid, asker.ppid])) {
         Ok(found) => found,
@@ -74,7 +74,7 @@ impl From<PathFile> for AtPath {
 }
 
 /// Opens the file itself: like bind(2), does not follow a link at the end of the path.
-fn find(asker: Asker, path: &Path) -> Result<OwnedFd, Errno> {
+fn find(asker: PathAsker, path: &Path) -> Result<OwnedFd, Errno> {
     let folder = |pid: u32, name: &str| open(format!("/proc/{pid}/{name}"), FOLDER, Mode::empty());
     let own = || open("/", FOLDER, Mode::empty());
     let root = match folder(asker.pid, "root") {

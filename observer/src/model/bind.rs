@@ -28,6 +28,14 @@ pub struct BindEvent {
     pub missing: Missing,
 }
 
+impl BindEvent {
+    /// How many holders there are, named or not.
+    #[must_use]
+    pub fn all_holders(&self) -> u64 {
+        self.holders_total.unwrap_or(0).max(self.holders.len() as u64)
+    }
+}
+
 /// Which system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

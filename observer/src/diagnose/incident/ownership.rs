@@ -15,7 +15,7 @@ use super::{
     PENDING, SETTLE,
     keys::{Ident, after, same_address},
     outage::was_chosen,
-    places::{Pairs, Places},
+    places::{Pairs, PlaceIndex},
 };
 use crate::model::{Body, Event, ListenEvent, Process, Socket, Time};
 use spans::named;
@@ -28,9 +28,9 @@ pub struct Ownership<W> {
     boot: Option<Arc<str>>,
     pending: BTreeMap<(Time, u64), Event>,
     newest: Option<Time>,
-    open: Places<ServedSpan>,
+    open: PlaceIndex<ServedSpan>,
     gone: Pairs,
-    open_outages: Places<OutageSpan>,
+    open_outages: PlaceIndex<OutageSpan>,
     served: Kept<ServedSpan>,
     outages: Kept<OutageSpan>,
 }
@@ -43,9 +43,9 @@ impl<W: Fn(&Socket, Option<&Process>, Time, Time) -> bool> Ownership<W> {
             boot: None,
             pending: BTreeMap::new(),
             newest: None,
-            open: Places::new(OPEN),
+            open: PlaceIndex::new(OPEN),
             gone: Pairs::default(),
-            open_outages: Places::new(OPEN),
+            open_outages: PlaceIndex::new(OPEN),
             served: Kept::default(),
             outages: Kept::default(),
         }

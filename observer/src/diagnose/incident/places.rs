@@ -24,7 +24,7 @@ pub(super) trait Located {
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct PlacedThing<T> {
     thing: T,
     /// As they were when it came: the thing may learn of its process later.
     uid: u32,
@@ -33,8 +33,8 @@ struct Entry<T> {
 
 /// Things that lie at sockets.
 #[derive(Debug)]
-pub(super) struct Places<T> {
-    things: BTreeMap<u64, Entry<T>>,
+pub(super) struct PlaceIndex<T> {
+    things: BTreeMap<u64, PlacedThing<T>>,
     by_place: BTreeMap<Place, BTreeMap<Option<IpAddr>, VecDeque<u64>>>,
     by_pid: HashMap<u32, VecDeque<u64>>,
     shares: Shares,
@@ -42,7 +42,7 @@ pub(super) struct Places<T> {
     most: usize,
 }
 
-impl<T: Located> Places<T> {
+impl<T: Located> PlaceIndex<T> {
     pub(super) fn new(most: usize) -> Self {
         Self {
             things: BTreeMap::new(),
@@ -84,7 +84,7 @@ impl<T: Located> Places<T> {
         let uid = thing.process().and_then(|process| process.uid).unwrap_or(u32::MAX);
         self.by_pid.entry(pid).or_default().push_back(id);
         self.shares.insert(uid, id);
-        self.things.insert(id, Entry { thing, uid, pid });
+        self.things.insert(id, PlacedThing { thing, uid, pid });
         if self.things.len() <= self.most {
             return None;
         }
@@ -102,7 +102,7 @@ impl<T: Located> Places<T> {
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<T> {
-        let Entry { thing, uid, pid } = self.things.remove(&id)?;
+        let PlacedThing { thing, uid, pid } = self.things.remove(&id)?;
         let (place, address) = (place(thing.socket()), thing.socket().address);
         if let Some(there) = self.by_place.get_mut(&place) {
             if let Some(ids) = there.get_mut(&address) {
@@ -190,7 +190,7 @@ impl Located for Gone {
 ///
 /// **Bounded:** [`PAIRS`] wait for their other half, for [`PAIR`] seconds.
 #[derive(Debug)]
-pub(super) struct Pairs(Places<Gone>);
+pub(super) struct Pairs(PlaceIndex<Gone>);
 
 /// Most that wait.
 const PAIRS: usize = 4096;
@@ -199,7 +199,7 @@ const PAIR: i64 = 2;
 
 impl Default for Pairs {
     fn default() -> Self {
-        Self(Places::new(PAIRS))
+        Self(PlaceIndex::new(PAIRS))
     }
 }
 

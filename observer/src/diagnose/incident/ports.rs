@@ -4,7 +4,7 @@
 
 use super::{
     keys::{Ident, same_address},
-    places::{Located, Pairs, Places},
+    places::{Located, Pairs, PlaceIndex},
 };
 use crate::model::{ListenEvent, Process, Socket, Time};
 
@@ -55,13 +55,13 @@ impl Located for Server {
 /// The table: what is served, and what ceased to be a moment ago.
 #[derive(Debug)]
 pub(super) struct ServedPorts {
-    served: Places<Server>,
+    served: PlaceIndex<Server>,
     gone: Pairs,
 }
 
 impl Default for ServedPorts {
     fn default() -> Self {
-        Self { served: Places::new(SERVED), gone: Pairs::default() }
+        Self { served: PlaceIndex::new(SERVED), gone: Pairs::default() }
     }
 }
 

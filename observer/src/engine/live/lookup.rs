@@ -91,7 +91,7 @@ impl<'a> Lookup<'a> {
             Endpoint::Path(path) => {
                 let (pid, ppid) = (question.pid, question.ppid);
                 let has_parents_root = question.has_parents_root;
-                Some(look_at(path_file::Asker { pid, ppid, has_parents_root }, path))
+                Some(look_at(path_file::PathAsker { pid, ppid, has_parents_root }, path))
             }
             _ => None,
         };

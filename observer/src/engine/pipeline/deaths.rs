@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Pipeline, Released};
+use super::{Pipeline, ReleasedSockets};
 use crate::{
     decode::{Exit, Note, Oom},
     diagnose::{
@@ -40,7 +40,7 @@ impl Pipeline {
     }
 
     /// `None`: nobody wants a death with code 0.
-    pub(super) fn death(&mut self, exit: &Exit, released: Released) -> Option<Event> {
+    pub(super) fn death(&mut self, exit: &Exit, released: ReleasedSockets) -> Option<Event> {
         let is_code_zero = exit.record.status == 0;
         if is_code_zero && self.code_zero == CodeZero::Ignored {
             return None;

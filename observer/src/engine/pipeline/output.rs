@@ -13,7 +13,7 @@ pub(super) enum Output {
     /// An OOM kill, and the death of its victim where that came in time.
     Oom(Box<Oom>, Option<Box<Exit>>),
     /// A death, with the sockets that nobody serves any more.
-    Death(Box<Exit>, Released),
+    Death(Box<Exit>, ReleasedSockets),
     /// An event that is complete but for its number.
     Event(u64, Body),
 }
@@ -23,12 +23,12 @@ pub(super) const RELEASED: usize = 256;
 
 /// Sockets that a death released: those that it names, and how many there are.
 #[derive(Debug, Default)]
-pub(super) struct Released {
+pub(super) struct ReleasedSockets {
     pub(super) sockets: Vec<Socket>,
     pub(super) total: u64,
 }
 
-impl Released {
+impl ReleasedSockets {
     /// Names those first whose port was chosen; `unnamed`: how many more there are.
     pub(super) fn of(mut sockets: Vec<Socket>, unnamed: u64) -> Self {
         let total = sockets.len() as u64 + unnamed;

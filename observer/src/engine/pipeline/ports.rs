@@ -16,8 +16,8 @@ use std::collections::{HashMap, HashSet};
 
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
 
-use self::{closing::Dying, refusal::refusal, waiting::Waiting};
-use super::{Output, Released};
+use self::{closing::Dying, refusal::refusal, waiting::ScanQueue};
+use super::{Output, ReleasedSockets};
 use crate::{
     decode::{self, Bind, Endpoint, Exit, TaskId},
     diagnose::{
@@ -63,8 +63,8 @@ const CHANGES: usize = 1024;
 #[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(in crate::engine) struct PortTracker {
     table: PortTable,
-    waiting: Waiting<Box<Bind>>,
-    dying: Waiting<Dying>,
+    waiting: ScanQueue<Box<Bind>>,
+    dying: ScanQueue<Dying>,
     fresh: HashMap<QuestionKey, (Question, Answer)>,
     /// What began or ceased to serve, and who died, since the scan under way began: its answers about them are not kept.
     changed: Vec<Endpoint>,
@@ -89,8 +89,8 @@ impl PortTracker {
     pub(in crate::engine) fn new(reconcile: bool) -> Self {
         Self {
             table: PortTable::default(),
-            waiting: Waiting::default(),
-            dying: Waiting::default(),
+            waiting: ScanQueue::default(),
+            dying: ScanQueue::default(),
             fresh: HashMap::new(),
             changed: Vec::new(),
             died: Vec::new(),
@@ -162,7 +162,7 @@ impl PortTracker {
 
     /// Keeps the death of a holder until a scan has shown what it leaves; gives back everybody else's, with what they
     /// closed as they ended.
-    pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<(Box<Exit>, Released)> {
+    pub(super) fn exit(&mut self, exit: Box<Exit>) -> Option<(Box<Exit>, ReleasedSockets)> {
         let id = exit.task.id();
         // An answer that names it is wrong from now on.
         let before = self.fresh.len();
@@ -183,9 +183,9 @@ impl PortTracker {
         Some((rejected.exit, closed))
     }
 
-    fn closed_by(&self, exit: &Exit) -> Released {
+    fn closed_by(&self, exit: &Exit) -> ReleasedSockets {
         let closed = self.table.closed_by(exit.task.id(), exit.time_ns);
-        Released::of(closed.map(|socket| without_state(&socket)).collect(), 0)
+        ReleasedSockets::of(closed.map(|socket| without_state(&socket)).collect(), 0)
     }
 
     /// What has waited for a scan too long: it is emitted without.

@@ -44,7 +44,13 @@ pub(super) fn oom_label(oom: &OomEvent) -> String {
 pub(super) fn death(clock: &PageClock, event: &Event, exit: &ExitEvent) -> Markup {
     let core = if exit.status.core_dumped == Some(true) { " (core dumped)" } else { "" };
     let status = exit.status.shell_status.to_string();
-    let released: Vec<String> = exit.released.iter().take(8).map(super::words::socket).collect();
+    let mut released: Vec<String> =
+        exit.released.iter().take(8).map(super::words::socket).collect();
+    let all = exit.released_total.unwrap_or(0).max(exit.released.len() as u64);
+    let unnamed = all - released.len() as u64;
+    if unnamed > 0 {
+        released.push(format!("{unnamed} more"));
+    }
     let released = (!released.is_empty()).then(|| released.join(", "));
     let details = html! {
         (process(&exit.process))

@@ -36,7 +36,7 @@ fn call(call: Call) -> &'static str {
 
 /// The cells of a refusal.
 pub(super) fn refusal(clock: &PageClock, event: &Event, bind: &BindEvent) -> Markup {
-    let left = bind.holders.len().saturating_sub(HOLDERS) as u64;
+    let left = bind.all_holders().saturating_sub(bind.holders.len().min(HOLDERS) as u64);
     html! {
         (when(clock, event))
         td { b { (who(&bind.process)) } (more("process", &process(&bind.process))) }

@@ -24,6 +24,10 @@ pub(super) fn bind(lines: &mut Lines<'_>, bind: &BindEvent) {
     for shown in &bind.holders {
         lines.detail("holder", &holder(shown, lines.now()));
     }
+    let more = bind.all_holders() - bind.holders.len() as u64;
+    if more > 0 {
+        lines.detail("", &format!("and {}", human::count(more, "more holder")));
+    }
     // The headline and the holders say the rest.
     let answered = format!("the kernel answered {errno}");
     for evidence in &bind.cause.evidence {

@@ -274,6 +274,18 @@ fn a_refused_bind() {
 }
 
 #[test]
+fn holders_that_are_not_named_are_counted() {
+    let socket = json!({"protocol": "tcp", "address": "127.0.0.1", "port": 8080});
+    let holder = json!({"process": node(), "socket": socket, "relation": "stranger"});
+    let cause = json!({"type": "held", "summary": "node 1 serves it, and 40 more", "evidence": [], "confidence": "certain"});
+    let body = json!({
+        "process": node(), "call": "bind", "socket": socket, "error": {"errno": 98, "name": "EADDRINUSE"},
+        "holders": vec![holder; 16], "holders_total": 41, "cause": cause,
+    });
+    assert!(text("bind", &body).contains("and 25 more holders"), "{}", text("bind", &body));
+}
+
+#[test]
 fn a_server_comes_and_goes() {
     let socket = json!({"protocol": "tcp", "address": "::", "port": 443});
     let listen = json!({"process": node(), "socket": socket, "backlog": 511, "initial": true});

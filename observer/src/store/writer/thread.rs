@@ -152,7 +152,7 @@ impl Writer {
             open::set_aside(&self.folder, current, aside, current.len)?;
         }
         self.aside = None;
-        self.stand_on_ground()?;
+        self.find_folder_again()?;
         self.make_segment()?;
         let Some(current) = &mut self.current else {
             return Err(io::Error::other("there is no segment yet"));
@@ -170,7 +170,7 @@ impl Writer {
 
     /// Checks that the folder and the segment are still there, and makes the folder again where it is not: what is written to
     /// removed files is gone.
-    fn stand_on_ground(&mut self) -> io::Result<()> {
+    fn find_folder_again(&mut self) -> io::Result<()> {
         let is_same = match self.folder.identity() {
             Ok(here) => self.identity.is_none_or(|identity| identity == here),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -259,19 +259,16 @@ impl Writer {
         let removed = keeper::beyond_limits(&self.folder, &self.limits, newest);
         let Some(last) = removed.last() else { return };
         let retired = What::Retired { number: last.number };
-        match &mut self.current {
+        if let Some(current) = &mut self.current {
             // First the entry, then the removal: a segment that is missing without an entry was removed by somebody else.
-            Some(current) => {
-                if current.add_entry(retired).is_ok() {
-                    keeper::remove(&self.folder, &removed);
-                }
+            if current.add_entry(retired).is_err() {
+                return;
             }
+        } else {
             // The disk has no room for a segment: what is too much makes some. The next segment says so.
-            None => {
-                self.retired = Some(last.number);
-                keeper::remove(&self.folder, &removed);
-            }
+            self.retired = Some(last.number);
         }
+        keeper::remove(&self.folder, &removed);
     }
 
     fn publish_state(&self) {

@@ -36,6 +36,14 @@ impl Watch {
         })
     }
 
+    /// A server of that user's, and a bind to its port that is refused.
+    fn refused_beside(&mut self, server: &[&str]) -> (Workload, Value) {
+        let mut server = Workload::start_ready([&["as-user", "65534"], server].concat());
+        let address = format!("127.0.0.1:{}", server.value("port"));
+        let event = self.refusal(&["tcp", &address]);
+        (server, event)
+    }
+
     /// A server of root's dies: its death is told, with the port that it leaves.
     fn root_server_dies(&mut self) {
         self.dies(Workload::start_ready(["hold", "tcp", "127.0.0.1:0"]));
@@ -86,16 +94,23 @@ pub(super) fn arguments_of_a_holder() {
 /// 16 holders are named, the owner among them, and the rest counted.
 pub(super) fn holders_of_one_socket() {
     let mut watch = Watch::start();
-    let words = ["as-user", "65534", "many-children", "40", "1", "tcp", "0", "reuseport"];
-    let mut server = Workload::start_ready(words);
-    let address = format!("127.0.0.1:{}", server.value("port"));
-    let event = watch.refusal(&["tcp", &address]);
+    let (server, event) =
+        watch.refused_beside(&["many-children", "40", "1", "tcp", "0", "reuseport"]);
     assert_eq!(pids(&event["holders"]).len(), 16, "{event:#}");
     assert!(pids(&event["holders"]).contains(&u64::from(server.pid())), "{event:#}");
     assert_eq!(event["holders_total"], 41, "{event:#}");
     assert!(event["cause"]["summary"].to_string().contains("and 40 more"), "{event:#}");
     watch.root_server_dies();
-    watch.end();
+    // Whoever asks later is told of as many.
+    let why = watch.end().text(&["why", &format!(":{}", event["socket"]["port"])]);
+    assert!(
+        why.replace('\n', " ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .contains("and 40 more holders"),
+        "{why}"
+    );
 }
 
 /// Thousands of sockets at one address (SO_REUSEPORT), and refusals by all of them.
@@ -114,10 +129,8 @@ pub(super) fn sockets_at_one_address() {
 
 pub(super) fn zombies_of_a_holder() {
     let mut watch = Watch::start();
-    let words = ["as-user", "65534", "many-zombies", "1500", "1", "tcp", "0", "reuseport"];
-    let mut server = Workload::start_ready(words);
-    let address = format!("127.0.0.1:{}", server.value("port"));
-    let event = watch.refusal(&["tcp", &address]);
+    let (_server, event) =
+        watch.refused_beside(&["many-zombies", "1500", "1", "tcp", "0", "reuseport"]);
     assert!(event.to_string().len() < 16 * 1024, "{} bytes", event.to_string().len());
     watch.root_server_dies();
     watch.end();

@@ -94,9 +94,9 @@ pub(super) fn in_the_way(bind: &BindEvent, origins: &[Origin], time: Time) -> St
     if let Some(since) = holder.since {
         text.push_str(&format!(", for {}", human::span(seconds(since, time))));
     }
-    match bind.holders.len() {
+    match bind.all_holders() {
         0 | 1 => {}
-        n => text.push_str(&format!("; and {}", human::count(n as u64 - 1, "more holder"))),
+        n => text.push_str(&format!("; and {}", human::count(n - 1, "more holder"))),
     }
     text
 }

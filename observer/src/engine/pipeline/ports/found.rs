@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     AT_ONCE, CHANGES, CLOSING_PAUSE_NS, FRESH, FRESH_NS, Output, PortTracker, RECONCILE_NS,
-    RECONCILE_SHARE, RESTS_NS, Released, closing::Dying, question, refusal::refusal, touches,
-    without_state,
+    RECONCILE_SHARE, RESTS_NS, ReleasedSockets, closing::Dying, question, refusal::refusal,
+    touches, without_state,
 };
 use crate::{
     decode::TaskId,
@@ -109,7 +109,7 @@ impl PortTracker {
                     None => unnamed += 1,
                 }
             }
-            out.push(Output::Death(dying.exit, Released::of(released, unnamed)));
+            out.push(Output::Death(dying.exit, ReleasedSockets::of(released, unnamed)));
             out.extend(events);
         }
     }

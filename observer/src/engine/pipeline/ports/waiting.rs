@@ -16,7 +16,7 @@ pub(super) fn bytes_of(task: &Task) -> usize {
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct ScanQueueItem<T> {
     id: TaskId,
     time_ns: u64,
     bytes: usize,
@@ -25,9 +25,9 @@ struct Entry<T> {
 
 /// A queue that is looked at by time, and by process.
 #[derive(Debug)]
-pub(super) struct Waiting<T> {
+pub(super) struct ScanQueue<T> {
     /// By the order in which they came.
-    entries: BTreeMap<u64, Entry<T>>,
+    entries: BTreeMap<u64, ScanQueueItem<T>>,
     /// The last of each process.
     last: HashMap<TaskId, u64>,
     /// How many there are of each moment.
@@ -36,14 +36,14 @@ pub(super) struct Waiting<T> {
     next: u64,
 }
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for ScanQueue<T> {
     fn default() -> Self {
         let (entries, times) = (BTreeMap::new(), BTreeMap::new());
         Self { entries, last: HashMap::new(), times, bytes: 0, next: 0 }
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> ScanQueue<T> {
     /// Takes an item in, or gives it back when there is no room.
     pub(super) fn push(&mut self, id: TaskId, time_ns: u64, bytes: usize, item: T) -> Option<T> {
         if self.bytes + bytes > WAITING_BYTES && !self.entries.is_empty() {
@@ -52,7 +52,7 @@ impl<T> Waiting<T> {
         self.bytes += bytes;
         *self.times.entry(time_ns).or_default() += 1;
         self.last.insert(id, self.next);
-        self.entries.insert(self.next, Entry { id, time_ns, bytes, item });
+        self.entries.insert(self.next, ScanQueueItem { id, time_ns, bytes, item });
         self.next += 1;
         None
     }
@@ -94,7 +94,7 @@ impl<T> Waiting<T> {
         self.take(|entry| entry.time_ns < before_ns)
     }
 
-    fn take(&mut self, mut is_wanted: impl FnMut(&Entry<T>) -> bool) -> Vec<T> {
+    fn take(&mut self, mut is_wanted: impl FnMut(&ScanQueueItem<T>) -> bool) -> Vec<T> {
         let mut taken = Vec::new();
         for (at, entry) in std::mem::take(&mut self.entries) {
             if !is_wanted(&entry) {
@@ -119,7 +119,7 @@ impl<T> Waiting<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{WAITING_BYTES, Waiting};
+    use super::{ScanQueue, WAITING_BYTES};
     use crate::decode::TaskId;
 
     fn id(tgid: u32) -> TaskId {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn bounded_in_bytes_and_looked_at_by_time() {
-        let mut waiting = Waiting::default();
+        let mut waiting = ScanQueue::default();
         assert_eq!(waiting.push(id(1), 30, WAITING_BYTES - 10, 'a'), None);
         assert_eq!(waiting.push(id(2), 10, 10, 'b'), None);
         assert_eq!(waiting.push(id(3), 20, 1, 'c'), Some('c'), "no room");
