@@ -54,19 +54,17 @@ record! {
         /// As in [`crate::task::TaskRecord`].
         pub tgid: u32,
         /// As in [`crate::task::TaskRecord`].
-        pub tid: u32,
-        /// As in [`crate::task::TaskRecord`].
         pub ppid: u32,
         /// As in [`crate::task::TaskRecord`].
         pub ns_pid: u32,
-        /// As in [`ExitRecord`].
-        pub status: u32,
-        /// As in [`ExitRecord`]; a process with a larger number is reported in full.
-        pub peak_rss_pages: u32,
         /// [`ExitRecord::pattern`] of the earlier death.
         pub pattern: u32,
         /// Nanoseconds from the only signal's note to the death; 0 without a note. A process with an older note, or with
         /// several, is reported in full. Where the earlier process sent itself the signal, so did this one.
         pub note_age_ns: u32,
-    } size 64
+        /// As in [`ExitRecord`]: a wait status has 16 bits.
+        pub status: u16,
+        /// As in [`ExitRecord`]; a process with a larger number is reported in full.
+        pub peak_rss_pages: u16,
+    } size 56
 }

@@ -1,7 +1,7 @@
 //! What every record begins with.
 
 /// Version of the layouts in this crate: it grows by one whenever any of them changes.
-pub const ABI: u16 = 1;
+pub const ABI: u16 = 2;
 
 /// A process ended: [`crate::exit::ExitRecord`].
 pub const KIND_EXIT: u16 = 1;

@@ -87,6 +87,59 @@ pub const CALL_LISTEN: u16 = 1;
 /// `BindRecord::call`: the last holder of a listening socket closed it (`inet_csk_listen_stop`).
 pub const CALL_STOP: u16 = 2;
 
+record! {
+    /// What refusals have in common that are told once and then counted: who was refused what. Key of the map `REFUSALS`.
+    pub struct RefusalKey {
+        /// The requested address: 4 bytes of IPv4, 16 of IPv6, or a hash of a unix name.
+        pub address: [u64; 2],
+        /// Id of the caller's version 2 cgroup (`bpf_get_current_cgroup_id`).
+        pub cgroup: u64,
+        /// Address of the `struct net` as a number: equal in one network namespace. Never an address to read.
+        pub net: u64,
+        /// The caller's user id in the initial user namespace.
+        pub uid: u32,
+        /// The errno.
+        pub errno: u16,
+        /// Requested port in host byte order; 0 for a unix name.
+        pub port: u16,
+        /// `AF_` constant.
+        pub family: u16,
+        /// As in [`SocketRecord`].
+        pub protocol: u16,
+        /// `CALL_` constant.
+        pub call: u16,
+        /// Always 0.
+        pub reserved: u16,
+    } size 48
+}
+
+record! {
+    /// Value of the map `REFUSALS`.
+    pub struct RefusalCount {
+        /// Refusals that were counted and not told, since the entry exists. It only grows.
+        pub counted: u64,
+        /// Moment of the last one of them: `CLOCK_BOOTTIME` in nanoseconds.
+        pub last_ns: u64,
+        /// When the present second began, of which [`REFUSALS_TOLD`] are told.
+        pub second_ns: u64,
+        /// How many of it were told.
+        pub told: u32,
+        /// Who was told last, and how many of it in this second.
+        pub tgid: u32,
+        /// See `tgid`.
+        pub told_of_tgid: u32,
+        /// Always 0.
+        pub reserved: u32,
+    } size 40
+}
+
+/// So many refusals with one [`RefusalKey`] are told within a second; the others are counted.
+pub const REFUSALS_TOLD: u32 = 32;
+/// So many of them of one process: a process that tries again and again is told less than processes that fail in turn.
+pub const REFUSALS_TOLD_OF_ONE: u32 = 4;
+/// Most entries of the map `REFUSALS`. Refusals that find no room are told one by one.
+pub const REFUSALS: u32 = 1024;
+
 /// Most bytes of the requested address: `sizeof(struct sockaddr_un)`, rounded up.
 pub const SOCKADDR: usize = 112;
 
@@ -106,7 +159,11 @@ record! {
         pub asked: [u8; SOCKADDR],
         /// The socket after the call.
         pub socket: SocketRecord,
-    } size 320
+        /// Of a refusal: what it has in common with those that are counted; all 0 when none are.
+        pub key: RefusalKey,
+        /// Of a refusal: [`RefusalCount::counted`] at that moment.
+        pub counted: u64,
+    } size 376
 }
 
 record! {

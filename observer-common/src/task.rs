@@ -42,8 +42,6 @@ record! {
         pub mm: u64,
         /// Process id in the initial pid namespace.
         pub tgid: u32,
-        /// Id of the captured thread.
-        pub tid: u32,
         /// `task->real_parent->tgid`.
         pub ppid: u32,
         /// Real user id in the initial user namespace.
@@ -54,7 +52,10 @@ record! {
         pub pidns: u32,
         /// Process id inside that namespace.
         pub ns_pid: u32,
-        /// Depth of that namespace: 0 is the initial one.
+        /// Whose process it is: `uid`, or in a user namespace of somebody's the owner of the outermost one. Whoever has many user
+        /// ids in a namespace of his own is one user.
+        pub origin_uid: u32,
+        /// Depth of the pid namespace: 0 is the initial one.
         pub ns_level: u32,
         /// `TASK_` flags.
         pub flags: u32,

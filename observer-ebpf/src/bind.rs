@@ -21,12 +21,14 @@ use observer_common::{
 };
 
 use crate::{
+    fair,
     fields::{
         Access, Direct, FDT_FD, FDT_MAX, FILE_PRIVATE, FILES_FDT, ICSK_ULP, Probe, REGS_DI,
         REGS_DX, REGS_SI, SK_BACKLOG, SK_PEER_PORT, SK_PROTOCOL, SK_TYPE, SOCKET_FILE, SOCKET_SK,
         TASK_FILES, ULP_NAME, current, now, pointer, try_field,
     },
-    maps::PORT_RING,
+    maps::{PortRing, RefusalRing},
+    refusal,
     scratch::Writer,
     socket::{
         AF_INET, AF_INET6, AF_UNIX, capture as capture_socket, family, inode, is_socket,
@@ -95,7 +97,7 @@ pub(crate) fn listen_mptcp(ctx: FExitContext) -> i32 {
 /// shares the listener closes it.
 #[fentry(function = "inet_csk_listen_stop")]
 pub(crate) fn listen_stop(ctx: FEntryContext) -> i32 {
-    report(CALL_STOP, SLOT_STOP, ctx.arg(0), 0, Asked::Nothing, 0);
+    stopped(ctx.arg(0));
     0
 }
 
@@ -107,7 +109,7 @@ pub(crate) fn listen_end(ctx: BtfTracePointContext) -> i32 {
     if try_field::<Direct, u16>(sk, &SK_PEER_PORT) == Some(0)
         && try_field::<Direct, u32>(sk, &SK_BACKLOG) != Some(0)
     {
-        report(CALL_STOP, SLOT_STOP, sk, 0, Asked::Nothing, 0);
+        stopped(sk);
     }
     0
 }
@@ -190,11 +192,18 @@ fn outcome(call: u16, slot: u32, socket: *const u8, result: i32, asked: Asked) {
             return;
         }
     }
-    if is_subflow(sk) {
+    // The system calls know outer sockets only.
+    if !matches!(asked, Asked::User(..)) && is_subflow(sk) {
+        return;
+    }
+    let Some(writer) = Writer::start(slot) else { return };
+    let record = begin(writer, call, result, asked);
+    // SAFETY: `begin` has written what is asked for.
+    if result != 0 && !unsafe { refusal::is_told(record, sk, family, result) } {
         return;
     }
     let inode = pointer::<Probe>(socket, &SOCKET_FILE).map_or(0, inode::<Probe>);
-    report(call, slot, sk, result, asked, inode);
+    report(writer, record, sk, inode);
 }
 
 /// Whether it is a TCP socket inside an MPTCP one: the outer socket is reported instead.
@@ -232,25 +241,50 @@ fn asked_port(asked: Asked) -> u16 {
 }
 
 #[inline(always)]
-fn report(call: u16, slot: u32, sk: *const u8, result: i32, asked: Asked, inode: u64) {
-    let Some(writer) = Writer::start(slot) else { return };
+fn stopped(sk: *const u8) {
+    let Some(writer) = Writer::start(SLOT_STOP) else { return };
+    let record = begin(writer, CALL_STOP, 0, Asked::Nothing);
+    report(writer, record, sk, 0);
+}
+
+/// Begins a record with what the call was.
+#[inline(always)]
+fn begin(writer: Writer, call: u16, result: i32, asked: Asked) -> *mut BindRecord {
     let record = writer.fixed::<BindRecord>();
-    // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
+    // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here or in `report`.
     unsafe {
         (*record).call = call;
         (*record).result = result;
         (*record).asked_len = read_asked(&raw mut (*record).asked, asked);
+        (*record).key = refusal::NONE;
+        (*record).counted = 0;
+    }
+    record
+}
+
+/// Completes the record that [`begin`] began, and submits it.
+#[inline(always)]
+fn report(writer: Writer, record: *mut BindRecord, sk: *const u8, inode: u64) {
+    // SAFETY: as in `begin`.
+    let result = unsafe {
         capture_socket::<Probe>(&raw mut (*record).socket, sk);
         (*record).socket.inode = inode;
         (*record).socket.unprivileged_port = unprivileged_port(sk);
-    }
+        (*record).result
+    };
     let process = writer.next();
     capture::<Probe>(writer, current(), ARGS_MAX);
-    if result != 0 && has_parents_root(current()) {
+    if result == 0 {
+        let claim = fair::claim::<PortRing>(current());
+        writer.submit::<PortRing>(KIND_BIND, now(), &claim);
+        return;
+    }
+    if has_parents_root(current()) {
         // SAFETY: `capture` has written the record there.
         unsafe { (*writer.part::<TaskRecord>(process)).flags |= TASK_PARENTS_ROOT };
     }
-    writer.submit(KIND_BIND, now(), &PORT_RING);
+    let claim = fair::claim::<RefusalRing>(current());
+    writer.submit::<RefusalRing>(KIND_BIND, now(), &claim);
 }
 
 /// Copies the requested address; returns its length, 0 when it can't be read.

@@ -19,12 +19,13 @@ use observer_common::{
 };
 
 use crate::{
+    fair,
     fields::{
         Direct, EXIT_HAS_GROUP_DEAD, SIGNAL_FLAGS, SIGNAL_GROUP_EXIT_CODE, SIGNAL_LIVE,
         SIGNAL_OOM_MM, SIGNAL_RLIM, TASK_EXIT_CODE, TASK_FLAGS, TASK_LEADER, TASK_MM,
         TASK_SECCOMP_MODE, TASK_SIGNAL, TASK_START, TASK_TGID, field, now, try_field,
     },
-    maps::{EXIT_RING, LAST_EXIT, NOTES, SENDERS, WATCHED, may_have_notes, setting},
+    maps::{ExitRing, LAST_EXIT, NOTES, SENDERS, WATCHED, may_have_notes, setting},
     pattern_cache,
     scratch::Writer,
     task::{PF_KTHREAD, capture, peak_rss, value_or_zero},
@@ -146,6 +147,7 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
 #[inline(always)]
 fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
     let Some(writer) = Writer::start(slot) else { return };
+    let claim = fair::claim::<ExitRing>(task);
     let record = writer.fixed::<ExitRecord>();
     let mm: *const u8 = field::<Direct, _>(task, &TASK_MM);
     // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
@@ -165,9 +167,9 @@ fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
     // SAFETY: as above.
     unsafe { (*record).notes = notes };
     if slot == SLOT_EXIT && notes <= 1 {
-        pattern_cache::submit(writer, now(), if notes == 1 { note } else { 0 });
+        pattern_cache::submit(writer, now(), if notes == 1 { note } else { 0 }, &claim);
     } else {
-        writer.submit(KIND_EXIT, now(), &EXIT_RING);
+        writer.submit::<ExitRing>(KIND_EXIT, now(), &claim);
     }
 }
 

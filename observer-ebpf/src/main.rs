@@ -8,6 +8,7 @@
 //! is nothing to report, and each of its loops has a fixed bound.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     clippy::inline_always,
     reason = "older verifiers forget what they know about arguments at a call between BPF functions"
@@ -29,13 +30,16 @@
 
 mod bind;
 mod exit;
+mod fair;
 mod fields;
 mod holders;
 mod maps;
 mod oom;
+mod origin;
 mod path_cache;
 mod paths;
 mod pattern_cache;
+mod refusal;
 mod scratch;
 mod signal;
 mod socket;

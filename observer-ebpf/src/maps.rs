@@ -1,7 +1,7 @@
 //! Every map: what the programs share with each other and with userspace.
 //!
-//! **Bounded:** all memory of the programs is declared here. Keys and values are 3,066,376 bytes (2.9 MiB) that the processors
-//! share and 197,088 bytes (192 KiB) for each processor; an assertion at the end of this file holds both sums. Not in them: the
+//! **Bounded:** all memory of the programs is declared here. Keys and values are 2,996,744 bytes (2.9 MiB) that the processors
+//! share and 196,960 bytes (192 KiB) for each processor; an assertion at the end of this file holds both sums. Not in them: the
 //! ring of `aya_log` (4 KiB, or 128 KiB when the log is on), and what the kernel adds. `memlock` of all maps is 3.9 MiB on Linux
 //! 6.18 with two processors, and 1 MiB more when [`WATCHED`] is full.
 //!
@@ -17,29 +17,65 @@ use observer_common::{
     loss::SLOTS,
     settings::{PORT_WORDS, SETTINGS as SETTINGS_LEN, WATCHED as WATCHED_LEN},
     signal::{NoteKey, Sender, SenderKey, SignalNote},
+    socket::{REFUSALS as REFUSALS_LEN, RefusalCount, RefusalKey},
 };
 
 use crate::{
+    fair::{SHARE_PLACES, Share, ShareKey},
     oom::OomControl,
     path_cache::{CachedPath, PATH_PLACES},
     pattern_cache::Pattern,
     scratch::Scratch,
 };
 
-// One ring a family, so that a burst of one family cannot fill the ring of another. An OOM record is about 1 KiB: room for
-// 250 kills.
+/// A ring of one family, so that a burst of one family cannot fill the ring of another. [`crate::fair`] shares it out.
+pub(crate) trait Ring {
+    const BYTES: u64;
+    const ID: u32;
+    /// How much of it one origin may have outstanding, in parts of what is free.
+    const TIMES: u64;
+    fn map() -> &'static RingBuf;
+}
+
+macro_rules! ring {
+    ($map:ident, $ring:ident, $id:literal, $kib:literal, $times:literal) => {
+        #[map]
+        static $map: RingBuf = RingBuf::with_byte_size($kib * 1024, 0);
+
+        pub(crate) struct $ring;
+
+        impl Ring for $ring {
+            const BYTES: u64 = $kib * 1024;
+            const ID: u32 = $id;
+            const TIMES: u64 = $times;
+
+            #[inline(always)]
+            fn map() -> &'static RingBuf {
+                &$map
+            }
+        }
+    };
+}
+
+// An OOM record is about 1 KiB: room for 250 kills.
+ring!(OOM_RING, OomRing, 0, 256, 1);
+// Who begins and ends to serve, about 500 bytes each: room for 500. With a drain every 10 ms that is 50,000 a second.
+ring!(PORT_RING, PortRing, 1, 256, 8);
+// A refused bind is about 600 bytes: room for 430. Of one key 32 a second are told: `refusal.rs`.
+ring!(REFUSAL_RING, RefusalRing, 2, 256, 1);
+// An exit is 250 to 600 bytes, or 64 when it is like an earlier one: room for 1,800 to 16,000 deaths while the reader does
+// not run, and for one origin eight ninths of it.
+ring!(EXIT_RING, ExitRing, 3, 1024, 8);
+
+/// What each origin has outstanding in each ring.
 #[map]
-pub(crate) static OOM_RING: RingBuf = RingBuf::with_byte_size(OOM_RING_BYTES, 0);
-const OOM_RING_BYTES: u32 = 256 * 1024;
-// A refused bind is about 600 bytes: room for 850. With a drain every 10 ms that is 85,000 a second.
+pub(crate) static SHARES: LruHashMap<ShareKey, Share> =
+    LruHashMap::with_max_entries(SHARE_PLACES, 0);
+
+/// Refusals that are counted. Userspace reads the counts, and removes those that are quiet.
 #[map]
-pub(crate) static PORT_RING: RingBuf = RingBuf::with_byte_size(PORT_RING_BYTES, 0);
-const PORT_RING_BYTES: u32 = 512 * 1024;
-// An exit is 250 to 600 bytes, or 72 when it is like an earlier one: room for 1,800 to 14,500 deaths while the reader does
-// not run.
-#[map]
-pub(crate) static EXIT_RING: RingBuf = RingBuf::with_byte_size(EXIT_RING_BYTES, 0);
-const EXIT_RING_BYTES: u32 = 1024 * 1024;
+pub(crate) static REFUSALS: HashMap<RefusalKey, RefusalCount> =
+    HashMap::with_max_entries(REFUSALS_LEN, 0);
 
 /// Counters of dropped records, one a program. A single entry, which userspace reads after each drain with one call.
 #[map]
@@ -63,7 +99,7 @@ pub(crate) static WATCHED: HashMap<u32, u32> =
 #[map]
 pub(crate) static NOTES: LruHashMap<NoteKey, SignalNote> =
     LruHashMap::with_max_entries(NOTE_PLACES, 0);
-const NOTE_PLACES: u32 = 8192;
+const NOTE_PLACES: u32 = 6144;
 
 /// When the last note was made for any of the processes whose ids share a slot: a process that started later has no note.
 #[map]
@@ -140,9 +176,10 @@ pub(crate) fn may_have_notes(tgid: u32, start_ns: u64) -> bool {
 }
 
 /// Keys and values of every map that the processors share.
-const BYTES: usize = OOM_RING_BYTES as usize
-    + PORT_RING_BYTES as usize
-    + EXIT_RING_BYTES as usize
+const BYTES: usize = (OomRing::BYTES + PortRing::BYTES + RefusalRing::BYTES + ExitRing::BYTES)
+    as usize
+    + SHARE_PLACES as usize * (size_of::<ShareKey>() + size_of::<Share>())
+    + REFUSALS_LEN as usize * (size_of::<RefusalKey>() + size_of::<RefusalCount>())
     + SETTINGS_LEN as usize * size_of::<u32>()
     + PORT_WORDS as usize * size_of::<u64>()
     + WATCHED_LEN as usize * size_of::<[u32; 2]>()
@@ -158,4 +195,4 @@ const CPU_BYTES: usize = size_of::<[u64; SLOTS as usize]>()
     + PATH_PLACES as usize * size_of::<CachedPath>()
     + SLOTS as usize * size_of::<Scratch>();
 
-const _: () = assert!(BYTES == 3_066_376 && CPU_BYTES == 197_088, "update the first comment");
+const _: () = assert!(BYTES == 2_996_744 && CPU_BYTES == 196_960, "update the first comment");

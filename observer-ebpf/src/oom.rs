@@ -20,13 +20,14 @@ use observer_common::{
 };
 
 use crate::{
+    fair,
     fields::{
         Access, CSS_PARENT, Direct, MEMCG_MAX, MEMCG_MEMSW_MAX, MEMCG_MEMSW_USAGE, MEMCG_USAGE,
         MM_PGTABLES, MM_TOTAL_VM, OC_CHOSEN, OC_CONSTRAINT, OC_MEMCG, OC_TOTALPAGES, Probe,
         SIGNAL_OOM_SCORE_ADJ, TASK_LEADER, TASK_MM, TASK_PID, TASK_SIGNAL, TASK_START, TASK_TGID,
         current, field, now, pointer, try_field,
     },
-    maps::{NOTES, OOM_CONTROLS, OOM_RING},
+    maps::{NOTES, OOM_CONTROLS, OomRing},
     paths::{memory_cgroup, memory_css},
     scratch::Writer,
     task::{MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, capture, resident, value_or_zero},
@@ -99,6 +100,7 @@ fn this_thread() -> u64 {
 #[inline(always)]
 fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
     let Some(writer) = Writer::start(SLOT_OOM) else { return };
+    let claim = fair::claim::<OomRing>(victim);
     let record = writer.fixed::<OomRecord>();
     let mm: *const u8 = field::<A, _>(victim, &TASK_MM);
     let signal: *const u8 = field::<A, _>(victim, &TASK_SIGNAL);
@@ -134,7 +136,7 @@ fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
     }
     capture::<A>(writer, victim, 0);
     capture::<Probe>(writer, current(), ARGS_MAX);
-    writer.submit(KIND_OOM, now(), &OOM_RING);
+    writer.submit::<OomRing>(KIND_OOM, now(), &claim);
 }
 
 /// Whether the victim got a SIGKILL: `__oom_kill_process` sends it before the mark, and marks a process that was ending anyway

@@ -1,7 +1,7 @@
 //! The cache of deaths: what a death shares with an earlier one is sent once.
 //!
 //! In a storm, one program usually ends again and again, or kills many others. Four fifths of a record are the paths, arguments
-//! and limits of the process and of its killer: a ring of 1 MiB holds 1,800 to 3,300 deaths with them, and 14,500 without.
+//! and limits of the process and of its killer: a ring of 1 MiB holds 1,800 to 3,300 deaths with them, and 16,000 without.
 //!
 //! **Policy.** The key is the whole record of a death, without its header and without what always differs (process ids, times,
 //! status, peak memory, the age of the note). There are 16 places on each processor, 1 KiB each. The name of the process and the
@@ -23,7 +23,8 @@ use observer_common::{
 };
 
 use crate::{
-    maps::{EXIT_RING, PATTERN_PLACES, PATTERNS, count_lost},
+    fair::Claim,
+    maps::{ExitRing, PATTERN_PLACES, PATTERNS, Ring, count_lost},
     scratch::Writer,
 };
 
@@ -44,12 +45,13 @@ pub(crate) struct Pattern {
 /// Submits the record of a death: all of `writer`, or only what differs from its pattern. `note` is the offset of its only note,
 /// 0 without one. Only the first exit program may call this: the kernel never runs that program twice at once on one CPU.
 #[inline(always)]
-pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
+pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32, claim: &Claim) {
     let exit = writer.bytes().cast_mut().cast::<ExitRecord>();
     let len = writer.len();
     // SAFETY: the record begins with an `ExitRecord`, and the note lies at the caller's offset; their fields are written.
     let (small, age) = unsafe {
-        let small = u32::try_from((*exit).peak_rss_pages).is_ok();
+        let small =
+            u16::try_from((*exit).peak_rss_pages).is_ok() && u16::try_from((*exit).status).is_ok();
         let made = if note == 0 { time_ns } else { (*writer.part::<SignalNote>(note)).time_ns };
         (small, time_ns.wrapping_sub(made))
     };
@@ -58,7 +60,7 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
     let (Some(one), Some(other), true) =
         (PATTERNS.get_ptr_mut(first), PATTERNS.get_ptr_mut(first + 1), fits)
     else {
-        writer.submit(KIND_EXIT, time_ns, &EXIT_RING);
+        writer.submit::<ExitRing>(KIND_EXIT, time_ns, claim);
         return;
     };
     writer.pad();
@@ -71,11 +73,11 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
             take_out_note(writer.part(note), like);
         }
         if matches(one, exit.cast(), len) {
-            submit_like(like, pattern_id((*one).filled, first), time_ns);
+            submit_like(like, pattern_id((*one).filled, first), time_ns, claim);
             return;
         }
         if matches(other, exit.cast(), len) {
-            submit_like(like, pattern_id((*other).filled, first + 1), time_ns);
+            submit_like(like, pattern_id((*other).filled, first + 1), time_ns, claim);
             return;
         }
         // The two places take turns.
@@ -87,7 +89,7 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
             put_back_note(writer.part(note), like, time_ns);
         }
         (*exit).pattern = pattern_id((*pattern).filled, place);
-        if !writer.submit(KIND_EXIT, time_ns, &EXIT_RING) {
+        if !writer.submit::<ExitRing>(KIND_EXIT, time_ns, claim) {
             (*pattern).len = 0;
         }
     }
@@ -96,15 +98,15 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
 /// # Safety
 /// Every field of `like` must be written but its header and its pattern.
 #[inline(always)]
-unsafe fn submit_like(like: *mut LikeRecord, pattern: u32, time_ns: u64) {
+unsafe fn submit_like(like: *mut LikeRecord, pattern: u32, time_ns: u64, claim: &Claim) {
     let size = size_of::<LikeRecord>() as u32;
     // SAFETY: these two complete it.
     let sent = unsafe {
         (*like).pattern = pattern;
         (*like).header = Header { size, kind: KIND_EXIT_LIKE, abi: ABI, time_ns };
-        EXIT_RING.output::<LikeRecord>(&*like, 0)
+        claim.admits::<ExitRing>(size) && ExitRing::map().output::<LikeRecord>(&*like, 0).is_ok()
     };
-    if sent.is_err() {
+    if !sent {
         count_lost(SLOT_EXIT);
     }
 }
@@ -141,12 +143,11 @@ unsafe fn take_out(exit: *mut ExitRecord, like: *mut LikeRecord) {
     let task = exit.wrapping_add(1).cast::<TaskRecord>();
     // SAFETY: both are complete.
     unsafe {
-        (*like).status = replace(&mut (*exit).status, 0);
-        (*like).peak_rss_pages = replace(&mut (*exit).peak_rss_pages, 0) as u32;
+        (*like).status = replace(&mut (*exit).status, 0) as u16;
+        (*like).peak_rss_pages = replace(&mut (*exit).peak_rss_pages, 0) as u16;
         (*like).start_time_ns = replace(&mut (*task).start_time_ns, 0);
         (*like).mm = replace(&mut (*task).mm, 0);
         (*like).tgid = replace(&mut (*task).tgid, 0);
-        (*like).tid = replace(&mut (*task).tid, 0);
         (*like).ppid = replace(&mut (*task).ppid, 0);
         (*like).ns_pid = replace(&mut (*task).ns_pid, 0);
     }
@@ -200,12 +201,11 @@ unsafe fn put_back(exit: *mut ExitRecord, like: *const LikeRecord) {
     let task = exit.wrapping_add(1).cast::<TaskRecord>();
     // SAFETY: both are complete.
     unsafe {
-        (*exit).status = (*like).status;
+        (*exit).status = u32::from((*like).status);
         (*exit).peak_rss_pages = u64::from((*like).peak_rss_pages);
         (*task).start_time_ns = (*like).start_time_ns;
         (*task).mm = (*like).mm;
         (*task).tgid = (*like).tgid;
-        (*task).tid = (*like).tid;
         (*task).ppid = (*like).ppid;
         (*task).ns_pid = (*like).ns_pid;
     }

@@ -7,10 +7,13 @@
 
 use core::ptr::{read_volatile, write_volatile};
 
-use aya_ebpf::{helpers::generated as helpers, maps::RingBuf};
+use aya_ebpf::helpers::generated as helpers;
 use observer_common::header::{ABI, Header};
 
-use crate::maps::{SCRATCH, count_lost};
+use crate::{
+    fair::Claim,
+    maps::{Ring, SCRATCH, count_lost},
+};
 
 /// Highest offset at which a segment may begin.
 const START_MAX: u32 = 0x1fff;
@@ -208,18 +211,18 @@ impl Writer {
         unsafe { self.end().cast::<u64>().write_unaligned(0) };
     }
 
-    /// Writes the header, with which the record begins, and submits the record; counts it as lost when the ring is full.
-    /// Returns whether the ring took it.
+    /// Writes the header, with which the record begins, and submits the record; counts it as lost when the ring, or its share
+    /// for this origin, is full. Returns whether the ring took it.
     #[inline(always)]
-    pub(crate) fn submit(self, kind: u16, time_ns: u64, ring: &RingBuf) -> bool {
+    pub(crate) fn submit<R: Ring>(self, kind: u16, time_ns: u64, claim: &Claim) -> bool {
         let len = self.len();
         let header = self.bytes().cast_mut().cast::<Header>();
         // SAFETY: `bytes` is aligned to 8 and large enough for a header.
         unsafe { header.write(Header { size: len, kind, abi: ABI, time_ns }) };
-        let submitted = len <= BYTES as u32 && {
+        let submitted = len <= BYTES as u32 && claim.admits::<R>(len) && {
             // SAFETY: inside `bytes`, which was zero from the start.
             let record = unsafe { core::slice::from_raw_parts(self.bytes(), len as usize) };
-            ring.output::<[u8]>(record, 0).is_ok()
+            R::map().output::<[u8]>(record, 0).is_ok()
         };
         if !submitted {
             count_lost(self.slot);

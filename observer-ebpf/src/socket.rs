@@ -99,7 +99,7 @@ pub(crate) fn unprivileged_port(sk: *const u8) -> u32 {
 
 /// Local port. When a listener ends whose port the kernel chose, `skc_num` goes back to 0; `inet_sport` keeps the port.
 #[inline(always)]
-fn port<A: Access>(sk: *const u8) -> u16 {
+pub(crate) fn port<A: Access>(sk: *const u8) -> u16 {
     let num = try_field::<A, u16>(sk, &SK_NUM).unwrap_or(0);
     if num != 0 {
         return num;
@@ -108,7 +108,7 @@ fn port<A: Access>(sk: *const u8) -> u16 {
 }
 
 #[inline(always)]
-fn address<A: Access>(sk: *const u8, family: u16) -> [u8; 16] {
+pub(crate) fn address<A: Access>(sk: *const u8, family: u16) -> [u8; 16] {
     if family == AF_INET6 {
         let half = |at: usize| try_field::<A, u64>(sk.wrapping_add(at), &SK_ADDRESS6).unwrap_or(0);
         // SAFETY: two u64 have the size of 16 bytes, and any bytes are valid.

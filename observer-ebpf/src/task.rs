@@ -15,12 +15,12 @@ use crate::{
         Access, CRED_UID, FS_ROOT_DENTRY, FS_ROOT_MNT, MM_ARG_END, MM_ARG_START, MM_HIWATER_RSS,
         MM_RSS, MM_RSS_COUNT, MNTNS_INUM, NET_INUM, NSPROXY_MNT, NSPROXY_NET, PERCPU_COUNTER_COUNT,
         PERCPU_COUNTER_SIZE, PID_LEVEL, PID_NUMBERS, PIDNS_INUM, Probe, TASK_COMM, TASK_CRED,
-        TASK_FLAGS, TASK_FS, TASK_LEADER, TASK_MM, TASK_NSPROXY, TASK_PARENT, TASK_PID,
-        TASK_PTRACE, TASK_START, TASK_TGID, TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, field,
-        field_16, pointer, try_field,
+        TASK_FLAGS, TASK_FS, TASK_LEADER, TASK_MM, TASK_NSPROXY, TASK_PARENT, TASK_PTRACE,
+        TASK_START, TASK_TGID, TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, field, field_16,
+        pointer, try_field,
     },
     maps::setting,
-    paths,
+    origin, paths,
     scratch::Writer,
 };
 
@@ -67,12 +67,12 @@ pub(crate) fn capture<A: Access>(writer: Writer, task: *const u8, args_max: u32)
         (*record).start_time_ns = field::<A, _>(leader, &TASK_START);
         (*record).mm = mm as u64;
         (*record).tgid = tgid;
-        (*record).tid = field::<A, _>(task, &TASK_PID);
         (*record).ppid = field::<A, _>(parent, &TASK_TGID);
         (*record).uid = uid::<A>(task);
         (*record).netns = netns::<A>(task);
         (*record).pidns = pidns;
         (*record).ns_pid = ns_pid;
+        (*record).origin_uid = origin::user::<A>(task);
         (*record).ns_level = ns_level;
         (*record).reserved = 0;
         (*record).comm = comm::<A>(leader);

@@ -77,6 +77,16 @@ impl Observer {
         self.process.out.open();
     }
 
+    /// Stops it with SIGSTOP: the kernel side goes on.
+    pub fn freeze(&self) {
+        self.process.signal(libc::SIGSTOP);
+    }
+
+    /// Goes on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.process.signal(libc::SIGCONT);
+    }
+
     /// Its pid.
     pub fn pid(&self) -> u32 {
         self.process.pid

@@ -7,6 +7,7 @@ mod exit;
 mod oom;
 mod pattern;
 mod raw;
+mod repeats;
 mod socket;
 mod task;
 
@@ -17,6 +18,7 @@ use cursor::Cursor;
 pub use exit::{Exit, Note};
 pub use oom::Oom;
 pub use pattern::{Partial, Patterns};
+pub use repeats::{RepeatCount, RepeatKey};
 pub use socket::{Bind, Descriptor, Endpoint, KernelSocket, decode_holders};
 pub(crate) use task::until_nul;
 pub use task::{Task, TaskId};

@@ -74,13 +74,12 @@ fn complete(record: &Bytes, pattern: &Bytes) -> Option<Bytes> {
     let (mut exit, rest) = ExitRecord::read_from_prefix(pattern).ok()?;
     let (mut task, segments) = TaskRecord::read_from_prefix(rest).ok()?;
     exit.header.time_ns = like.header.time_ns;
-    exit.status = like.status;
+    exit.status = like.status.into();
     exit.peak_rss_pages = like.peak_rss_pages.into();
     exit.pattern = 0;
     task.start_time_ns = like.start_time_ns;
     task.mm = like.mm;
     task.tgid = like.tgid;
-    task.tid = like.tid;
     task.ppid = like.ppid;
     task.ns_pid = like.ns_pid;
     let mut whole = BytesMut::with_capacity(pattern.len());
@@ -128,7 +127,7 @@ mod tests {
     /// The kernel side's short record of a death.
     fn like(exit: &Exit, pattern: u32) -> Bytes {
         let (header, task) = (
-            Header { size: 64, kind: KIND_EXIT_LIKE, abi: ABI, time_ns: exit.time_ns },
+            Header { size: 56, kind: KIND_EXIT_LIKE, abi: ABI, time_ns: exit.time_ns },
             &exit.task.record,
         );
         let record = LikeRecord {
@@ -136,15 +135,14 @@ mod tests {
             start_time_ns: task.start_time_ns,
             mm: task.mm,
             tgid: task.tgid,
-            tid: task.tid,
             ppid: task.ppid,
             ns_pid: task.ns_pid,
-            status: exit.record.status,
-            peak_rss_pages: u32::try_from(exit.record.peak_rss_pages).expect("a small one"),
             pattern,
             note_age_ns: exit.notes.first().map_or(0, |note| {
                 u32::try_from(exit.time_ns - note.record.time_ns).expect("a new one")
             }),
+            status: u16::try_from(exit.record.status).expect("a wait status"),
+            peak_rss_pages: u16::try_from(exit.record.peak_rss_pages).expect("a small one"),
         };
         Bytes::copy_from_slice(record.as_bytes())
     }
@@ -161,7 +159,7 @@ mod tests {
         let mut later = exit(21, 9);
         later.time_ns += 7;
         later.record.peak_rss_pages = 1;
-        (later.task.record.ppid, later.task.record.tid, later.task.record.ns_pid) = (5, 22, 3);
+        (later.task.record.ppid, later.task.record.ns_pid) = (5, 3);
         patterns.read(&full(20, 0x1_0003));
         assert_eq!(patterns.read(&like(&later, 0x1_0003)).whole()[..], exit_bytes(&later)[..]);
         // Other records stay as they are.

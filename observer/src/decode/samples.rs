@@ -22,7 +22,6 @@ pub(crate) const DEATH: u64 = 1000 * SECOND;
 pub(crate) fn task(tgid: u32) -> Task {
     let mut record = TaskRecord::new_zeroed();
     record.tgid = tgid;
-    record.tid = tgid;
     record.ppid = 1;
     record.mm = 0xffff_0000_0000 + u64::from(tgid) * 0x1000;
     record.start_time_ns = u64::from(tgid) * SECOND;

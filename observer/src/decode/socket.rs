@@ -2,15 +2,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use observer_common::socket::{
-    BindRecord, CALL_BIND, HeldRecord, HolderRecord, PROTOCOL_MPTCP, SOCKET_PORT_CHOSEN,
-    SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY, STATE_CLOSE, STATE_LISTEN, SocketRecord,
-    UNIX_NAME,
+use bytes::Bytes;
+use observer_common::{
+    socket::{
+        BindRecord, CALL_BIND, HeldRecord, HolderRecord, PROTOCOL_MPTCP, SOCKET_PORT_CHOSEN,
+        SOCKET_REUSEADDR, SOCKET_REUSEPORT, SOCKET_V6ONLY, STATE_CLOSE, STATE_LISTEN, SocketRecord,
+        UNIX_NAME,
+    },
+    task::OTHER_ARGS_MAX,
 };
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use super::{DecodeError, Task, TaskId, cursor::Cursor, raw};
+use super::{DecodeError, RepeatKey, Task, TaskId, cursor::Cursor, raw};
 
 /// `AF_UNIX`.
 pub(super) const AF_UNIX: u16 = 1;
@@ -132,6 +136,25 @@ pub struct Bind {
     pub asked: Endpoint,
     /// The caller.
     pub task: Task,
+    /// How many others were refused the same since the last event of it, and are not told.
+    pub repeats: u64,
+}
+
+impl Bind {
+    /// Of a refusal: what the kernel side counts others by; `None` when it counts none.
+    #[must_use]
+    pub fn repeat_key(&self) -> Option<RepeatKey> {
+        RepeatKey::of(&self.record.key)
+    }
+
+    /// A copy to keep: it shares no memory with the drain that it came in, and its arguments are cut at [`OTHER_ARGS_MAX`].
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let mut copy = self.clone();
+        let args = &self.task.args[..self.task.args.len().min(OTHER_ARGS_MAX as usize)];
+        copy.task.args = Bytes::copy_from_slice(args);
+        copy
+    }
 }
 
 pub(super) fn decode_bind(cursor: &mut Cursor<'_>) -> Result<Bind, DecodeError> {
@@ -144,7 +167,7 @@ pub(super) fn decode_bind(cursor: &mut Cursor<'_>) -> Result<Bind, DecodeError> 
         Endpoint::Unknown if record.call != CALL_BIND || record.result == 0 => socket.endpoint(),
         asked => asked,
     };
-    Ok(Bind { time_ns: record.header.time_ns, record, socket, asked, task })
+    Ok(Bind { time_ns: record.header.time_ns, record, socket, asked, task, repeats: 0 })
 }
 
 /// Decodes a `struct sockaddr` of the IPv4, IPv6 and unix families.

@@ -84,6 +84,7 @@ pub fn event(
         error: Errno::new(bind.record.result),
         holders,
         holders_total: (total > 0).then_some(total),
+        repeats: (bind.repeats > 0).then_some(bind.repeats),
         cause,
         missing,
     }

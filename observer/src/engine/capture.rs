@@ -4,8 +4,8 @@
 //! tag and its bytes, in little-endian. Records stay raw: a capture shows what this build makes of what a kernel said, so
 //! only programs of the same ABI can read it.
 //!
-//! An entry `DRAIN` begins a moment. Its clock, symbols and records follow, then the outcome of a scan and losses: the order of
-//! [`Input`].
+//! An entry `DRAIN` begins a moment. Its clock, symbols and records follow, then counts of refusals, the outcome of a scan and
+//! losses: the order of [`Input`].
 //!
 //! **Bounded:** reading takes as much memory as the file is long.
 
@@ -38,6 +38,9 @@ const LOSS: u32 = 4;
 const SCAN: u32 = 5;
 /// The time of day was set: nanoseconds of the epoch at boot.
 const CLOCK: u32 = 6;
+
+/// Counts of refusals: [`crate::decode::RepeatCount`]s in JSON.
+const REPEATS: u32 = 7;
 
 /// What stands for the words of a scan that failed, which a capture does not hold.
 const SCAN_FAILED: &str = "the scan failed when this was captured";
@@ -210,6 +213,11 @@ impl Parser {
                 };
                 self.inputs.push((self.now_ns, Input::Scan(outcome)));
             }
+            REPEATS => {
+                self.end_drain();
+                let counts = serde_json::from_slice(&bytes).ok()?;
+                self.inputs.push((self.now_ns, Input::Repeats(counts)));
+            }
             LOSS => {
                 self.end_drain();
                 let loss = serde_json::from_slice(&bytes).ok()?;
@@ -268,6 +276,7 @@ impl<W: Write> CaptureWriter<W> {
                 records.iter().try_for_each(|record| self.entry(RECORD, &[record]))?;
             }
             Input::Tick => self.drain(now_ns)?,
+            Input::Repeats(counts) => self.entry(REPEATS, &[&serde_json::to_vec(counts)?])?,
             Input::Scan(Ok(result)) => self.entry(SCAN, &[&serde_json::to_vec(result)?])?,
             Input::Scan(Err(_)) => self.entry(SCAN, &[])?,
             Input::Loss(loss) => self.entry(LOSS, &[&serde_json::to_vec(loss)?])?,

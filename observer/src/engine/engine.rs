@@ -80,6 +80,7 @@ impl Engine {
                 self.pipeline.undecodable(span_ns).into_iter().for_each(&mut observe);
             }
             Input::Tick => self.pipeline.records(&[], now_ns, &mut observe),
+            Input::Repeats(counts) => self.pipeline.repeats(&counts, now_ns, &mut observe),
             Input::Scan(outcome) => self.pipeline.scanned(outcome, now_ns, &mut observe),
             Input::Loss(loss) => observe(self.pipeline.loss(&loss)),
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::scan::ScanResult;
-use crate::kernel::loss::Loss;
+use crate::{decode::RepeatCount, kernel::loss::Loss};
 
 /// One input. Those of one moment come in the order of the variants.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub enum Input {
     Records(Vec<Bytes>),
     /// Nothing came, but time has passed.
     Tick,
+    /// Refusals that were counted and not told one by one.
+    Repeats(Vec<RepeatCount>),
     /// The outcome of the scan that [`super::Engine::wants_scan`] asked for; an error in words where it failed.
     Scan(Result<Box<ScanResult>, String>),
     /// Records that the kernel side could not hand over.

@@ -35,6 +35,7 @@ use crate::{
         host::Host,
         load::Options,
         preflight,
+        refusals::Refusals,
         rings::RingReader,
     },
     model::{After, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
@@ -55,6 +56,7 @@ type Scanned = Result<Box<ScanResult>, String>;
 pub struct Live {
     kernel: Kernel,
     rings: RingReader,
+    refusals: Refusals,
     engine: Engine,
     losses: Losses,
     tap: Option<Tap>,
@@ -81,6 +83,7 @@ impl Live {
     pub fn start(options: Options, code_zero: CodeZero) -> Result<Self> {
         let mut kernel = Kernel::load(options)?;
         let rings = kernel.take_rings().context("rings taken twice")?.watch()?;
+        let refusals = kernel.take_refusals().context("refusals taken twice")?;
         let engine = Engine::new(Setup {
             host: Host::this(),
             clock: Clock::new(),
@@ -91,6 +94,7 @@ impl Live {
         Ok(Self {
             kernel,
             rings,
+            refusals,
             engine,
             losses: Losses::default(),
             tap: None,
@@ -226,7 +230,11 @@ impl Live {
         // A scan that is due can't begin before the one of somebody else is over.
         let due = self.engine.deadline_ns();
         let due = due.map(|due| if lent { due.max(clock::boot_ns() + LENT_NS) } else { due });
-        let deadline = due.into_iter().chain(self.losses.deadline_ns()).min();
+        let deadline = due
+            .into_iter()
+            .chain(self.losses.deadline_ns())
+            .chain(self.refusals.deadline_ns())
+            .min();
         let mut turn = self.turn.waiter();
         tokio::select! {
             ready = self.rings.ready() => ready,
@@ -297,6 +305,13 @@ impl Live {
         }
         let drained = if records.is_empty() { Input::Tick } else { Input::Records(records) };
         self.push(now, drained, emit);
+        if self.rings.was_refused() {
+            self.refusals.expect(now);
+        }
+        let counts = self.refusals.read(now, end);
+        if !counts.is_empty() {
+            self.push(now, Input::Repeats(counts), emit);
+        }
         if let Some(scanned) = self.scanned.take() {
             if scanned.is_err() {
                 self.threads.failed();

@@ -155,6 +155,29 @@ impl Pipeline {
         self.emit_ready(now_ns, emit);
     }
 
+    /// Takes in the counts of refusals that were not told.
+    pub(super) fn repeats(
+        &mut self,
+        counts: &[decode::RepeatCount],
+        now_ns: u64,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let Some(ports) = &mut self.ports else { return };
+        let (outputs, unknown) = ports.repeats(counts, &mut self.enricher);
+        self.enqueue(outputs);
+        self.emit_ready(now_ns, emit);
+        if unknown > 0 {
+            let first_ns = counts.iter().map(|count| count.last_ns).min().unwrap_or(now_ns);
+            emit(self.loss(&Loss {
+                kind: "bind".to_owned(),
+                count: unknown,
+                span_ns: (first_ns, now_ns),
+                reason: "they were counted, and what they have in common was lost".to_owned(),
+                at_most: false,
+            }));
+        }
+    }
+
     /// Takes in the outcome of a scan.
     pub(super) fn scanned(
         &mut self,

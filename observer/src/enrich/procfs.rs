@@ -80,9 +80,9 @@ fn read(pid: u32, start_ns: u64, careful: bool) -> Option<Living> {
     let tick_start = stat.starttime * TICK_NS;
     record.start_time_ns = if start_ns / TICK_NS == stat.starttime { start_ns } else { tick_start };
     record.tgid = pid;
-    record.tid = pid;
     record.ppid = u32::try_from(stat.ppid).unwrap_or(0);
     record.uid = status.ruid;
+    record.origin_uid = status.ruid;
     record.comm = comm(stat.comm.as_bytes());
     record.netns = namespace(&folder, "net");
     record.pidns = namespace(&folder, "pid");

@@ -21,6 +21,7 @@ use super::{
     host::first_mntns,
     offsets::Offsets,
     preflight,
+    refusals::Refusals,
     rings::Rings,
 };
 use crate::error::Failure;
@@ -32,8 +33,17 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../observer-ebpf/object/obs
 const HOLDERS: [&str; 2] = ["holders", "holders_by_probe"];
 
 /// Maps of the other programs: the kernel allocates and zeroes them whether those programs are loaded or not.
-const KEPT: [&str; 7] =
-    ["NOTES", "NOTED", "SENDERS", "OOM_CONTROLS", "PATTERNS", "REMEMBERED", "WATCHED"];
+const KEPT: [&str; 9] = [
+    "NOTES",
+    "NOTED",
+    "SENDERS",
+    "OOM_CONTROLS",
+    "PATTERNS",
+    "REMEMBERED",
+    "WATCHED",
+    "SHARES",
+    "REFUSALS",
+];
 
 /// How to load.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +74,7 @@ pub struct Attached {
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     rings: Option<Rings>,
+    refusals: Option<Refusals>,
     pub(super) lost: PerCpuArray<MapData, Lost>,
     settings: Array<MapData, u32>,
     wanted_ports: Array<MapData, u64>,
@@ -106,7 +117,7 @@ impl Kernel {
         }
         loader.override_global(aya_log::LEVEL, &options.log_level, false);
         if options.holders_only {
-            for ring in ["OOM_RING", "PORT_RING", "EXIT_RING"] {
+            for ring in ["OOM_RING", "REFUSAL_RING", "PORT_RING", "EXIT_RING"] {
                 loader.map_max_entries(ring, 4096);
             }
             for map in KEPT {
@@ -129,6 +140,7 @@ impl Kernel {
         settings.set(FIRST_MNTNS, first_mntns(), 0).context("SETTINGS")?;
         let mut kernel = Self {
             rings: Some(Rings::take(&mut ebpf)?),
+            refusals: Some(Refusals::take(&mut ebpf)?),
             lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?).context("LOST")?,
             settings,
             wanted_ports: Array::try_from(take(&mut ebpf, "PORTS_WANTED")?)
@@ -307,6 +319,11 @@ impl Kernel {
     /// Takes the rings; `None` the second time.
     pub fn take_rings(&mut self) -> Option<Rings> {
         self.rings.take()
+    }
+
+    /// Takes the counts of refusals; `None` the second time.
+    pub fn take_refusals(&mut self) -> Option<Refusals> {
+        self.refusals.take()
     }
 
     /// Switches the reporting of processes that end with code 0, while the programs run.

@@ -12,6 +12,7 @@ pub mod load;
 pub mod loss;
 pub mod offsets;
 pub mod preflight;
+pub mod refusals;
 pub mod rings;
 
 pub use load::Kernel;

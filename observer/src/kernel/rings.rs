@@ -26,6 +26,7 @@ const GATHER: Duration = Duration::from_millis(10);
 /// The rings of all families.
 pub struct Rings {
     oom: RingBuf<MapData>,
+    refusal: RingBuf<MapData>,
     port: RingBuf<MapData>,
     exit: RingBuf<MapData>,
 }
@@ -33,7 +34,12 @@ pub struct Rings {
 impl Rings {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         let mut ring = |name| RingBuf::try_from(take(ebpf, name)?).context(name);
-        Ok(Self { oom: ring("OOM_RING")?, port: ring("PORT_RING")?, exit: ring("EXIT_RING")? })
+        Ok(Self {
+            oom: ring("OOM_RING")?,
+            refusal: ring("REFUSAL_RING")?,
+            port: ring("PORT_RING")?,
+            exit: ring("EXIT_RING")?,
+        })
     }
 
     /// Hands the rings to the runtime.
@@ -46,10 +52,12 @@ impl Rings {
         };
         Ok(RingReader {
             oom: watch(self.oom)?,
+            refusal: watch(self.refusal)?,
             port: watch(self.port)?,
             exit: watch(self.exit)?,
             bytes: BytesMut::new(),
             more: false,
+            was_refused: false,
             due: None,
         })
     }
@@ -64,12 +72,15 @@ const KEPT: usize = 256 * 1024;
 /// Reads the rings under tokio.
 pub struct RingReader {
     oom: AsyncFd<RingBuf<MapData>>,
+    refusal: AsyncFd<RingBuf<MapData>>,
     port: AsyncFd<RingBuf<MapData>>,
     exit: AsyncFd<RingBuf<MapData>>,
     /// Buffer of a drain; reused once all of its records are dropped.
     bytes: BytesMut,
     /// The last drain stopped at [`DRAIN_MAX`].
     more: bool,
+    /// The last drain brought refusals.
+    was_refused: bool,
     /// When to drain. Kept, since the kernel wakes only once until the rings are drained.
     due: Option<Instant>,
 }
@@ -99,6 +110,10 @@ impl RingReader {
                 guard?.clear_ready();
                 Duration::ZERO
             }
+            guard = self.refusal.readable_mut() => {
+                guard?.clear_ready();
+                GATHER
+            }
             guard = self.port.readable_mut() => {
                 guard?.clear_ready();
                 GATHER
@@ -111,16 +126,25 @@ impl RingReader {
         Ok(Instant::now() + gather)
     }
 
+    /// Whether the last drain brought refusals.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.was_refused
+    }
+
     /// Takes the records out of every ring.
     pub fn drain(&mut self) -> Vec<Bytes> {
         let mut lengths = Vec::new();
         self.more = false;
         self.due = None;
-        for ring in [&mut self.oom, &mut self.port, &mut self.exit] {
+        self.was_refused = false;
+        let rings = [&mut self.oom, &mut self.refusal, &mut self.port, &mut self.exit];
+        for (index, ring) in rings.into_iter().enumerate() {
             let ring = ring.get_mut();
             while let Some(item) = ring.next() {
                 self.bytes.extend_from_slice(&item);
                 lengths.push(item.len());
+                self.was_refused |= index == 1;
                 if self.bytes.len() > DRAIN_MAX {
                     self.more = true;
                     break;

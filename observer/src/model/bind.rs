@@ -21,6 +21,9 @@ pub struct BindEvent {
     /// How many entries `holders` would have if it had all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holders_total: Option<u64>,
+    /// How many others of this user and service were refused the same since the last event of it: they have no event of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u64>,
     /// Why the kernel refused.
     pub cause: Cause,
     /// Why a key is not here.
@@ -29,6 +32,12 @@ pub struct BindEvent {
 }
 
 impl BindEvent {
+    /// How many refusals it stands for.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.repeats.unwrap_or(0).saturating_add(1)
+    }
+
     /// How many holders there are, named or not.
     #[must_use]
     pub fn all_holders(&self) -> u64 {

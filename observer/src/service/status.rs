@@ -156,7 +156,9 @@ impl Counts {
         *self.events.entry(event.body.kind()).or_default() += 1;
         match &event.body {
             Body::Exit(exit) => *self.exits.entry(exit.cause.cause_type).or_default() += 1,
-            Body::Bind(bind) => *self.binds.entry(bind.cause.cause_type).or_default() += 1,
+            Body::Bind(bind) => {
+                *self.binds.entry(bind.cause.cause_type).or_default() += bind.count()
+            }
             Body::Loss(loss) => {
                 for (kind, count) in &loss.lost {
                     *self.lost.entry(kind.clone()).or_default() += count;

@@ -17,6 +17,7 @@ mod disk;
 mod doctor;
 mod enrich;
 mod exit;
+mod fair;
 mod hostile;
 mod log;
 mod metrics;
@@ -60,8 +61,9 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 27] = [
+const FAMILIES: [(&str, &[Test]); 28] = [
     ("exit", exit::TESTS),
+    ("fair", fair::TESTS),
     ("storm", storm::TESTS),
     ("cause", cause::TESTS),
     ("senders", senders::TESTS),
@@ -92,11 +94,14 @@ const FAMILIES: [(&str, &[Test]); 27] = [
 
 /// One test for each hook and tier, and for each difference between kernels. `OBSERVER_TEST_SHORT` runs only these,
 /// which CI does on every kernel.
-const SHORT: [&str; 25] = [
+const SHORT: [&str; 28] = [
     "exit::two_millisecond_process",
     "exit::process_started_before_the_observer",
     "exit::exec_from_a_thread_is_not_an_exit",
     "storm::kill_2000_report_2000",
+    "fair::deaths_beside_a_storm",
+    "fair::refusals_beside_a_storm",
+    "fair::refusals_of_one_process_are_counted",
     "senders::sender_of_each_system_call",
     "senders::a_whole_cgroup",
     "oom::limit_of_an_ancestor",

@@ -171,7 +171,10 @@ impl Said {
                 said.lost += lost.filter_map(|(_, count)| count.as_u64()).sum::<u64>();
             } else if line.contains(&ours) && !line.contains(r#""kind":"incident""#) {
                 said.deaths += u64::from(line.contains(r#""kind":"exit""#));
-                said.refused += u64::from(line.contains(r#""kind":"bind""#));
+                if line.contains(r#""kind":"bind""#) {
+                    let event: serde_json::Value = serde_json::from_str(&line)?;
+                    said.refused += 1 + event["repeats"].as_u64().unwrap_or(0);
+                }
             }
         }
         Ok(said)

@@ -154,7 +154,10 @@ pub(super) fn refuse(case: &mut Case, event: &Arc<Event>, origins: Vec<Origin>) 
     case.name(event);
     case.learn(keys);
     let last = (event.time, event.number());
-    case.refusal(Refusal { event: event.clone(), origins, count: 1, last }, same_refusal);
+    case.refusal(
+        Refusal { event: event.clone(), origins, count: bind.count(), last },
+        same_refusal,
+    );
 }
 
 /// Refusals of the same socket to the same kind of process, by the same holders.

@@ -10,16 +10,17 @@
 mod closing;
 mod found;
 mod refusal;
+mod repeats;
 mod waiting;
 
 use std::collections::{HashMap, HashSet};
 
 use observer_common::socket::{CALL_BIND, CALL_LISTEN, CALL_STOP};
 
-use self::{closing::Dying, refusal::refusal, waiting::ScanQueue};
+use self::{closing::Dying, refusal::refusal, repeats::RepeatTracker, waiting::ScanQueue};
 use super::{Output, ReleasedSockets};
 use crate::{
-    decode::{self, Bind, Endpoint, Exit, TaskId},
+    decode::{self, Bind, Endpoint, Exit, RepeatCount, TaskId},
     diagnose::{
         answer::{Answer, Question, QuestionKey},
         conflict::Asker,
@@ -64,6 +65,7 @@ const CHANGES: usize = 1024;
 pub(in crate::engine) struct PortTracker {
     table: PortTable,
     waiting: ScanQueue<Box<Bind>>,
+    repeats: RepeatTracker,
     dying: ScanQueue<Dying>,
     fresh: HashMap<QuestionKey, (Question, Answer)>,
     /// What began or ceased to serve, and who died, since the scan under way began: its answers about them are not kept.
@@ -90,6 +92,7 @@ impl PortTracker {
         Self {
             table: PortTable::default(),
             waiting: ScanQueue::default(),
+            repeats: RepeatTracker::default(),
             dying: ScanQueue::default(),
             fresh: HashMap::new(),
             changed: Vec::new(),
@@ -105,7 +108,7 @@ impl PortTracker {
     }
 
     /// A bind or a listen, or the end of a listener.
-    pub(super) fn bind(&mut self, record: Box<Bind>, enricher: &mut Enricher) -> Vec<Output> {
+    pub(super) fn bind(&mut self, mut record: Box<Bind>, enricher: &mut Enricher) -> Vec<Output> {
         match (record.record.call, record.record.result) {
             (CALL_STOP, _) => self.stop(&record, enricher),
             (CALL_LISTEN | CALL_BIND, 0) => {
@@ -117,8 +120,22 @@ impl PortTracker {
                     listen.map(|l| Output::Event(record.time_ns, Body::Listen(Box::new(l))));
                 listen.into_iter().collect()
             }
-            _ => self.refused(record, enricher),
+            _ => {
+                self.repeats.told(&mut record);
+                self.refused(record, enricher)
+            }
         }
+    }
+
+    /// Refusals that were counted. And how many of them belong to none that was told.
+    pub(super) fn repeats(
+        &mut self,
+        counts: &[RepeatCount],
+        enricher: &mut Enricher,
+    ) -> (Vec<Output>, u64) {
+        let (refused, unknown) = self.repeats.counted(counts);
+        let outputs = refused.into_iter().flat_map(|record| self.refused(record, enricher));
+        (outputs.collect(), unknown)
     }
 
     fn stop(&mut self, record: &Bind, enricher: &mut Enricher) -> Vec<Output> {

@@ -42,7 +42,9 @@ pub(super) fn refusal(clock: &PageClock, event: &Event, bind: &BindEvent) -> Mar
         td { b { (who(&bind.process)) } (more("process", &process(&bind.process))) }
         td { (place(&bind.process)) }
         td { (call(bind.call)) " " (socket(&bind.socket)) }
-        td { (cut(&bind.cause.summary)) " (" (cut(&bind.error.name)) ")" (why(&bind.cause)) }
+        td { (cut(&bind.cause.summary)) " (" (cut(&bind.error.name)) ")" (why(&bind.cause))
+            @if let Some(repeats) = bind.repeats { p { (human::count(repeats, "more time")) } }
+        }
         td {
             @if bind.holders.is_empty() { "nobody" }
             @for one in bind.holders.iter().take(HOLDERS) { (holder(clock, one)) }

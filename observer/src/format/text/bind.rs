@@ -21,6 +21,10 @@ pub(super) fn bind(lines: &mut Lines<'_>, bind: &BindEvent) {
         lines.detail("error", error);
     }
     process(lines, &bind.process);
+    if let Some(repeats) = bind.repeats {
+        let more = human::count(repeats, "more time");
+        lines.detail("again", &format!("refused {more} since the last line about it"));
+    }
     for shown in &bind.holders {
         lines.detail("holder", &holder(shown, lines.now()));
     }

@@ -1,0 +1,110 @@
+//! Fair rings: when a ring fills, whoever filled it loses first.
+//!
+//! A record is taken if what its origin has outstanding, the record included, is at most what is free, or `TIMES` as much: a
+//! dynamic threshold, as switches have for the buffers of their ports (Choudhury and Hahne, 1998). One origin alone may fill a
+//! ring to `TIMES / (TIMES + 1)`; what is left, and what is read meanwhile, is for the others.
+//!
+//! While a ring is less than a sixteenth full nobody is counted, and nothing costs more than one question to the ring. Two
+//! processors may count for one origin at once; what gets lost so is a few records of its share.
+//!
+//! **Bounded:** [`SHARE_PLACES`] origins. Whoever is pushed out of the map begins anew, as if it had nothing outstanding.
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS};
+
+use crate::{
+    maps::{Ring, SHARES},
+    origin::Origin,
+};
+
+/// Most origins that are counted at a time.
+pub(crate) const SHARE_PLACES: u32 = 512;
+/// A ring is crowded from this part on.
+const CROWDED: u64 = 16;
+/// The kernel's header of a record (`BPF_RINGBUF_HDR_SZ`).
+const RING_HEADER: u64 = 8;
+
+/// Whose share, of which ring.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct ShareKey {
+    group: u64,
+    user: u32,
+    ring: u32,
+}
+
+/// What an origin has outstanding: so many bytes between two positions of the ring.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Share {
+    start: u64,
+    end: u64,
+    bytes: u64,
+}
+
+/// Whose share the next record takes from. Not an `Option`: see [`crate::path_cache`].
+#[derive(Clone, Copy)]
+pub(crate) struct Claim {
+    key: ShareKey,
+    is_counted: bool,
+}
+
+impl Claim {
+    /// The claim of a task's origin. The walk to the origin is made only when it counts.
+    #[inline(always)]
+    fn of(ring: u32, is_crowded: bool, task: *const u8) -> Self {
+        if !is_crowded {
+            return Self { key: ShareKey { group: 0, user: 0, ring }, is_counted: false };
+        }
+        let Origin { group, user } = Origin::of(task);
+        Self { key: ShareKey { group, user, ring }, is_counted: true }
+    }
+
+    /// Whether the ring takes a record of `len` bytes, which counts from then on.
+    #[inline(always)]
+    pub(crate) fn admits<R: Ring>(&self, len: u32) -> bool {
+        if !self.is_counted {
+            return true;
+        }
+        let ring = R::map();
+        let used = ring.query(BPF_RB_AVAIL_DATA.into());
+        let read = ring.query(BPF_RB_CONS_POS.into());
+        let written = read + used;
+        let len = (u64::from(len) + RING_HEADER + 7) & !7;
+        let Some(share) = SHARES.get_ptr_mut(self.key) else {
+            let share = Share { start: written, end: written + len, bytes: len };
+            let _ = SHARES.insert(self.key, share, 0);
+            return true;
+        };
+        // SAFETY: a value of the map, of plain numbers; its races are in the first comment.
+        unsafe {
+            let (mut start, end, mut bytes) = ((*share).start, (*share).end, (*share).bytes);
+            if read >= end {
+                (start, bytes) = (written, 0);
+            } else if read > start {
+                // As if its records lay evenly between the two positions.
+                bytes -= bytes * (read - start) / (end - start);
+                start = read;
+            }
+            let free = if R::BYTES > used { R::BYTES - used } else { 0 };
+            let admitted = bytes + len <= free * R::TIMES;
+            (*share).start = start;
+            (*share).bytes = if admitted { bytes + len } else { bytes };
+            if admitted {
+                (*share).end = written + len;
+            }
+            admitted
+        }
+    }
+}
+
+/// Whether a ring is so full that shares count.
+#[inline(always)]
+fn is_crowded<R: Ring>() -> bool {
+    R::map().query(BPF_RB_AVAIL_DATA.into()) >= R::BYTES / CROWDED
+}
+
+/// The claim of a task to a ring.
+#[inline(always)]
+pub(crate) fn claim<R: Ring>(task: *const u8) -> Claim {
+    Claim::of(R::ID, is_crowded::<R>(), task)
+}
