@@ -13,6 +13,7 @@ mod pairs;
 mod programs;
 mod service;
 mod soak;
+mod storms;
 mod sys;
 mod targets;
 mod tool;
@@ -50,7 +51,7 @@ pub(crate) struct Options {
 enum Bench {
     /// Storms of deaths, threads, signals, connections and system calls, with and without each tool
     Overhead,
-    /// Memory, wake-ups at rest, and a reader that is stopped
+    /// Memory, wake-ups at rest, a reader that is stopped, and storms of one user
     Counts,
     /// Who holds a port, among 2,000 processes
     Lookup,
@@ -68,6 +69,7 @@ struct Results {
     load: (f64, f64),
     tables: Vec<overhead::Table>,
     frozen: Option<counts::Frozen>,
+    storms: Option<storms::Storms>,
     rest: Vec<counts::Rest>,
     races: Vec<pairs::Race>,
     left_out: Vec<String>,
@@ -92,6 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         results.load.0 = machine::load();
         if wanted(Bench::Counts) {
             results.frozen = Some(counts::frozen(&binaries)?);
+            results.storms = Some(storms::run(&binaries)?);
             results.rest = counts::rest(&binaries)?;
         }
         if wanted(Bench::Overhead) {

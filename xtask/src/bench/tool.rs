@@ -123,6 +123,24 @@ impl Running {
 
     /// Ends it and reads its output.
     pub(crate) fn stop(mut self) -> Result<Said> {
+        self.end()?;
+        Said::read(&self.out)
+    }
+
+    /// Ends it, and hands each line of its output to `tally`.
+    pub(crate) fn count<T: Default>(
+        mut self,
+        mut tally: impl FnMut(&str, &mut T) -> Result<()>,
+    ) -> Result<T> {
+        self.end()?;
+        let mut counted = T::default();
+        for line in BufReader::new(File::open(&self.out)?).split(b'\n') {
+            tally(&String::from_utf8_lossy(&line?), &mut counted)?;
+        }
+        Ok(counted)
+    }
+
+    fn end(&mut self) -> Result<()> {
         sys::signal(self.pid(), self.end)?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.child.try_wait()?.is_none() {
@@ -131,7 +149,7 @@ impl Running {
             }
             sleep(Duration::from_millis(5));
         }
-        Said::read(&self.out)
+        Ok(())
     }
 }
 
