@@ -157,18 +157,20 @@ fn result(ctx: &TracePointContext) -> i32 {
 /// The socket, address and length of the system call that returns, from its saved registers.
 #[inline(always)]
 fn call() -> Option<(*const u8, u64, u32)> {
-    // SAFETY: the helpers have no preconditions; this program is loaded only where both exist.
-    let regs =
-        unsafe { helpers::bpf_task_pt_regs(helpers::bpf_get_current_task_btf()) as *const u8 };
-    let fd = try_field::<Probe, u64>(regs, &REGS_DI)? as u32;
-    let address = try_field::<Probe, u64>(regs, &REGS_SI)?;
-    let len = try_field::<Probe, u64>(regs, &REGS_DX)? as u32;
-    let table =
-        pointer::<Probe>(current(), &TASK_FILES).and_then(|f| pointer::<Probe>(f, &FILES_FDT))?;
-    if fd >= try_field::<Probe, u32>(table, &FDT_MAX)? {
+    // SAFETY: the helpers have no preconditions; this program is loaded only where both exist. The verifier knows the types of
+    // both pointers.
+    let (task, regs) = unsafe {
+        let task = helpers::bpf_get_current_task_btf();
+        (task as *const u8, helpers::bpf_task_pt_regs(task) as *const u8)
+    };
+    let fd = try_field::<Direct, u64>(regs, &REGS_DI)? as u32;
+    let address = try_field::<Direct, u64>(regs, &REGS_SI)?;
+    let len = try_field::<Direct, u64>(regs, &REGS_DX)? as u32;
+    let table = pointer::<Direct>(pointer::<Direct>(task, &TASK_FILES)?, &FILES_FDT)?;
+    if fd >= try_field::<Direct, u32>(table, &FDT_MAX)? {
         return None;
     }
-    let files = pointer::<Probe>(table, &FDT_FD)?;
+    let files = pointer::<Direct>(table, &FDT_FD)?;
     // SAFETY: the descriptor is below the table's size; the helper turns a bad read into 0.
     let file = unsafe { Probe::read::<*const u8>(files.wrapping_add(fd as usize * 8)) };
     if file.is_null() || !is_socket(file) {
