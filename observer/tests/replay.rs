@@ -120,7 +120,7 @@ fn deaths_do_not_depend_on_when_rings_are_drained() {
                 Input::Records(drained) => records.extend(drained.clone()),
                 Input::Scan(_) => later.push((now_ns, input.clone())),
                 Input::Symbols(_) => first.push((now_ns, input.clone())),
-                Input::Clock(_) | Input::Tick | Input::Loss(_) => {}
+                Input::Clock(_) | Input::Tick | Input::Repeats(_) | Input::Loss(_) => {}
             }
         }
         let inputs = |records| [&first[..], &[(now_ns, Input::Records(records))], &later].concat();

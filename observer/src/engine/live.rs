@@ -230,11 +230,8 @@ impl Live {
         // A scan that is due can't begin before the one of somebody else is over.
         let due = self.engine.deadline_ns();
         let due = due.map(|due| if lent { due.max(clock::boot_ns() + LENT_NS) } else { due });
-        let deadline = due
-            .into_iter()
-            .chain(self.losses.deadline_ns())
-            .chain(self.refusals.deadline_ns())
-            .min();
+        let others = [self.losses.deadline_ns(), self.refusals.deadline_ns()];
+        let deadline = due.into_iter().chain(others.into_iter().flatten()).min();
         let mut turn = self.turn.waiter();
         tokio::select! {
             ready = self.rings.ready() => ready,
@@ -305,10 +302,7 @@ impl Live {
         }
         let drained = if records.is_empty() { Input::Tick } else { Input::Records(records) };
         self.push(now, drained, emit);
-        if self.rings.was_refused() {
-            self.refusals.expect(now);
-        }
-        let counts = self.refusals.read(now, end);
+        let counts = self.refusals.read(now, self.rings.was_refused(), end);
         if !counts.is_empty() {
             self.push(now, Input::Repeats(counts), emit);
         }

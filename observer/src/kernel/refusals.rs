@@ -45,14 +45,13 @@ impl Refusals {
         self.due_ns
     }
 
-    /// Somebody was refused: others may be counted from now on.
-    pub fn expect(&mut self, now_ns: u64) {
-        let soon = now_ns.saturating_add(EVERY_NS);
-        self.due_ns = Some(self.due_ns.map_or(soon, |due| due.min(soon)));
-    }
-
-    /// The counts that have grown since they were read last, when that is due; at the `end` all of them.
-    pub fn read(&mut self, now_ns: u64, end: bool) -> Vec<RepeatCount> {
+    /// The counts that have grown since they were read last, when that is due; at the `end` all of them. `was_refused`: somebody
+    /// was refused just now, and others may be counted from now on.
+    pub fn read(&mut self, now_ns: u64, was_refused: bool, end: bool) -> Vec<RepeatCount> {
+        if was_refused {
+            let soon = now_ns.saturating_add(EVERY_NS);
+            self.due_ns = Some(self.due_ns.map_or(soon, |due| due.min(soon)));
+        }
         if !end && self.due_ns.is_none_or(|due| due > now_ns) {
             return Vec::new();
         }

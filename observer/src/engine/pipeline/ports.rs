@@ -67,6 +67,8 @@ pub(in crate::engine) struct PortTracker {
     waiting: ScanQueue<Box<Bind>>,
     repeats: RepeatTracker,
     dying: ScanQueue<Dying>,
+    /// Deaths that had no room there, until the end of the drain.
+    pushed_out: Vec<Output>,
     fresh: HashMap<QuestionKey, (Question, Answer)>,
     /// What began or ceased to serve, and who died, since the scan under way began: its answers about them are not kept.
     changed: Vec<Endpoint>,
@@ -94,6 +96,7 @@ impl PortTracker {
             waiting: ScanQueue::default(),
             repeats: RepeatTracker::default(),
             dying: ScanQueue::default(),
+            pushed_out: Vec::new(),
             fresh: HashMap::new(),
             changed: Vec::new(),
             died: Vec::new(),
@@ -161,10 +164,11 @@ impl PortTracker {
             return vec![refusal(&record, answer, &self.table, enricher)];
         }
         let (time_ns, bytes) = (record.time_ns, waiting::bytes_of(&record.task));
-        let rejected = self.waiting.push(record.task.id(), time_ns, bytes, record);
+        let asker = (record.task.id(), record.task.record.origin_uid);
+        let rejected = self.waiting.push(asker, time_ns, bytes, record);
         let none = Answer::default();
         let without = |record: Box<Bind>| refusal(&record, &none, &self.table, enricher);
-        rejected.map(without).into_iter().collect()
+        rejected.into_iter().map(without).collect()
     }
 
     /// Something changed there: answers about it are wrong from now on.
@@ -195,9 +199,21 @@ impl PortTracker {
         let (time_ns, bytes) = (exit.time_ns, waiting::bytes_of(&exit.task));
         let dying = Dying::new(exit, &self.table);
         let bytes = bytes + dying.bytes();
-        let rejected = self.dying.push(id, time_ns, bytes, dying)?;
-        let closed = self.closed_by(&rejected.exit);
-        Some((rejected.exit, closed))
+        let rejected =
+            self.dying.push((id, dying.exit.task.record.origin_uid), time_ns, bytes, dying);
+        for rejected in rejected {
+            let mut out = std::mem::take(&mut self.pushed_out);
+            self.emit_without_scan(rejected, &mut out);
+            self.pushed_out = out;
+        }
+        None
+    }
+
+    /// The death of a holder without what a scan would show of it.
+    fn emit_without_scan(&self, dying: Dying, out: &mut Vec<Output>) {
+        let closed = self.closed_by(&dying.exit);
+        out.push(Output::Death(dying.exit, closed));
+        out.extend(dying.releases);
     }
 
     fn closed_by(&self, exit: &Exit) -> ReleasedSockets {
@@ -205,18 +221,16 @@ impl PortTracker {
         ReleasedSockets::of(closed.map(|socket| without_state(&socket)).collect(), 0)
     }
 
-    /// What has waited for a scan too long: it is emitted without.
+    /// What has waited for a scan too long, or had no room to wait: it is emitted without.
     pub(super) fn overdue(&mut self, now_ns: u64, enricher: &mut Enricher) -> Vec<Output> {
         self.rests_until_ns = self.rests_until_ns.filter(|until| *until > now_ns);
         let before_ns = now_ns.saturating_sub(WAITING_NS);
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.pushed_out);
         for record in self.waiting.take_before(before_ns) {
             out.push(refusal(&record, &Answer::default(), &self.table, enricher));
         }
         for dying in self.dying.take_before(before_ns) {
-            let closed = self.closed_by(&dying.exit);
-            out.push(Output::Death(dying.exit, closed));
-            out.extend(dying.releases);
+            self.emit_without_scan(dying, &mut out);
         }
         out
     }
@@ -258,16 +272,14 @@ impl PortTracker {
 
     /// There will be no scan: nothing waits any longer.
     pub(super) fn flush(&mut self, enricher: &mut Enricher) -> Vec<Output> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.pushed_out);
         self.scanning = false;
         (self.scanned_once, self.initial_over) = (true, true);
         for record in self.waiting.take_if(|_| true) {
             out.push(refusal(&record, &Answer::default(), &self.table, enricher));
         }
         for dying in self.dying.take_if(|_| true) {
-            let closed = self.closed_by(&dying.exit);
-            out.push(Output::Death(dying.exit, closed));
-            out.extend(dying.releases);
+            self.emit_without_scan(dying, &mut out);
         }
         out
     }

@@ -1,8 +1,8 @@
 //! What waits for a scan, each bound to a process, in the order in which it came.
 //!
-//! **Bounded:** in bytes; by whoever takes what is overdue, in time.
+//! **Bounded:** in bytes, where whoever has most waiting loses first; by whoever takes what is overdue, in time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::WAITING_BYTES;
 use crate::decode::{Task, TaskId};
@@ -18,6 +18,7 @@ pub(super) fn bytes_of(task: &Task) -> usize {
 #[derive(Debug)]
 struct ScanQueueItem<T> {
     id: TaskId,
+    user: u32,
     time_ns: u64,
     bytes: usize,
     item: T,
@@ -32,29 +33,55 @@ pub(super) struct ScanQueue<T> {
     last: HashMap<TaskId, u64>,
     /// How many there are of each moment.
     times: BTreeMap<u64, u32>,
+    users: HashMap<u32, ScanQueueUser>,
     bytes: usize,
     next: u64,
+}
+
+/// What a user has in the queue.
+#[derive(Debug, Default)]
+struct ScanQueueUser {
+    entries: BTreeSet<u64>,
+    bytes: usize,
 }
 
 impl<T> Default for ScanQueue<T> {
     fn default() -> Self {
         let (entries, times) = (BTreeMap::new(), BTreeMap::new());
-        Self { entries, last: HashMap::new(), times, bytes: 0, next: 0 }
+        let users = HashMap::new();
+        Self { entries, last: HashMap::new(), times, users, bytes: 0, next: 0 }
     }
 }
 
 impl<T> ScanQueue<T> {
-    /// Takes an item in, or gives it back when there is no room.
-    pub(super) fn push(&mut self, id: TaskId, time_ns: u64, bytes: usize, item: T) -> Option<T> {
-        if self.bytes + bytes > WAITING_BYTES && !self.entries.is_empty() {
-            return Some(item);
+    /// Takes an item of a user's process in. Gives back what there is no room for: the item, or the newest of whoever has most.
+    pub(super) fn push(
+        &mut self,
+        (id, user): (TaskId, u32),
+        time_ns: u64,
+        bytes: usize,
+        item: T,
+    ) -> Vec<T> {
+        let mut out = Vec::new();
+        let own = self.users.get(&user).map_or(0, |user| user.bytes) + bytes;
+        while self.bytes + bytes > WAITING_BYTES && !self.entries.is_empty() {
+            let most = self.users.values().max_by_key(|user| user.bytes);
+            let newest = most.filter(|most| most.bytes > own);
+            let Some(at) = newest.and_then(|most| most.entries.last().copied()) else {
+                out.push(item);
+                return out;
+            };
+            out.extend(self.remove(at));
         }
         self.bytes += bytes;
         *self.times.entry(time_ns).or_default() += 1;
         self.last.insert(id, self.next);
-        self.entries.insert(self.next, ScanQueueItem { id, time_ns, bytes, item });
+        let owner = self.users.entry(user).or_default();
+        owner.entries.insert(self.next);
+        owner.bytes += bytes;
+        self.entries.insert(self.next, ScanQueueItem { id, user, time_ns, bytes, item });
         self.next += 1;
-        None
+        out
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -95,25 +122,31 @@ impl<T> ScanQueue<T> {
     }
 
     fn take(&mut self, mut is_wanted: impl FnMut(&ScanQueueItem<T>) -> bool) -> Vec<T> {
-        let mut taken = Vec::new();
-        for (at, entry) in std::mem::take(&mut self.entries) {
-            if !is_wanted(&entry) {
-                self.entries.insert(at, entry);
-                continue;
-            }
-            self.bytes -= entry.bytes;
-            if self.last.get(&entry.id) == Some(&at) {
-                self.last.remove(&entry.id);
-            }
-            if let Some(count) = self.times.get_mut(&entry.time_ns) {
-                *count -= 1;
-                if *count == 0 {
-                    self.times.remove(&entry.time_ns);
-                }
-            }
-            taken.push(entry.item);
+        let wanted = self.entries.iter().filter(|(_, entry)| is_wanted(entry));
+        let wanted: Vec<u64> = wanted.map(|(at, _)| *at).collect();
+        wanted.into_iter().filter_map(|at| self.remove(at)).collect()
+    }
+
+    fn remove(&mut self, at: u64) -> Option<T> {
+        let entry = self.entries.remove(&at)?;
+        self.bytes -= entry.bytes;
+        if self.last.get(&entry.id) == Some(&at) {
+            self.last.remove(&entry.id);
         }
-        taken
+        if let Some(count) = self.times.get_mut(&entry.time_ns) {
+            *count -= 1;
+            if *count == 0 {
+                self.times.remove(&entry.time_ns);
+            }
+        }
+        if let Some(owner) = self.users.get_mut(&entry.user) {
+            owner.entries.remove(&at);
+            owner.bytes -= entry.bytes;
+            if owner.entries.is_empty() {
+                self.users.remove(&entry.user);
+            }
+        }
+        Some(entry.item)
     }
 }
 
@@ -122,24 +155,37 @@ mod tests {
     use super::{ScanQueue, WAITING_BYTES};
     use crate::decode::TaskId;
 
-    fn id(tgid: u32) -> TaskId {
-        TaskId { tgid, start_ns: 1 }
+    fn id(tgid: u32) -> (TaskId, u32) {
+        (TaskId { tgid, start_ns: 1 }, 1000)
     }
 
     #[test]
     fn bounded_in_bytes_and_looked_at_by_time() {
         let mut waiting = ScanQueue::default();
-        assert_eq!(waiting.push(id(1), 30, WAITING_BYTES - 10, 'a'), None);
-        assert_eq!(waiting.push(id(2), 10, 10, 'b'), None);
-        assert_eq!(waiting.push(id(3), 20, 1, 'c'), Some('c'), "no room");
+        assert_eq!(waiting.push(id(1), 30, WAITING_BYTES - 10, 'a'), []);
+        assert_eq!(waiting.push(id(2), 10, 10, 'b'), []);
+        assert_eq!(waiting.push(id(3), 20, 1, 'c'), ['c'], "no room");
         assert_eq!((waiting.since_ns(0), waiting.since_ns(10)), (Some(10), Some(30)));
         assert_eq!(waiting.take_before(10), []);
         assert_eq!(waiting.take_before(11), ['b']);
         assert_eq!(waiting.since_ns(0), Some(30));
-        assert_eq!(waiting.push(id(3), 20, 1, 'c'), None, "there is room again");
-        assert_eq!(waiting.get_mut(id(3)).copied(), Some('c'));
+        assert_eq!(waiting.push(id(3), 20, 1, 'c'), [], "there is room again");
+        assert_eq!(waiting.get_mut(id(3).0).copied(), Some('c'));
         assert_eq!(waiting.take_if(|_| true), ['a', 'c']);
         assert!(waiting.is_empty() && waiting.since_ns(0).is_none());
-        assert_eq!(waiting.get_mut(id(3)), None);
+        assert_eq!(waiting.get_mut(id(3).0), None);
+        assert!(waiting.users.is_empty() && waiting.bytes == 0);
+    }
+
+    #[test]
+    fn whoever_has_most_loses_first() {
+        let mut waiting = ScanQueue::default();
+        let half = WAITING_BYTES / 2;
+        assert_eq!(waiting.push(id(1), 10, half, 'a'), []);
+        assert_eq!(waiting.push(id(2), 20, half, 'b'), []);
+        let roots = (TaskId { tgid: 3, start_ns: 1 }, 0);
+        assert_eq!(waiting.push(roots, 30, half, 'c'), ['b'], "the newest of who has more");
+        assert_eq!(waiting.push(roots, 40, half, 'd'), ['d'], "now root has as much");
+        assert_eq!(waiting.take_if(|_| true), ['a', 'c']);
     }
 }
