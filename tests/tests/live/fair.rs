@@ -42,11 +42,11 @@ fn woken(observer: Observer) -> Finished {
 /// More deaths than a ring holds, of one user; then a few of another.
 fn deaths_beside_a_storm() {
     let observer = stopped_observer();
-    let storm = by(STORM[0], &["storm", "30000", "1"]);
+    let storm = by(STORM[0], &["storm", "6000", "1", "named"]);
     let other = by(OTHER, &["storm", "100", "1"]);
     let events = woken(observer).events;
     events.assert_none_lost(&[other.pid()], 100);
-    events.assert_all_reported(&[storm.pid(), other.pid()], 30_100);
+    events.assert_all_reported(&[storm.pid(), other.pid()], 6100);
     assert!(events.lost_of("exit") > 0, "the ring was never full: {events}");
 }
 
@@ -54,7 +54,7 @@ fn deaths_beside_a_storm() {
 fn deaths_beside_storms_of_three() {
     let observer = stopped_observer();
     for user in STORM {
-        by(user, &["storm", "20000", "1"]);
+        by(user, &["storm", "4000", "1", "named"]);
     }
     let other = by(OTHER, &["storm", "100", "1"]);
     let events = woken(observer).events;
@@ -70,7 +70,7 @@ fn deaths_beside_a_storm_in_own_groups() {
     let groups: Vec<Cgroup> = (0..40).map(|n| own.child(&n.to_string())).collect();
     let observer = stopped_observer();
     for group in &groups {
-        run(["in-cgroup", group.arg(), "as-user", STORM[0], "storm", "1000", "1"]);
+        run(["in-cgroup", group.arg(), "as-user", STORM[0], "storm", "150", "1", "named"]);
     }
     let (other, _) = run(["in-cgroup", service.arg(), "as-user", STORM[0], "storm", "100", "1"]);
     let events = woken(observer).events;

@@ -49,19 +49,27 @@ fn vfork_child(code: c_int) -> Result<pid_t, String> {
     sys::check("clone", child)
 }
 
-/// `storm N CODE [pids]`: N children exit with CODE at once, all are reaped. Says `total` and, if asked, each
-/// `child_pid`.
+/// `storm N CODE [pids|named]`: N children exit with CODE at once, all are reaped. Says `total` and, if asked, each
+/// `child_pid`. `named`: each under another name, so that no death is like another.
 fn storm(mut args: Args) -> Outcome {
     let number: usize = args.number("N")?;
     let code: c_int = args.number("CODE")?;
-    let list = args.text("").is_ok_and(|word| word == "pids");
+    let how = args.text("").unwrap_or_default();
+    let (list, named) = (how == "pids", how == "named");
     let mut alive = VecDeque::with_capacity(AT_ONCE);
     let mut reaped = 0;
     for made in 0..number {
         if alive.len() == AT_ONCE {
             reaped += reap_first(&mut alive)?;
         }
-        let child = sys::fork(|| code)?;
+        let child = sys::fork(|| {
+            let name = format!("storm{made}\0");
+            // SAFETY: it ends with a NUL; the kernel takes its first 15 bytes.
+            if named && unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) } != 0 {
+                return WRONG_USAGE.into();
+            }
+            code
+        })?;
         if list {
             sys::say_pid("child_pid", child);
         }
