@@ -2,7 +2,8 @@
 //!
 //! A record is taken if what its origin has outstanding, the record included, is at most what is free, or `TIMES` as much: a
 //! dynamic threshold, as switches have for the buffers of their ports (Choudhury and Hahne, 1998). One origin alone may fill a
-//! ring to `TIMES / (TIMES + 1)`; what is left, and what is read meanwhile, is for the others.
+//! ring to `TIMES / (TIMES + 1)`; what is left, and what is read meanwhile, is for the others. The last sixteenth of a ring counts
+//! as free only for those who have little in it: so several storms together leave room too.
 //!
 //! While a ring is less than a sixteenth full nobody is counted, and nothing costs more than one question to the ring. Two
 //! processors may count for one origin at once; what gets lost so is a few records of its share.
@@ -20,6 +21,9 @@ use crate::{
 pub(crate) const SHARE_PLACES: u32 = 512;
 /// A ring is crowded from this part on.
 const CROWDED: u64 = 16;
+/// This part of a ring is for origins that have at most the [`LITTLE`]th part outstanding.
+const RESERVE: u64 = 16;
+const LITTLE: u64 = 64;
 /// The kernel's header of a record (`BPF_RINGBUF_HDR_SZ`).
 const RING_HEADER: u64 = 8;
 
@@ -85,8 +89,9 @@ impl Claim {
                 bytes -= bytes * (read - start) / (end - start);
                 start = read;
             }
-            let free = if R::BYTES > used { R::BYTES - used } else { 0 };
-            let admitted = bytes + len <= free * R::TIMES;
+            let taken = used + R::BYTES / RESERVE;
+            let free = if R::BYTES > taken { R::BYTES - taken } else { 0 };
+            let admitted = bytes + len <= R::BYTES / LITTLE || bytes + len <= free * R::TIMES;
             (*share).start = start;
             (*share).bytes = if admitted { bytes + len } else { bytes };
             if admitted {

@@ -60,12 +60,12 @@ macro_rules! ring {
 // An OOM record is about 1 KiB: room for 250 kills.
 ring!(OOM_RING, OomRing, 0, 256, 1);
 // Who begins and ends to serve, about 500 bytes each: room for 500. With a drain every 10 ms that is 50,000 a second.
-ring!(PORT_RING, PortRing, 1, 256, 8);
+ring!(PORT_RING, PortRing, 1, 256, 16);
 // A refused bind is about 600 bytes: room for 430. Of one key 32 a second are told: `refusal.rs`.
 ring!(REFUSAL_RING, RefusalRing, 2, 256, 1);
 // An exit is 250 to 600 bytes, or 64 when it is like an earlier one: room for 1,800 to 16,000 deaths while the reader does
-// not run, and for one origin eight ninths of it.
-ring!(EXIT_RING, ExitRing, 3, 1024, 8);
+// not run, and for one origin seven eighths of it.
+ring!(EXIT_RING, ExitRing, 3, 1024, 16);
 
 /// What each origin has outstanding in each ring.
 #[map]

@@ -42,7 +42,7 @@ const RECONCILE_SHARE: u64 = 100;
 const CLOSING_PAUSE_NS: u64 = 20_000_000;
 
 /// How much may wait for a scan, in bytes: refusals and deaths each. A storm's others are emitted with what is known anyway.
-const WAITING_BYTES: usize = 8 << 20;
+const WAITING_BYTES: usize = 4 << 20;
 /// How long it may wait, in nanoseconds: a scan takes 10 to 200 ms.
 const WAITING_NS: u64 = 1_000_000_000;
 /// How long to leave scans alone after one that failed.
