@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 use wildmatch::WildMatch;
 
 use crate::error::Failure;
-use crate::model::{Body, Event, IncidentEvent, Kind, Process, Socket};
+use crate::model::{Body, Event, FloodEvent, IncidentEvent, Kind, Process, Socket};
 
 /// What to show. Values of one filter are alternatives; different filters must all hold.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -73,6 +73,7 @@ impl Filter {
                 Some(process) => self.process(process),
                 None => self.process(&Process::default()),
             },
+            Body::Flood(flood) => self.process(&origin(flood)),
             Body::Incident(_) | Body::Loss(_) | Body::Session(_) => true,
         }
     }
@@ -141,7 +142,11 @@ impl Filter {
                 Body::Bind(bind) => is_wanted(&bind.socket),
                 Body::Listen(listen) => is_wanted(&listen.socket),
                 Body::Release(release) => is_wanted(&release.socket),
-                Body::Oom(_) | Body::Incident(_) | Body::Loss(_) | Body::Session(_) => false,
+                Body::Oom(_)
+                | Body::Incident(_)
+                | Body::Flood(_)
+                | Body::Loss(_)
+                | Body::Session(_) => false,
             }
     }
 
@@ -167,6 +172,17 @@ impl Filter {
                         && (id.starts_with(wanted) || (id.len() >= 12 && wanted.starts_with(id)))
                 })
             })
+    }
+}
+
+/// What all processes of a flood have in common.
+fn origin(flood: &FloodEvent) -> Process {
+    Process {
+        uid: flood.uid,
+        user: flood.user.clone(),
+        unit: flood.unit.clone(),
+        container: flood.container.clone(),
+        ..Process::default()
     }
 }
 
@@ -257,6 +273,25 @@ mod tests {
         assert!(filter(|f| f.pid = vec![2211]));
         assert!(!filter(|f| f.pid = vec![1]));
         assert!(!filter(|f| f.comm = vec!["node".into()]));
+    }
+
+    #[test]
+    fn floods() {
+        let event = json!({
+            "schema": 2, "seq": 9, "time": "2026-11-22T14:32:15Z", "boot_id": "boot", "host": "shop",
+            "kind": "flood", "of": "exit", "uid": 33, "user": "www-data", "unit": "shop.service",
+            "count": 7, "from": "2026-11-22T14:32:14Z", "to": "2026-11-22T14:32:15Z",
+        });
+        let event: Event = serde_json::from_value(event).expect("an event");
+        let filter = |set: fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            set(&mut filter);
+            filter.matches(&event)
+        };
+        assert!(filter(|f| f.kind = vec![Kind::Flood]) && !filter(|f| f.kind = vec![Kind::Exit]));
+        assert!(filter(|f| f.user = vec!["33".into()]) && !filter(|f| f.user = vec!["0".into()]));
+        assert!(filter(|f| f.unit = vec!["shop".into()]));
+        assert!(!filter(|f| f.comm = vec!["node".into()]) && !filter(|f| f.port = vec![80]));
     }
 
     #[test]

@@ -49,6 +49,11 @@ fn text(status: &ServiceStatus) -> String {
     let events: Vec<String> =
         status.counts.events.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
     row("events", &events.join(", "));
+    let summed: Vec<String> =
+        status.counts.summed.iter().map(|(kind, n)| format!("{n} {}", kind.name())).collect();
+    if !summed.is_empty() {
+        row("summed", &format!("{}: floods, counted and not stored", summed.join(", ")));
+    }
     let lost: Vec<String> =
         status.counts.lost.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
     row("lost", &if lost.is_empty() { "none".to_owned() } else { lost.join(", ") });

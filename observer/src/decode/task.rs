@@ -56,6 +56,13 @@ impl Task {
         TaskId { tgid: self.record.tgid, start_ns: self.record.start_time_ns }
     }
 
+    /// The user who is held to account for how many events there are of it: in a user namespace, whoever owns the outermost one.
+    /// `None` where the credentials can't be read.
+    #[must_use]
+    pub fn origin_uid(&self) -> Option<u32> {
+        Some(self.record.origin_uid).filter(|uid| *uid != u32::MAX)
+    }
+
     /// The process's name, up to its NUL.
     #[must_use]
     pub fn comm(&self) -> &[u8] {

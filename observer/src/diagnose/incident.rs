@@ -160,9 +160,9 @@ impl Incidents {
     }
 
     /// Takes an event in. An incident comes out when it opens, when it grows in a way that matters to a reader, and, with
-    /// `open: false`, when it closes. Events of kind `incident` are skipped.
+    /// `open: false`, when it closes. Events of kinds `incident` and `flood` are skipped.
     pub fn push(&mut self, event: &Event) -> Vec<IncidentEvent> {
-        if matches!(event.body, Body::Incident(_)) {
+        if matches!(event.body, Body::Incident(_) | Body::Flood(_)) {
             return Vec::new();
         }
         if self.boot.as_ref().is_some_and(|boot| *boot != event.boot_id) {

@@ -58,6 +58,7 @@ impl Enricher {
                 comm: parent_comm,
             }),
             ns_pid: (record.ns_level > 0).then_some(record.ns_pid),
+            origin_uid: task.origin_uid(),
             in_first_mntns: task.in_first_mntns(),
             ..Process::default()
         };

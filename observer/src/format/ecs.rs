@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::parts::{Parts, word};
-use crate::model::{Body, Event, Process, Socket};
+use crate::model::{Body, Event, FloodEvent, Kind, Process, Socket};
 
 /// An event's line, without its end.
 pub fn event(event: &Event) -> Result<String> {
@@ -36,6 +36,9 @@ pub fn event(event: &Event) -> Result<String> {
     {
         object.insert("observer".to_owned(), json!({"product": "observer", "type": "process"}));
         object.insert("observer_event".to_owned(), own);
+        if let Body::Flood(flood) = &event.body {
+            add_origin(object, flood);
+        }
         if let Some(process) = parts.process {
             add_process(object, process, event);
         }
@@ -58,6 +61,10 @@ fn classes(body: &Body) -> (Value, Value, &'static str) {
         Body::Listen(_) => (json!(["network"]), json!(["start"]), "success"),
         Body::Release(_) => (json!(["network"]), json!(["end"]), "unknown"),
         Body::Incident(_) => (json!(["process", "network"]), json!(["info"]), "failure"),
+        Body::Flood(flood) => match flood.of {
+            Kind::Exit => (json!(["process"]), json!(["end"]), "unknown"),
+            _ => (json!(["network"]), json!(["info"]), "unknown"),
+        },
         Body::Loss(_) | Body::Session(_) => (json!(["host"]), json!(["info"]), "unknown"),
     }
 }
@@ -90,6 +97,13 @@ fn add_process(object: &mut Map<String, Value>, process: &Process, event: &Event
     );
     object.insert("service".to_owned(), json!({"name": process.unit}));
     object.insert("container".to_owned(), json!({"id": process.container}));
+}
+
+fn add_origin(object: &mut Map<String, Value>, flood: &FloodEvent) {
+    let user = json!({"id": flood.uid.map(|uid| uid.to_string()), "name": flood.user});
+    object.insert("user".to_owned(), user);
+    object.insert("service".to_owned(), json!({"name": flood.unit}));
+    object.insert("container".to_owned(), json!({"id": flood.container}));
 }
 
 fn add_socket(object: &mut Map<String, Value>, socket: &Socket) {

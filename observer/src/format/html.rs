@@ -71,6 +71,10 @@ pub struct Report {
     pub served: Kept<ServedSpan>,
     /// Outages.
     pub outages: Kept<OutageSpan>,
+    /// Floods: events that were counted and not stored.
+    pub floods: Rows,
+    /// How many events those were.
+    pub summed: u64,
     /// How many were lost, by kind.
     pub lost: BTreeMap<String, u64>,
     /// When and why.
@@ -105,6 +109,8 @@ impl Report {
             marks: [Density::default(), Density::default(), Density::default()],
             served: Kept::default(),
             outages: Kept::default(),
+            floods: Rows::default(),
+            summed: 0,
             lost: BTreeMap::new(),
             losses: Rows::default(),
             unreadable: 0,
@@ -130,6 +136,10 @@ impl Report {
                 self.refusals.push(time, seq, || refusals::refusal(&self.clock, event, bind));
             }
             Body::Listen(_) | Body::Release(_) => self.changes += 1,
+            Body::Flood(flood) => {
+                self.summed = self.summed.saturating_add(flood.count);
+                self.floods.push(time, seq, || head::flood(&self.clock, event, flood));
+            }
             Body::Loss(loss) => {
                 for (kind, lost) in &loss.lost {
                     *self.lost.entry(words::cut(kind)).or_default() += lost;
@@ -154,14 +164,15 @@ impl Report {
     /// How many events and incidents there are to show.
     #[must_use]
     pub fn matched(&self) -> u64 {
-        let rows = [&self.deaths, &self.ooms, &self.refusals].map(Rows::total).iter().sum::<u64>();
+        let rows = [&self.deaths, &self.ooms, &self.refusals, &self.floods];
+        let rows = rows.map(Rows::total).iter().sum::<u64>();
         rows + self.changes + self.incidents.len() as u64 + self.incidents_left_out
     }
 
     /// The page.
     #[must_use]
     pub fn page(&self) -> String {
-        let rows = [&self.deaths, &self.ooms, &self.refusals, &self.losses];
+        let rows = [&self.deaths, &self.ooms, &self.refusals, &self.floods, &self.losses];
         // What is in no row can't be led to.
         let ids: HashSet<u64> = rows.iter().flat_map(|rows| rows.seqs()).collect();
         let title = head::title(self);

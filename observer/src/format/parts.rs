@@ -48,6 +48,14 @@ impl<'a> Parts<'a> {
                 parts.socket = incident.sockets.first();
                 parts.summary.clone_from(&incident.summary);
             }
+            Body::Flood(flood) => {
+                let by = match flood.by_cause() {
+                    by if by.is_empty() => by,
+                    by => format!(" ({by})"),
+                };
+                let (counted, whose) = (flood.counted(), flood.whose());
+                parts.summary = format!("flood of {whose}: {counted} counted, not stored{by}");
+            }
             Body::Loss(loss) => {
                 let lost = loss.total();
                 parts.summary = format!("{lost} records lost: {}", loss.reason);

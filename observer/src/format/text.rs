@@ -63,6 +63,7 @@ impl TextFormat {
             Body::Listen(listen) => bind::listen(&mut lines, listen),
             Body::Release(release) => bind::release(&mut lines, release),
             Body::Incident(incident) => incident::lines(&mut lines, incident),
+            Body::Flood(flood) => other::flood(&mut lines, flood),
             Body::Loss(loss) => other::loss(&mut lines, loss),
             Body::Session(session) => other::session(&mut lines, session, &event.host),
         }

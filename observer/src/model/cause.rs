@@ -152,6 +152,33 @@ pub enum CauseType {
     Unknown,
 }
 
+impl CauseType {
+    /// Its name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ExitCode => "exit_code",
+            Self::OomKill => "oom_kill",
+            Self::OomDaemon => "oom_daemon",
+            Self::Killed => "killed",
+            Self::Fault => "fault",
+            Self::Abort => "abort",
+            Self::Seccomp => "seccomp",
+            Self::ResourceLimit => "resource_limit",
+            Self::Pipe => "pipe",
+            Self::Kernel => "kernel",
+            Self::Held => "held",
+            Self::TimeWait => "time_wait",
+            Self::Closing => "closing",
+            Self::BoundNotListening => "bound_not_listening",
+            Self::StaleSocketFile => "stale_socket_file",
+            Self::Permission => "permission",
+            Self::AddressNotLocal => "address_not_local",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How certain a cause is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

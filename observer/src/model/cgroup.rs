@@ -22,6 +22,37 @@ pub fn user_unit(path: &str) -> Option<&str> {
     names.find(|name| is_unit(name))
 }
 
+/// The part of a path that nobody inside could choose: up to the outermost unit, container or slice of a user. `None`: it is in
+/// none of them. Whoever may make cgroups inside of it stays in it; all sessions of a user and his manager are one.
+///
+/// Only slices and what container runtimes make can be above: below other cgroups, anybody may have chosen the names.
+#[must_use]
+pub fn outermost(path: &str) -> Option<&str> {
+    const RUNTIMES: [&str; 5] = ["docker", "kubepods", "libpod_parent", "lxc", "machine"];
+    // Its first names are missing, and the others may be anybody's.
+    if path.starts_with('…') {
+        return Some("…");
+    }
+    let in_pods = path.starts_with("/kubepods/");
+    let (mut above, mut end) = ("", 0);
+    for (depth, name) in path.split('/').enumerate().skip(1) {
+        end += 1 + name.len();
+        let is_slice = name.ends_with(".slice");
+        let of_user = depth == 2 && above == "user.slice" && name.starts_with("user-") && is_slice;
+        if of_user || is_unit(name) || container_in(above, name).is_some() {
+            return path.get(..end);
+        }
+        let is_runtimes = (depth == 1 && RUNTIMES.contains(&name))
+            || (in_pods
+                && (["besteffort", "burstable"].contains(&name) || name.starts_with("pod")));
+        if !is_slice && !is_runtimes {
+            return None;
+        }
+        above = name;
+    }
+    None
+}
+
 fn is_unit(name: &str) -> bool {
     const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
     KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind))
@@ -36,22 +67,22 @@ pub fn container(path: &str) -> Option<&str> {
     let mut above = "";
     let mut found = None;
     for name in path.split('/') {
-        let id = name.strip_suffix(".scope").unwrap_or(name);
-        let id = id.rsplit_once(['-', ':']).map_or(id, |(_, id)| id);
-        if is_id(id) {
-            found = Some(&id[..12]);
-        } else if let Some(lxc) = name.strip_prefix("lxc.payload.") {
-            found = Some(lxc);
-        } else if above == "lxc" && !name.is_empty() {
-            found = Some(name);
-        } else if let Some(machine) =
-            name.strip_prefix("machine-").and_then(|name| name.strip_suffix(".scope"))
-        {
-            found = Some(machine);
-        }
+        found = container_in(above, name).or(found);
         above = name;
     }
     found
+}
+
+/// The container whose own cgroup has this name, below the one named `above`.
+fn container_in<'a>(above: &str, name: &'a str) -> Option<&'a str> {
+    let id = name.strip_suffix(".scope").unwrap_or(name);
+    let id = id.rsplit_once(['-', ':']).map_or(id, |(_, id)| id);
+    if is_id(id) {
+        return Some(&id[..12]);
+    }
+    let machine = || name.strip_prefix("machine-").and_then(|name| name.strip_suffix(".scope"));
+    let below_lxc = || Some(name).filter(|name| above == "lxc" && !name.is_empty());
+    name.strip_prefix("lxc.payload.").or_else(below_lxc).or_else(machine)
 }
 
 /// Short name of a cgroup: a systemd unit's own name, `container ID` for a container's scope, else the path.
@@ -75,7 +106,7 @@ fn is_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{container, short, unit, user_unit};
+    use super::{container, outermost, short, unit, user_unit};
 
     #[test]
     fn short_names() {
@@ -102,6 +133,39 @@ mod tests {
         assert_eq!((unit(below), user_unit(below)), (Some("eve.service"), None));
         assert_eq!(unit("/"), None);
         assert_eq!(unit("/.service"), None);
+    }
+
+    #[test]
+    fn whoever_is_inside_can_not_choose_the_outermost_part() {
+        for (path, part) in [
+            ("/system.slice/nginx.service/a/b.service", Some("/system.slice/nginx.service")),
+            ("/user.slice/user-7.slice/session-3.scope/x", Some("/user.slice/user-7.slice")),
+            (
+                "/user.slice/user-7.slice/user@7.service/app.slice/a.service",
+                Some("/user.slice/user-7.slice"),
+            ),
+            (
+                "/machine.slice/machine-web.scope/a.service",
+                Some("/machine.slice/machine-web.scope"),
+            ),
+            ("/lxc.payload.web/user.slice/user-7.slice", Some("/lxc.payload.web")),
+            ("/lxc/web/a.service", Some("/lxc/web")),
+            ("/a/user.slice/user-7.slice", None),
+            ("/eve/1/2", None),
+            // Given to somebody who names what is in it.
+            ("/eve/1.service", None),
+            ("/eve.slice/1/2.service", None),
+            ("/", None),
+            ("", None),
+            ("…/nginx.service", Some("…")),
+        ] {
+            assert_eq!(outermost(path), part, "{path}");
+        }
+        let docker = format!("/docker/{ID}");
+        assert_eq!(outermost(&format!("{docker}/{ID}/a.service")), Some(&*docker));
+        let pod = format!("/kubepods/besteffort/pod1/{ID}");
+        assert_eq!(outermost(&format!("{pod}/x")), Some(&*pod));
+        assert_eq!(outermost(&format!("/eve/{ID}")), None);
     }
 
     #[test]

@@ -74,6 +74,9 @@ impl Event {
                 incident.sockets.truncate(left.sentences);
                 incident.units.truncate(left.sentences);
             }
+            Body::Flood(flood) => {
+                flood.cgroup.iter_mut().for_each(|path| shorten(path, left.text));
+            }
             Body::Loss(_) | Body::Session(_) => {}
         }
     }

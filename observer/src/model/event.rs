@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BindEvent, ExitEvent, IncidentEvent, ListenEvent, LossEvent, OomEvent, ReleaseEvent,
-    SessionEvent, Time,
+    BindEvent, ExitEvent, FloodEvent, IncidentEvent, ListenEvent, LossEvent, OomEvent,
+    ReleaseEvent, SessionEvent, Time,
 };
 
 /// Version of the vocabulary.
@@ -20,7 +20,8 @@ pub struct Event {
     #[schemars(extend("const" = 2))]
     pub schema: u32,
     /// Number of the event in the store, the same wherever the event is seen. It grows by one; a gap is a loss. An event that
-    /// is not stored has none: a death with code 0 that only clients with `--all` see, an incident that still grows.
+    /// is not stored has none: a death with code 0 or an event of a flood that only clients with `--all` see, an incident that
+    /// still grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// When it happened.
@@ -58,6 +59,8 @@ pub enum Body {
     Release(Box<ReleaseEvent>),
     /// Events joined into an incident.
     Incident(Box<IncidentEvent>),
+    /// Events that were counted and not stored.
+    Flood(Box<FloodEvent>),
     /// Records were lost.
     Loss(LossEvent),
     /// First event of every run and of every file.
@@ -66,7 +69,18 @@ pub enum Body {
 
 /// Kinds of events, as filters name them.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -83,6 +97,8 @@ pub enum Kind {
     Release,
     /// Incidents.
     Incident,
+    /// Events that were counted and not stored.
+    Flood,
     /// Lost records.
     Loss,
     /// Starts of runs and of files.
@@ -91,13 +107,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Exit,
         Self::Oom,
         Self::Bind,
         Self::Listen,
         Self::Release,
         Self::Incident,
+        Self::Flood,
         Self::Loss,
         Self::Session,
     ];
@@ -112,6 +129,7 @@ impl Kind {
             Self::Listen => "listen",
             Self::Release => "release",
             Self::Incident => "incident",
+            Self::Flood => "flood",
             Self::Loss => "loss",
             Self::Session => "session",
         }
@@ -129,6 +147,7 @@ impl Body {
             Self::Listen(_) => Kind::Listen,
             Self::Release(_) => Kind::Release,
             Self::Incident(_) => Kind::Incident,
+            Self::Flood(_) => Kind::Flood,
             Self::Loss(_) => Kind::Loss,
             Self::Session(_) => Kind::Session,
         }

@@ -71,6 +71,9 @@ pub struct Process {
     /// Its parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// Whose events these are, where a user is held to account for how many there are: see `Task::origin_uid`. Not in events.
+    #[serde(skip)]
+    pub origin_uid: Option<u32>,
     /// It lives in the mount namespace of the first process: its `exe` is the file that root sees at that path. Not in events.
     #[serde(skip)]
     pub in_first_mntns: bool,

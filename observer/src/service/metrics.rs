@@ -70,6 +70,10 @@ fn events(out: &mut Vec<MetricFamily>, status: &ServiceStatus) {
         });
         out.push(counter(name, help, causes));
     }
+    let summed = counts.summed.iter();
+    let summed = summed.map(|(kind, count)| ([("kind", kind.name().to_owned())], number(*count)));
+    let help = "Events of floods that were counted and not stored, by kind; none: no sample.";
+    out.push(counter("summed_events_total", help, summed));
     let lost = counts.lost.iter();
     let lost = lost.map(|(kind, count)| ([("kind", kind.clone())], number(*count)));
     out.push(counter(

@@ -135,6 +135,9 @@ pub struct Counts {
     /// Refused binds and listens, by type of cause.
     #[serde(default)]
     pub binds: BTreeMap<CauseType, u64>,
+    /// Of them, those that were counted and not stored, by kind: as the `flood` events so far say.
+    #[serde(default)]
+    pub summed: BTreeMap<Kind, u64>,
     /// Records lost, by kind.
     pub lost: BTreeMap<String, u64>,
 }
@@ -145,7 +148,8 @@ impl Counts {
     pub fn new() -> Self {
         let since = Time(jiff::Timestamp::now());
         let (exits, binds) = (BTreeMap::new(), BTreeMap::new());
-        Self { since, events: BTreeMap::new(), exits, binds, lost: BTreeMap::new() }
+        let (events, summed, lost) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { since, events, exits, binds, summed, lost }
     }
 
     /// Counts an event.
@@ -159,6 +163,7 @@ impl Counts {
             Body::Bind(bind) => {
                 *self.binds.entry(bind.cause.cause_type).or_default() += bind.count()
             }
+            Body::Flood(flood) => *self.summed.entry(flood.of).or_default() += flood.count,
             Body::Loss(loss) => {
                 for (kind, count) in &loss.lost {
                     *self.lost.entry(kind.clone()).or_default() += count;

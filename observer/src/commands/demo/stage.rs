@@ -138,7 +138,7 @@ fn is_ours(cast: &mut Cast, body: &Body) -> bool {
         Body::Listen(listen) => has(&listen.process),
         Body::Release(release) => release.process.as_ref().is_some_and(has),
         Body::Session(_) | Body::Loss(_) => true,
-        // The incident is shown at the end, of these events alone.
-        Body::Incident(_) => false,
+        // The incident is shown at the end, of these events alone; the demo is no flood.
+        Body::Incident(_) | Body::Flood(_) => false,
     }
 }

@@ -43,7 +43,7 @@ impl Incidents {
                 }
                 self.run = Some(event.time);
             }
-            Body::Session(_) | Body::Incident(_) => {}
+            Body::Session(_) | Body::Incident(_) | Body::Flood(_) => {}
         }
     }
 

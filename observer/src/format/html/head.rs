@@ -8,7 +8,7 @@ use super::{
     words::{PageClock, cut},
 };
 use crate::{
-    model::{Event, LossEvent, Time, human},
+    model::{Event, FloodEvent, LossEvent, Time, human},
     store::verify,
 };
 
@@ -64,6 +64,10 @@ fn warnings(report: &Report) -> Markup {
             p.bad role="note" { "LOST: " (human::count(lost, "event")) " of this time could not be stored: this page \
                 may be incomplete. " a href="#losses" { "When and why" } "." }
         }
+        @if report.summed > 0 {
+            p role="note" { (human::count(report.summed, "more event")) " of this time " (if report.summed == 1 { "was" } else { "were" })
+                " counted and not stored one by one. " a href="#floods" { "Whose" } "." }
+        }
         @match &report.verified {
             Ok(verified) if verified.faults.is_empty() => {}
             Ok(_) => p.bad role="note" { "VERIFICATION FAILED: the stored events are not those that were sealed. "
@@ -79,6 +83,18 @@ fn warnings(report: &Report) -> Markup {
     }
 }
 
+/// The cells of a flood.
+pub(super) fn flood(clock: &PageClock, event: &Event, flood: &FloodEvent) -> Markup {
+    html! {
+        (when(clock, event))
+        td { (cut(&flood.whose())) }
+        td { (flood.counted()) }
+        td { (flood.by_cause()) }
+        td { (clock.mark(flood.from)) }
+        td { (clock.mark(flood.to)) }
+    }
+}
+
 /// The cells of a loss.
 pub(super) fn loss(clock: &PageClock, event: &Event, loss: &LossEvent) -> Markup {
     let lost: Vec<String> = loss.lost.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
@@ -91,8 +107,13 @@ pub(super) fn loss(clock: &PageClock, event: &Event, loss: &LossEvent) -> Markup
     }
 }
 
-/// Losses, versions and seals.
+/// Floods, losses, versions and seals.
 pub(super) fn record(report: &Report) -> Markup {
+    let floods = report.floods.table(
+        "Events that were counted and not stored one by one",
+        &["time", "whose", "how many", "causes", "from", "to"],
+        "flood",
+    );
     let losses = report.losses.table(
         "Events that could not be stored",
         &["time", "lost", "not before", "not after", "because"],
@@ -105,6 +126,7 @@ pub(super) fn record(report: &Report) -> Markup {
         (seals(report))
     };
     html! {
+        @if report.floods.total() > 0 { (part("floods", "Floods", None, &floods)) }
         @if report.losses.total() > 0 { (part("losses", "Losses", None, &losses)) }
         (part("store", "The store", None, &versions))
     }

@@ -1,9 +1,9 @@
-//! Beginnings and losses.
+//! Beginnings, floods and losses.
 
 use super::layout::Lines;
 use crate::{
     format::style::Severity,
-    model::{LossEvent, SessionEvent},
+    model::{FloodEvent, LossEvent, SessionEvent},
 };
 
 pub(super) fn session(lines: &mut Lines<'_>, session: &SessionEvent, host: &str) {
@@ -21,6 +21,22 @@ pub(super) fn session(lines: &mut Lines<'_>, session: &SessionEvent, host: &str)
             "without",
             &format!("{programs} refused by this kernel; `observer doctor` says what that costs"),
         );
+    }
+}
+
+pub(super) fn flood(lines: &mut Lines<'_>, flood: &FloodEvent) {
+    let what = format!("FLOOD: {} counted, not stored one by one", flood.counted());
+    lines.headline(&flood.whose(), &what, Severity::Bad);
+    let by_cause = flood.by_cause();
+    if !by_cause.is_empty() {
+        lines.detail("causes", &by_cause);
+    }
+    if let Some(cgroup) = &flood.cgroup {
+        lines.detail("cgroup", cgroup);
+    }
+    lines.detail("between", &format!("{} and {}", lines.clock(flood.from), lines.clock(flood.to)));
+    if let Some(example) = flood.example {
+        lines.detail("like", &format!("#{example}, the last one that was stored"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! How each kind looks, and what hostile names can do to it.
 
+mod flood;
 mod incident;
 mod readme;
 
