@@ -34,6 +34,8 @@ pub struct Config {
     pub metrics: Option<MetricsAddress>,
     /// The files of the store.
     pub files: Files,
+    /// What one origin may have stored one by one.
+    pub flood: FloodSettings,
 }
 
 /// Limits of the store.
@@ -69,6 +71,26 @@ impl Default for Files {
             seal_seconds: 5,
             group: "adm".to_owned(),
         }
+    }
+}
+
+/// How many events of one kind from one origin are stored one by one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FloodSettings {
+    /// Whether there is a limit.
+    pub limit: Switch,
+    /// So many at once.
+    #[serde(deserialize_with = "at_least::<1, _>")]
+    pub burst: u64,
+    /// And so many a second after that.
+    #[serde(deserialize_with = "at_least::<1, _>")]
+    pub per_second: u64,
+}
+
+impl Default for FloodSettings {
+    fn default() -> Self {
+        Self { limit: Switch::On, burst: 20_000, per_second: 50 }
     }
 }
 
@@ -152,7 +174,7 @@ mod tests {
 
     use rustix::fs::{CWD, FileType, Mode};
 
-    use super::{Config, Exits, Files};
+    use super::{Config, Exits, Files, FloodSettings, Switch};
     use crate::error::{exit_status, status};
 
     #[test]
@@ -161,6 +183,8 @@ mod tests {
         let some = Config::parse("exits = \"all\"\n[files]\nkeep_days = 7\n").expect("settings");
         assert_eq!(some.exits, Some(Exits::All));
         assert_eq!(some.files, Files { keep_days: 7, ..Files::default() });
+        let some = Config::parse("[flood]\nlimit = \"off\"\nburst = 7\n").expect("settings");
+        assert_eq!(some.flood, FloodSettings { limit: Switch::Off, burst: 7, per_second: 50 });
     }
 
     #[test]
@@ -205,6 +229,10 @@ mod tests {
             ("[files]\nkeep_days = \"7\"\n", "2:13: "),
             ("[files]\nkeep_days = 0\n", "2:13: 0 is too small: it must be 1 or more"),
             ("[files]\nkeep_bytes = 5\n", "2:14: 5 is too small: it must be 4096 or more"),
+            ("[flood]\nburst = 0\n", "2:9: 0 is too small: it must be 1 or more"),
+            ("[flood]\nper_second = -1\n", "2:14: "),
+            ("[flood]\nlimit = \"some\"\n", "2:9: "),
+            ("[flood]\nrate = 5\n", "2:1: unknown setting `rate`"),
         ] {
             std::fs::write(&path, text).expect("written");
             let found = Config::read(Some(&path)).expect_err(text);

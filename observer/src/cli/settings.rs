@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{
     Cli, Command, Exits, MetricsAddress, Switch,
-    config::{Config, Files},
+    config::{Config, Files, FloodSettings},
 };
 
 /// Where the store is by default.
@@ -29,6 +29,8 @@ pub struct Settings {
     pub metrics: Option<MetricsAddress>,
     /// The files of the store.
     pub files: Files,
+    /// What one origin may have stored one by one.
+    pub flood: FloodSettings,
 }
 
 impl Settings {
@@ -56,6 +58,7 @@ impl Settings {
             binds: binds.or(config.binds).unwrap_or(Switch::On),
             metrics: metrics.or(config.metrics),
             files: config.files,
+            flood: config.flood,
         })
     }
 }

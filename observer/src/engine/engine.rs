@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::{
-    CodeZero, Input,
+    CodeZero, FloodLimit, Input,
     pipeline::{Pipeline, PortTracker},
     scan::ScanRequest,
 };
@@ -30,6 +30,8 @@ pub struct Setup {
     pub code_zero: CodeZero,
     /// Ports are watched; true where only scans show where listeners begin and end.
     pub ports: Option<bool>,
+    /// Beyond it, events of one origin are counted; `None`: each is told.
+    pub flood: Option<FloodLimit>,
 }
 
 /// Turns inputs into events.
@@ -51,7 +53,7 @@ impl Engine {
         let enricher = Enricher::new(setup.users, setup.clock);
         let ports = setup.ports.map(PortTracker::new);
         Self {
-            pipeline: Pipeline::new(setup.host, enricher, setup.code_zero, ports),
+            pipeline: Pipeline::new(setup.host, enricher, setup.code_zero, ports, setup.flood),
             incidents: Incidents::default(),
             watched: HashSet::new(),
             watched_version: (0, 0),

@@ -20,7 +20,7 @@ use self::{
     turn::{Turn, TurnGuard, TurnWaiter},
 };
 use super::{
-    CodeZero, Engine, Input, Setup,
+    CodeZero, Engine, FloodLimit, Input, Setup,
     capture::Header,
     scan::{ScanRequest, ScanResult},
     tap::Tap,
@@ -79,8 +79,8 @@ pub struct Live {
 
 impl Live {
     /// Loads the programs; must run under tokio. `code_zero`: what becomes of deaths with code 0, where `options` has them
-    /// reported.
-    pub fn start(options: Options, code_zero: CodeZero) -> Result<Self> {
+    /// reported. `flood`: beyond it, events of one origin are counted.
+    pub fn start(options: Options, code_zero: CodeZero, flood: Option<FloodLimit>) -> Result<Self> {
         let mut kernel = Kernel::load(options)?;
         let rings = kernel.take_rings().context("rings taken twice")?.watch()?;
         let refusals = kernel.take_refusals().context("refusals taken twice")?;
@@ -90,6 +90,7 @@ impl Live {
             users: Users::of_this_host(),
             code_zero: if options.exits_all { code_zero } else { CodeZero::Ignored },
             ports: options.binds.then(|| !kernel.tells_servers()),
+            flood,
         });
         Ok(Self {
             kernel,

@@ -23,3 +23,4 @@ mod tap;
 
 pub use engine::{Engine, Setup};
 pub use input::{CodeZero, Input};
+pub use pipeline::FloodLimit;

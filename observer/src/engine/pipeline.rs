@@ -4,9 +4,12 @@
 //! of a refused process comes after its refusal: at most [`HOLD_NS`], and at most [`HELD`] of them, [`HELD_BYTES`] in all.
 //!
 //! **Invariant:** no I/O. `seq` is given when an event leaves, so that it grows in the order in which events are read.
-//! **Bounded:** [`HELD`] outputs of [`HELD_BYTES`]; [`SYMBOLS`] names of kernel functions; see [`ports`] for what waits there.
+//! **Bounded:** [`HELD`] outputs of [`HELD_BYTES`]; [`SYMBOLS`] names of kernel functions; see [`ports`] for what waits there, and
+//! [`flood`] for what is kept of floods.
 
 mod deaths;
+mod flood;
+mod limited;
 mod output;
 mod ports;
 mod seen;
@@ -27,9 +30,11 @@ use crate::{
     },
     enrich::Enricher,
     kernel::{clock::Clock, host::Host, loss::Loss},
-    model::{Body, Event, IncidentEvent, LossEvent, SCHEMA, SessionEvent, Time},
+    model::{Body, Event, IncidentEvent, LossEvent, SessionEvent, Time},
 };
 
+pub use flood::FloodLimit;
+use flood::Floods;
 use output::{Output, Queued, RELEASED, ReleasedSockets};
 pub(super) use ports::PortTracker;
 use seen::Seen;
@@ -55,6 +60,10 @@ pub(super) struct Pipeline {
     patterns: Patterns,
     ports: Option<PortTracker>,
     code_zero: CodeZero,
+    /// Absent where every event is told.
+    floods: Option<Floods>,
+    /// When something was pushed last.
+    now_ns: u64,
     /// What is ready, or waits for something earlier.
     queue: Vec<Queued>,
     /// When the queue is looked at again although nothing came.
@@ -70,6 +79,7 @@ impl Pipeline {
         enricher: Enricher,
         code_zero: CodeZero,
         ports: Option<PortTracker>,
+        flood: Option<FloodLimit>,
     ) -> Self {
         Self {
             host,
@@ -81,6 +91,8 @@ impl Pipeline {
             patterns: Patterns::default(),
             ports,
             code_zero,
+            floods: flood.map(Floods::new),
+            now_ns: 0,
             queue: Vec::new(),
             held_until_ns: None,
             seq: 0,
@@ -131,12 +143,15 @@ impl Pipeline {
     /// When something that waits should be let through.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
         let ports = self.ports.as_ref().and_then(PortTracker::deadline_ns);
-        self.joiner.deadline_ns().into_iter().chain(ports).chain(self.held_until_ns).min()
+        let floods = self.floods.as_ref().and_then(Floods::deadline_ns);
+        let waits = self.joiner.deadline_ns().into_iter().chain(self.held_until_ns);
+        waits.chain(ports).chain(floods).min()
     }
 
     /// Takes records in, in any order. An event is emitted before the next one is made where nothing waits: memory that is
     /// used again at once costs the allocator least.
     pub(super) fn records(&mut self, records: &[Bytes], now_ns: u64, emit: &mut dyn FnMut(Event)) {
+        self.now_ns = now_ns;
         let read =
             records.iter().map(|record| (decode::time_ns(record), self.patterns.read(record)));
         let mut order: Vec<(u64, decode::Partial)> = read.collect();
@@ -153,6 +168,8 @@ impl Pipeline {
             self.enqueue(overdue);
         }
         self.emit_ready(now_ns, emit);
+        let due = self.floods.as_mut().map(|floods| floods.due(now_ns));
+        self.report_floods(due.unwrap_or_default(), emit);
     }
 
     /// Takes in the counts of refusals that were not told.
@@ -185,6 +202,7 @@ impl Pipeline {
         now_ns: u64,
         emit: &mut dyn FnMut(Event),
     ) {
+        self.now_ns = now_ns;
         if let Some(ports) = &mut self.ports {
             let outputs = match outcome {
                 Ok(result) => ports.scanned(*result, now_ns, &mut self.enricher),
@@ -208,6 +226,8 @@ impl Pipeline {
             self.enqueue(outputs);
         }
         self.emit_ready(u64::MAX, emit);
+        let over = self.floods.as_mut().map(Floods::finish);
+        self.report_floods(over.unwrap_or_default(), emit);
     }
 
     /// `ready` is empty before and after: room that is used again.
@@ -291,20 +311,18 @@ impl Pipeline {
         };
         let mut queue = std::mem::take(&mut self.queue);
         for Queued { output, .. } in queue.drain(..ready) {
-            if let Some(event) = self.event_of(output) {
-                emit(event);
-            }
+            self.emit_output(output, emit);
         }
         self.queue = queue;
         let barrier = barrier.filter(|_| !self.queue.is_empty());
         self.held_until_ns = barrier.map(|barrier| barrier.saturating_add(HOLD_NS));
     }
 
-    fn event_of(&mut self, output: Output) -> Option<Event> {
+    fn emit_output(&mut self, output: Output, emit: &mut dyn FnMut(Event)) {
         match output {
-            Output::Oom(oom, exit) => Some(self.oom(&oom, exit.as_deref())),
-            Output::Death(exit, released) => self.death(&exit, released),
-            Output::Event(time_ns, body) => Some(self.numbered(time_ns, body)),
+            Output::Oom(oom, exit) => emit(self.oom(&oom, exit.as_deref())),
+            Output::Death(exit, released) => self.death(&exit, released, emit),
+            Output::Event(time_ns, body) => self.limited(time_ns, body, false, emit),
         }
     }
 
@@ -364,21 +382,5 @@ impl Pipeline {
         let count = std::mem::take(&mut self.undecodable);
         let (kind, reason) = ("unknown".to_owned(), "they could not be decoded".to_owned());
         (count > 0).then(|| self.loss(&Loss { kind, count, span_ns, reason, at_most: false }))
-    }
-
-    fn numbered(&mut self, time_ns: u64, body: Body) -> Event {
-        self.seq += 1;
-        Event { seq: Some(self.seq), ..self.unnumbered(time_ns, body) }
-    }
-
-    fn unnumbered(&self, time_ns: u64, body: Body) -> Event {
-        Event {
-            schema: SCHEMA,
-            seq: None,
-            time: Time(self.enricher.clock.time(time_ns)),
-            boot_id: self.host.boot_id.clone(),
-            host: self.host.name.clone(),
-            body,
-        }
     }
 }

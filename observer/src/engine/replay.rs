@@ -20,6 +20,7 @@ pub fn events(capture: &Capture, users: Users) -> Vec<Event> {
         users,
         code_zero: if header.exits_all { CodeZero::Unnumbered } else { CodeZero::Ignored },
         ports: binds.then(|| !hooks::tell_servers(attached)),
+        flood: None,
     });
     let mut events = vec![engine.session(header.session.clone(), header.begin_ns)];
     engine.wants_scan(header.begin_ns);

@@ -22,7 +22,7 @@ pub struct EncodedEvent {
     pub kind: Kind,
     /// Its time.
     pub time: Time,
-    /// An ordinary death that is not stored: only for clients that asked for all.
+    /// An ordinary death or an event of a flood, which is not stored: only for clients that asked for all.
     pub only_all: bool,
     lost: BTreeMap<String, u64>,
 }
@@ -39,7 +39,11 @@ pub struct Wanted {
 impl EncodedEvent {
     /// Encodes an event; `None`: nobody wants it.
     pub fn of(event: &Event, wanted: Wanted) -> Result<Option<Self>> {
-        let only_all = event.seq.is_none() && matches!(event.body, Body::Exit(_));
+        let only_all = event.seq.is_none()
+            && matches!(
+                event.body,
+                Body::Exit(_) | Body::Bind(_) | Body::Listen(_) | Body::Release(_)
+            );
         let is_wanted = event.seq.is_some() || if only_all { wanted.all } else { wanted.any };
         if !is_wanted {
             return Ok(None);

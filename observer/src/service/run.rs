@@ -33,9 +33,9 @@ use super::{
     storage::{OpenedStore, PreviousRun, Storage},
 };
 use crate::{
-    cli::{Exits, Settings, Switch},
+    cli::{Exits, Settings, Switch, config::FloodSettings},
     engine::{
-        CodeZero,
+        CodeZero, FloodLimit,
         live::{Live, turn::TurnWaiter},
     },
     error::status,
@@ -72,7 +72,7 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
     limits::warn();
     let exits_all = now.exits == Exits::All;
     let options = Options { exits_all, binds: now.binds == Switch::On, ..programs };
-    let live = Live::start(options, CodeZero::Numbered)?;
+    let live = Live::start(options, CodeZero::Numbered, limit(&now.flood))?;
     // Rights are a thread's own: those that come later have what this one has left.
     privilege::drop_privileges();
     let (sender, requests) = unbounded_channel();
@@ -106,6 +106,11 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
     drop(socket);
     let ended = service.end().await;
     outcome.and(ended)
+}
+
+fn limit(set: &FloodSettings) -> Option<FloodLimit> {
+    let FloodSettings { limit, burst, per_second } = *set;
+    (limit == Switch::On).then_some(FloodLimit { burst, per_second })
 }
 
 /// What the loop has in hand.
@@ -287,7 +292,7 @@ impl Service {
         self.live.set_code_zero(self.code_zero)?;
         self.mind_listeners()?;
         logging::say(
-            "observer: settings read; dir, socket, metrics, binds and group count from the next start on",
+            "observer: settings read; dir, socket, metrics, binds, group and flood count from the next start on",
         );
         Ok(())
     }

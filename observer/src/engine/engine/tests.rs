@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{CodeZero, Engine, Setup};
+use super::{CodeZero, Engine, FloodLimit, Setup};
 use crate::{
     decode::{
         Exit,
@@ -21,6 +21,10 @@ use crate::{
 const BOOT: i128 = 1_795_357_935_000_000_000 - DEATH as i128;
 
 fn engine_with(code_zero: CodeZero, ports: Option<bool>) -> Engine {
+    limited(code_zero, ports, None)
+}
+
+fn limited(code_zero: CodeZero, ports: Option<bool>, flood: Option<FloodLimit>) -> Engine {
     let host = Host {
         boot_id: "boot".into(),
         name: "host".into(),
@@ -29,7 +33,7 @@ fn engine_with(code_zero: CodeZero, ports: Option<bool>) -> Engine {
         memory_bytes: 1 << 30,
     };
     let users = Users::fixed([(0, "root".into())].into());
-    Engine::new(Setup { host, clock: Clock::fixed(BOOT), users, code_zero, ports })
+    Engine::new(Setup { host, clock: Clock::fixed(BOOT), users, code_zero, ports, flood })
 }
 
 fn engine() -> Engine {
@@ -210,6 +214,48 @@ fn what_is_not_stored_has_no_seq() {
     assert!(closed.iter().any(|event| event.body.kind() == Kind::Incident && event.seq == Some(3)));
     engine.set_code_zero(CodeZero::Ignored);
     assert!(feed(&mut engine, &[exit(23, 0)]).is_empty());
+}
+
+#[test]
+fn a_flood_is_counted_and_every_death_of_it_leaves_once() {
+    let limit = FloodLimit { burst: 20, per_second: 1 };
+    let mut engine = limited(CodeZero::Unnumbered, None, Some(limit));
+    let of_eve = |pid| {
+        let mut exit = exit(pid, 256);
+        exit.task.record.uid = 61010;
+        exit.task.record.origin_uid = 61010;
+        exit
+    };
+    let flood: Vec<Exit> = (1000..1100).map(of_eve).collect();
+    let mut events = feed(&mut engine, &flood);
+    // Root's own, and one with code 0 that is for listeners anyway.
+    let beside = feed(&mut engine, &[exit(20, 256), exit(21, 0)]);
+    assert_eq!((beside[0].seq, beside[1].seq), (Some(21), None));
+    let due = engine.deadline_ns().expect("its end");
+    let mut end = push(&mut engine, due, Input::Tick);
+    end.retain(|event| event.body.kind() != Kind::Incident);
+    let [last, counted] = &end[..] else { panic!("the last and the counts: {end:?}") };
+    assert_eq!((last.seq, death(last).process.pid, counted.seq), (Some(22), 1099, Some(23)));
+    let Body::Flood(counts) = &counted.body else { panic!("counts: {counted:?}") };
+    assert_eq!((counts.count, counts.example), (79, Some(22)));
+    assert_eq!((counted.time, counts.unit.as_deref()), (counts.to, Some("shop.service")));
+    events.push(last.clone());
+    assert_eq!(pids(&events), (1000..1100).collect::<Vec<u32>>());
+    assert_eq!(events.iter().filter(|event| event.seq.is_none()).count(), 79);
+    assert!(finish(&mut engine).is_empty());
+}
+
+#[test]
+fn a_flood_that_lasts_is_told_when_the_engine_ends() {
+    let limit = FloodLimit { burst: 1, per_second: 1 };
+    let mut engine = limited(CodeZero::Numbered, None, Some(limit));
+    let mut exits: Vec<Exit> = (1000..1010).map(|pid| exit(pid, 0)).collect();
+    for exit in &mut exits {
+        exit.task.record.ppid = 6;
+    }
+    assert_eq!(feed(&mut engine, &exits).len(), 9);
+    let kinds = kinds(&finish(&mut engine));
+    assert_eq!(kinds, [Kind::Exit, Kind::Flood]);
 }
 
 /// A scan that found nobody.

@@ -39,11 +39,16 @@ impl Pipeline {
         self.numbered(oom.time_ns, Body::Oom(Box::new(body)))
     }
 
-    /// `None`: nobody wants a death with code 0.
-    pub(super) fn death(&mut self, exit: &Exit, released: ReleasedSockets) -> Option<Event> {
+    /// Emits a death, unless its code is 0 and nobody wants it.
+    pub(super) fn death(
+        &mut self,
+        exit: &Exit,
+        released: ReleasedSockets,
+        emit: &mut dyn FnMut(Event),
+    ) {
         let is_code_zero = exit.record.status == 0;
         if is_code_zero && self.code_zero == CodeZero::Ignored {
-            return None;
+            return;
         }
         let id = exit.task.id();
         let process = self.enricher.process(&exit.task);
@@ -91,11 +96,11 @@ impl Pipeline {
             missing,
         };
         let body = Body::Exit(Arc::new(body));
-        Some(if is_code_zero && self.code_zero == CodeZero::Unnumbered {
-            self.unnumbered(exit.time_ns, body)
+        if is_code_zero && self.code_zero == CodeZero::Unnumbered {
+            emit(self.unnumbered(exit.time_ns, body));
         } else {
-            self.numbered(exit.time_ns, body)
-        })
+            self.limited(exit.time_ns, body, released.served, emit);
+        }
     }
 
     fn sender(&mut self, exit: &Exit, note: &Note, victim: &Process) -> Process {

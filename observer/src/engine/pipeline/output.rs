@@ -26,6 +26,8 @@ pub(super) const RELEASED: usize = 256;
 pub(super) struct ReleasedSockets {
     pub(super) sockets: Vec<Socket>,
     pub(super) total: u64,
+    /// Others knew it by a port: it served one, or was in somebody's way.
+    pub(super) served: bool,
 }
 
 impl ReleasedSockets {
@@ -34,7 +36,7 @@ impl ReleasedSockets {
         let total = sockets.len() as u64 + unnamed;
         sockets.sort_by_key(|socket| socket.ephemeral);
         sockets.truncate(RELEASED);
-        Self { sockets, total }
+        Self { sockets, total, served: total > 0 }
     }
 }
 

@@ -188,12 +188,14 @@ impl PortTracker {
         // An answer that names it is wrong from now on.
         let before = self.fresh.len();
         self.fresh.retain(|_, (_, answer)| !answer.names(id));
-        self.version += u64::from(self.fresh.len() != before);
+        let named = self.fresh.len() != before;
+        self.version += u64::from(named);
         if self.scanning && self.died.len() <= CHANGES {
             self.died.push(id);
         }
         if !self.table.is_holder(id) {
-            let closed = self.closed_by(&exit);
+            let mut closed = self.closed_by(&exit);
+            closed.served |= named;
             return Some((exit, closed));
         }
         let (time_ns, bytes) = (exit.time_ns, waiting::bytes_of(&exit.task));
@@ -211,7 +213,7 @@ impl PortTracker {
 
     /// The death of a holder without what a scan would show of it.
     fn emit_without_scan(&self, dying: Dying, out: &mut Vec<Output>) {
-        let closed = self.closed_by(&dying.exit);
+        let closed = ReleasedSockets { served: true, ..self.closed_by(&dying.exit) };
         out.push(Output::Death(dying.exit, closed));
         out.extend(dying.releases);
     }

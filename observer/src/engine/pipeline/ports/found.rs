@@ -43,14 +43,17 @@ impl PortTracker {
 
         let mut name = |held: &Held| {
             let owner = owner(held);
-            match (owner.and_then(|owner| servers.get(&owner.id())), owner) {
+            let mut process = match (owner.and_then(|owner| servers.get(&owner.id())), owner) {
                 (Some(living), _) => enricher.process(&living.task),
                 (None, Some(holder)) => {
                     let why = "the process was gone before it could be read";
                     enricher.named(holder.id(), crate::decode::until_nul(&holder.record.comm), why)
                 }
                 (None, None) => Process::default(),
-            }
+            };
+            // Where nobody is known, the socket's own user answers for it: otherwise all such events had one origin.
+            process.origin_uid = process.origin_uid.or(Some(held.socket.0.uid));
+            process
         };
         let room = AT_ONCE;
         let (new, all_new) = self.table.scanned(scan, initial, &ids, alive, room, &mut name);
@@ -109,7 +112,9 @@ impl PortTracker {
                     None => unnamed += 1,
                 }
             }
-            out.push(Output::Death(dying.exit, ReleasedSockets::of(released, unnamed)));
+            let released =
+                ReleasedSockets { served: true, ..ReleasedSockets::of(released, unnamed) };
+            out.push(Output::Death(dying.exit, released));
             out.extend(events);
         }
     }
