@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::Value;
 
-use crate::observer;
+use crate::{observer, ours};
 
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     let printed = observer::command(["schema"]).output().expect("observer schema runs");
@@ -34,11 +34,11 @@ pub fn faults(event: &Value, ours: bool) -> Vec<String> {
     missing.chain(unnumbered).chain(wrong).collect()
 }
 
-/// What is not stored: an exit with code 0 that only `--all` shows, an incident that grows, the state that a client gets when it
+/// What is not stored: an exit with code 0 or of a flood, which only `--all` shows, an incident that grows, the state that a client gets when it
 /// joins, and the loss of a client that did not read.
 fn may_lack_seq(event: &Value) -> bool {
     match event["kind"].as_str() {
-        Some("exit") => event["status"]["code"] == 0,
+        Some("exit") => event["status"]["code"] == 0 || event["process"]["uid"] == ours::FLOODER,
         Some("incident") => event["open"] == true,
         Some("listen") => event["initial"] == true,
         Some("session" | "loss") => true,

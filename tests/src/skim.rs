@@ -21,7 +21,7 @@ pub enum Skimmed {
 /// Reads one line. An error when it is not JSON.
 pub fn skim(line: &[u8]) -> Result<Skimmed, String> {
     let kind = after(line, b"\"kind\":\"").map(|rest| &rest[..sys::find(rest, b"\"").unwrap_or(0)]);
-    let always = [&b"session"[..], b"loss", b"incident"];
+    let always = [&b"session"[..], b"loss", b"incident", b"flood"];
     let of_others = kind.filter(|kind| !always.contains(kind) && !names_one_of_ours(line));
     match of_others {
         Some(kind) => Ok(Skimmed::Other {

@@ -48,7 +48,7 @@ fn status(place: &Place) -> Value {
 /// Four clients read, one does not. Its queue is bounded; it misses some, and the count is exact.
 fn hanging_client_does_not_block_others() {
     const SENT: usize = 24_000;
-    let place = Place::new(ABNORMAL);
+    let place = Place::new(&format!("{ABNORMAL}[flood]\nlimit = \"off\"\n"));
     let service = place.serve(&[]);
     let hanging = ask(&place, "{\"request\":\"tail\"}\n");
     let (before, _) = service.memory();

@@ -18,6 +18,7 @@ mod doctor;
 mod enrich;
 mod exit;
 mod fair;
+mod flood;
 mod hostile;
 mod log;
 mod metrics;
@@ -61,7 +62,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 28] = [
+const FAMILIES: [(&str, &[Test]); 29] = [
     ("exit", exit::TESTS),
     ("fair", fair::TESTS),
     ("storm", storm::TESTS),
@@ -90,6 +91,7 @@ const FAMILIES: [(&str, &[Test]); 28] = [
     ("log", log::TESTS),
     ("metrics", metrics::TESTS),
     ("hostile", hostile::TESTS),
+    ("flood", flood::TESTS),
 ];
 
 /// One test for each hook and tier, and for each difference between kernels. `OBSERVER_TEST_SHORT` runs only these,

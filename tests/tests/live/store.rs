@@ -158,7 +158,8 @@ fn torn_line_is_set_aside() {
 
 fn deaths_100000() {
     const SENT: usize = 100_000;
-    let settings = "[files]\nsegment_bytes = 8388608\nkeep_bytes = 4294967296\n";
+    let settings =
+        "[files]\nsegment_bytes = 8388608\nkeep_bytes = 4294967296\n[flood]\nlimit = \"off\"\n";
     let place = Place::new(settings);
     let service = place.serve(&["--exits", "all"]);
     let mut storms = Vec::new();

@@ -55,8 +55,8 @@ fn serve(binaries: &Binaries, dir: &Path) -> Result<Running> {
     fs::create_dir_all(dir.join("record"))?;
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let (socket, record, config) = (path("socket"), path("record"), path("observer.toml"));
-    // Large enough that no event is removed before it is counted.
-    fs::write(&config, "[files]\nkeep_bytes = 17179869184\n")?;
+    // Large enough that no event is removed before it is counted; and none is summed.
+    fs::write(&config, "[files]\nkeep_bytes = 17179869184\n[flood]\nlimit = \"off\"\n")?;
     let words =
         ["--socket", &socket, "--dir", &record, "--config", &config, "serve", "--exits", "all"];
     let ready = Ready::After(Duration::from_secs(2));
