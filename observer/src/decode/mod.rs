@@ -17,7 +17,7 @@ use observer_common::header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_EXIT_LIKE,
 use cursor::Cursor;
 pub use exit::{Exit, Note};
 pub use oom::Oom;
-pub use pattern::{Partial, Patterns};
+pub use pattern::{Partial, Patterns, pattern_id};
 pub use repeats::{RepeatCount, RepeatKey};
 pub use socket::{Bind, Descriptor, Endpoint, KernelSocket, decode_holders};
 pub(crate) use task::until_nul;

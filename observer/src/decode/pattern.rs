@@ -55,6 +55,17 @@ impl Patterns {
     }
 }
 
+/// The id by which later records name this one; `None` when none can.
+#[must_use]
+pub fn pattern_id(record: &[u8]) -> Option<u32> {
+    let (header, _) = Header::read_from_prefix(record).ok()?;
+    if header.kind != KIND_EXIT {
+        return None;
+    }
+    let (exit, _) = ExitRecord::read_from_prefix(record).ok()?;
+    (exit.pattern != 0).then_some(exit.pattern)
+}
+
 fn place(pattern: u32) -> u32 {
     pattern & ((1 << PATTERN_PLACE_BITS) - 1)
 }

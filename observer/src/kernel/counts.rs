@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use aya::maps::{MapData, PerCpuArray};
 use observer_common::loss::SLOTS;
 
 use super::Kernel;
@@ -31,13 +32,7 @@ pub type Lost = [u64; SLOTS as usize];
 impl Kernel {
     /// Records that the programs could not deliver so far, a count for each slot.
     pub fn lost(&self) -> Result<Lost> {
-        let mut lost = [0; SLOTS as usize];
-        for of_one_cpu in self.lost.get(&0, 0).context("LOST")?.iter() {
-            for (sum, count) in lost.iter_mut().zip(of_one_cpu) {
-                *sum += count;
-            }
-        }
-        Ok(lost)
+        sum(&self.lost)
     }
 
     /// Upper bound of the events of each kind that skipped programs missed. The kernel skips a program while another thread is
@@ -85,6 +80,17 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// The counts of all processors.
+pub(super) fn sum(of_all: &PerCpuArray<MapData, Lost>) -> Result<Lost> {
+    let mut lost = [0; SLOTS as usize];
+    for of_one_cpu in of_all.get(&0, 0).context("LOST")?.iter() {
+        for (sum, count) in lost.iter_mut().zip(of_one_cpu) {
+            *sum += count;
+        }
+    }
+    Ok(lost)
 }
 
 fn number(info: &str, name: &str) -> Option<u64> {

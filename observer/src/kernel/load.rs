@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a program that the kernel refuses is in [`Kernel::attached`] with the reason; only a required one fails.
 
-use std::{collections::HashSet, fs::File, path::Path};
+use std::{collections::HashSet, fs::File, os::fd::OwnedFd, path::Path};
 
 use anyhow::{Context, Result};
 use aya::{
@@ -16,7 +16,7 @@ use super::{
     btf,
     counts::Lost,
     footprint::{Room, give_program_back, without_files},
-    hooks,
+    handover, hooks,
     hooks::Hook,
     host::first_mntns,
     offsets::Offsets,
@@ -82,6 +82,8 @@ pub struct Kernel {
     watched: HashMap<MapData, u32, u32>,
     holders: &'static str,
     no_trampolines: bool,
+    /// Descriptors of what the next run needs: [`super::handover`].
+    pub(super) maps: Vec<OwnedFd>,
     /// Every program that was tried, in order.
     pub attached: Vec<Attached>,
     /// Fields that this kernel's structures lack.
@@ -138,7 +140,9 @@ impl Kernel {
         debug_assert_eq!(settings.len(), SETTINGS);
         settings.set(EXITS_ALL, u32::from(options.exits_all), 0).context("SETTINGS")?;
         settings.set(FIRST_MNTNS, first_mntns(), 0).context("SETTINGS")?;
+        let maps = if options.holders_only { Vec::new() } else { handover::maps(&ebpf)? };
         let mut kernel = Self {
+            maps,
             rings: Some(Rings::take(&mut ebpf)?),
             refusals: Some(Refusals::take(&mut ebpf)?),
             lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?).context("LOST")?,

@@ -6,6 +6,7 @@ pub mod btf;
 pub mod clock;
 pub mod counts;
 pub mod footprint;
+pub mod handover;
 pub mod hooks;
 pub mod host;
 pub mod load;

@@ -10,9 +10,9 @@ use std::collections::HashMap as StdHashMap;
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData},
+    maps::{HashMap, Map, MapData},
 };
-use observer_common::socket::{RefusalCount, RefusalKey};
+use observer_common::socket::{REFUSALS, RefusalCount, RefusalKey};
 
 use super::load::take;
 use crate::decode::{RepeatCount, RepeatKey};
@@ -21,6 +21,13 @@ use crate::decode::{RepeatCount, RepeatKey};
 const EVERY_NS: u64 = 1_000_000_000;
 /// A key that was not used for so long is removed.
 const QUIET_NS: u64 = 10_000_000_000;
+
+/// How many refusals a map of these counted.
+pub(super) fn sum(map: Map) -> Result<u64> {
+    let map: HashMap<_, Key, Value> = HashMap::try_from(map)?;
+    let all = map.iter().take(2 * REFUSALS as usize).flatten();
+    Ok(all.map(|(key, value)| RepeatCount::read(RepeatKey::new(key), &value).0.counted).sum())
+}
 
 type Key = [u8; size_of::<RefusalKey>()];
 type Value = [u8; size_of::<RefusalCount>()];
@@ -43,6 +50,12 @@ impl Refusals {
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
         self.due_ns
+    }
+
+    /// How many refusals it counted of those that it still counts, as read last.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        self.known.values().sum()
     }
 
     /// The counts that have grown since they were read last, when that is due; at the `end` all of them. `was_refused`: somebody

@@ -5,7 +5,7 @@
 //!
 //! **Bounded:** a drain takes about [`DRAIN_MAX`] bytes; the rest waits in the rings, which have a fixed size.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use aya::{
@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::load::take;
+use super::{handover::ledger::Ledger, load::take};
 
 /// How long the reader waits between wake-up and drain.
 const GATHER: Duration = Duration::from_millis(10);
@@ -59,6 +59,7 @@ impl Rings {
             more: false,
             was_refused: false,
             due: None,
+            ledger: None,
         })
     }
 }
@@ -83,9 +84,16 @@ pub struct RingReader {
     was_refused: bool,
     /// When to drain. Kept, since the kernel wakes only once until the rings are drained.
     due: Option<Instant>,
+    /// Counts what is taken out.
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl RingReader {
+    /// Counts what is taken out from now on.
+    pub fn count(&mut self, ledger: Arc<Ledger>) {
+        self.ledger = Some(ledger);
+    }
+
     /// Waits until a ring has a record, then [`GATHER`] for more; OOM kills don't wait. Cancel safe.
     pub async fn ready(&mut self) -> Result<()> {
         if self.more {
@@ -142,6 +150,9 @@ impl RingReader {
         for (index, ring) in rings.into_iter().enumerate() {
             let ring = ring.get_mut();
             while let Some(item) = ring.next() {
+                if let Some(ledger) = &self.ledger {
+                    ledger.take(&item);
+                }
                 self.bytes.extend_from_slice(&item);
                 lengths.push(item.len());
                 self.was_refused |= index == 1;
