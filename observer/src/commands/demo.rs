@@ -51,7 +51,7 @@ async fn demo(args: &DemoArgs, programs: Options) -> Result<u8> {
     let stop = Stop::new()?.with_hang_up()?;
     // Programs of its own, also beside a running service: it shows the same with and without, and what the service
     // leaves out or filters does not matter. The service sees the same deaths, as it should.
-    let mut live = Live::start(Options { binds: true, ..programs }, CodeZero::Ignored, None)?;
+    let mut live = Live::start(Options { binds: true, ..programs }, CodeZero::Ignored)?;
     group::sweep();
     let format = if args.json { Format::Json } else { Format::Text };
     let show_args = ShowArgs { format, json: args.json, filter: Filter::default() };

@@ -52,7 +52,7 @@ async fn tail(args: &TailArgs, programs: Options, settings: &Settings) -> Result
 
 async fn standalone(args: &TailArgs, programs: Options, mut stop: Stop) -> Result<u8> {
     let options = Options { exits_all: args.all, log_level: args.ebpf_log.level(), ..programs };
-    let mut live = Live::start(options, CodeZero::Unnumbered, None)?;
+    let mut live = Live::start(options, CodeZero::Unnumbered)?;
     if args.ebpf_log != EbpfLog::Off {
         forward_log(&mut live)?;
     }

@@ -115,6 +115,12 @@ impl Joiner {
         ooms.chain(self.exits.iter().map(|w| w.until_ns)).min()
     }
 
+    /// How many records wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.ooms.len() + self.exits.len()
+    }
+
     fn remember(&mut self, oom: &Oom) {
         if self.known.len() == KEPT {
             self.known.pop_front();

@@ -158,6 +158,12 @@ impl Engine {
         self.pipeline.seq()
     }
 
+    /// How many records were taken in and are not events yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.pipeline.waiting()
+    }
+
     /// What becomes of deaths with code 0 from now on.
     pub fn set_code_zero(&mut self, code_zero: CodeZero) {
         self.pipeline.set_code_zero(code_zero);

@@ -1,21 +1,25 @@
 //! The kernel as the source of inputs. All I/O of the engine is here: rings, scans, losses, the clock.
 //!
-//! **Bounded:** one scan at a time ([`turn`]), which is given up when it hangs ([`threads`]); the end by [`ENDING`]; what the
+//! **Bounded:** one scan at a time ([`turn`]), which is given up when it hangs ([`threads`]); the end by [`ending`]; what the
 //! rings hold is bounded where they are made.
 
+mod ending;
 mod lookup;
 mod losses;
 mod scan;
+mod session;
+mod takeover;
 pub mod threads;
 pub mod turn;
 
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 
 use self::{
     losses::Losses,
+    takeover::{Doubles, TakenOver, Takeover},
     threads::{Pending, ScanHealth, Threads},
     turn::{Turn, TurnGuard, TurnWaiter},
 };
@@ -32,13 +36,13 @@ use crate::{
         Kernel,
         clock::{self, Clock},
         footprint::give_memory_back,
+        handover::{Handover, ledger::Ledger},
         host::Host,
         load::Options,
-        preflight,
         refusals::Refusals,
         rings::RingReader,
     },
-    model::{After, ClockInfo, Event, HookInfo, LossEvent, SessionEvent, Time},
+    model::{Event, HookInfo, LossEvent},
 };
 
 /// So many bytes of records at a time mean that the reader stood still.
@@ -47,8 +51,6 @@ const SWOLLEN: usize = 512 * 1024;
 const SYMBOLS: usize = 4096;
 /// How long to leave a scan alone that is due while somebody else has the turn.
 const LENT_NS: u64 = 10_000_000;
-/// How long the scans of the end may take: what waits for them is told without.
-const ENDING: Duration = Duration::from_secs(2);
 
 type Scanned = Result<Box<ScanResult>, String>;
 
@@ -75,15 +77,38 @@ pub struct Live {
     symbols: HashSet<u64>,
     /// Much came at once, and was emitted by now or will be by the next wait.
     swollen: bool,
+    /// What the next run may need to know.
+    ledger: Option<Arc<Ledger>>,
+    /// What the run before left, until the first inputs.
+    taken: Option<TakenOver>,
+    doubles: Doubles,
 }
 
 impl Live {
     /// Loads the programs; must run under tokio. `code_zero`: what becomes of deaths with code 0, where `options` has them
-    /// reported. `flood`: beyond it, events of one origin are counted.
-    pub fn start(options: Options, code_zero: CodeZero, flood: Option<FloodLimit>) -> Result<Self> {
+    /// reported.
+    pub fn start(options: Options, code_zero: CodeZero) -> Result<Self> {
+        Self::go_on(options, code_zero, None, None)
+    }
+
+    /// The same, and goes on where the run before ended, if there is a service manager that kept its rings. `flood`: beyond it,
+    /// events of one origin are counted.
+    pub fn go_on(
+        options: Options,
+        code_zero: CodeZero,
+        flood: Option<FloodLimit>,
+        handover: Option<Handover>,
+    ) -> Result<Self> {
+        let takeover = handover.map(Takeover::begin);
         let mut kernel = Kernel::load(options)?;
-        let rings = kernel.take_rings().context("rings taken twice")?.watch()?;
         let refusals = kernel.take_refusals().context("refusals taken twice")?;
+        let mut rings = kernel.take_rings().context("rings taken twice")?.watch()?;
+        let mut taken = takeover.map(|takeover| takeover.finish(&mut kernel));
+        let ledger = taken.as_ref().and_then(|taken| taken.ledger.clone());
+        if let Some(ledger) = &ledger {
+            rings.count(Arc::clone(ledger));
+        }
+        let doubles = taken.as_mut().map(|t| std::mem::take(&mut t.doubles)).unwrap_or_default();
         let engine = Engine::new(Setup {
             host: Host::this(),
             clock: Clock::new(),
@@ -108,6 +133,9 @@ impl Live {
             watched_version: (0, 0),
             symbols: HashSet::new(),
             swollen: false,
+            ledger,
+            taken,
+            doubles,
         })
     }
 
@@ -117,24 +145,6 @@ impl Live {
         let header = Header::new(&Host::this(), epoch, clock::boot_ns(), self.session_info());
         self.tap = Some(Tap::create(path, &Header { exits_all, ..header })?);
         Ok(())
-    }
-
-    /// The first event: what is watched, and how. `after`: the store that this session goes on with.
-    pub fn session(&mut self, after: Option<After>) -> Event {
-        let now = clock::boot_ns();
-        self.losses.begin(now);
-        self.start_scan(now);
-        if let Some(after) = &after {
-            self.engine.resume_from(after.seq);
-        }
-        let session = SessionEvent { after, ..self.session_info() };
-        self.engine.session(session, now)
-    }
-
-    /// The first event of another file of the same session.
-    pub fn session_again(&mut self) -> Event {
-        let session = self.session_info();
-        self.engine.session(session, clock::boot_ns())
     }
 
     /// For a client that joins: the session, and who serves what by now.
@@ -200,31 +210,12 @@ impl Live {
         self.threads.health()
     }
 
-    fn session_info(&self) -> SessionEvent {
-        let hooks = self.kernel.attached.iter().map(|attached| HookInfo {
-            program: attached.hook.program.to_owned(),
-            hook: attached.hook.attach.to_string(),
-            attached: attached.refused.is_none(),
-            refused: attached.refused.clone(),
-        });
-        SessionEvent {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: preflight::release(),
-            hooks: hooks.collect(),
-            clock: ClockInfo {
-                source: "CLOCK_BOOTTIME".to_owned(),
-                boot_time: Time(self.engine.clock().time(0)),
-            },
-            after: None,
-        }
-    }
-
     /// Waits until there is something to do. Dropping the future loses nothing.
     pub async fn ready(&mut self) -> Result<()> {
         if std::mem::take(&mut self.swollen) {
             give_memory_back();
         }
-        if self.scanned.is_some() {
+        if self.scanned.is_some() || self.taken.is_some() {
             return Ok(());
         }
         let lent = self.scan.is_none() && !self.turn.is_free();
@@ -252,57 +243,23 @@ impl Live {
         self.cycle(false, &mut emit)
     }
 
-    /// Pushes the last of it, waits for the scans that it takes, and emits everything that waits. Detaches nothing yet.
-    pub async fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
-        self.cycle(true, &mut emit)?;
-        if tokio::time::timeout(ENDING, self.last_scans(&mut emit)).await.is_err() {
-            tracing::warn!("the last scans took too long: what waited for them is told without");
-        }
-        self.engine.finish(emit);
-        Ok(())
-    }
-
-    async fn last_scans(&mut self, emit: &mut impl FnMut(Event)) {
-        if self.scan.is_some() {
-            let scanned = over(&mut self.scan).await;
-            self.scan = None;
-            self.late_scan(scanned, emit);
-        }
-        // What was refused while that scan ran.
-        self.turn.waiter().free().await;
-        if let Some(request) = self.engine.wants_scan(clock::boot_ns()) {
-            match self.begin_scan(request) {
-                Ok(pending) => {
-                    self.scan = Some(pending);
-                    let scanned = over(&mut self.scan).await;
-                    self.scan = None;
-                    self.late_scan(scanned, emit);
-                }
-                Err(error) => self.late_scan(Err(in_words(error)), emit),
-            }
-        }
-    }
-
-    fn late_scan(&mut self, scanned: Scanned, emit: &mut impl FnMut(Event)) {
-        let now = clock::boot_ns();
-        self.push(now, Input::Tick, emit);
-        self.push(now, Input::Scan(scanned), emit);
-    }
-
     /// All inputs of one moment, in the order of [`Input`].
     fn cycle(&mut self, end: bool, emit: &mut impl FnMut(Event)) -> Result<()> {
-        let records = self.rings.drain();
+        let mut records = self.rings.drain();
         self.swollen |= records.iter().map(Bytes::len).sum::<usize>() > SWOLLEN;
         let now = clock::boot_ns();
         if let Some(epoch_ns) = self.engine.clock().step() {
             self.push(now, Input::Clock(epoch_ns), emit);
         }
-        let symbols = self.new_symbols(&records);
-        if !symbols.is_empty() {
-            self.push(now, Input::Symbols(symbols), emit);
+        let mut losses = Vec::new();
+        if let Some(taken) = self.taken.take() {
+            // Of a death in both rings the first counts: the old one.
+            self.push_records(now, taken.records, emit);
+            self.swollen = true;
+            losses = taken.losses;
         }
-        let drained = if records.is_empty() { Input::Tick } else { Input::Records(records) };
-        self.push(now, drained, emit);
+        self.doubles.remove_from(&mut records, now);
+        self.push_records(now, records, emit);
         let counts = self.refusals.read(now, self.rings.was_refused(), end);
         if !counts.is_empty() {
             self.push(now, Input::Repeats(counts), emit);
@@ -314,10 +271,20 @@ impl Live {
             self.push(now, Input::Scan(scanned), emit);
         }
         self.start_scan(now);
-        for loss in self.losses.found(&self.kernel, now, end)? {
+        losses.extend(self.losses.found(&self.kernel, now, end)?);
+        for loss in losses {
             self.push(now, Input::Loss(loss), emit);
         }
         self.watch_holders()
+    }
+
+    fn push_records(&mut self, now_ns: u64, records: Vec<Bytes>, emit: &mut impl FnMut(Event)) {
+        let symbols = self.new_symbols(&records);
+        if !symbols.is_empty() {
+            self.push(now_ns, Input::Symbols(symbols), emit);
+        }
+        let drained = if records.is_empty() { Input::Tick } else { Input::Records(records) };
+        self.push(now_ns, drained, emit);
     }
 
     fn push(&mut self, now_ns: u64, input: Input, emit: &mut impl FnMut(Event)) {

@@ -117,6 +117,12 @@ impl Pipeline {
         self.seq = seq;
     }
 
+    /// How many records wait.
+    pub(super) fn waiting(&self) -> usize {
+        let ports = self.ports.as_ref().map_or(0, PortTracker::waiting);
+        self.queue.len() + self.joiner.waiting() + ports
+    }
+
     pub(super) fn seq(&self) -> u64 {
         self.seq
     }

@@ -21,6 +21,13 @@ pub struct SessionEvent {
     /// The end of the run before, if the store has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<After>,
+    /// The programs of the run before went on in between, and their records were read: nothing is missing but what the `loss`
+    /// events that follow say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// When the run before had read its records last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }
 
 impl SessionEvent {
@@ -31,7 +38,7 @@ impl SessionEvent {
     }
 }
 
-/// The end of the run before in the same store: observer saw nothing between then and now.
+/// The end of the run before in the same store: observer saw nothing between then and now, unless it is `resumed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct After {
     /// Number of its last event.

@@ -23,7 +23,7 @@ use super::{
     clients::{Clients, MOST},
     door::{Door, Ticket},
     limits,
-    manager::{Manager, notify, tick},
+    manager::{self, Manager, notify, tick},
     privilege,
     requests::Asked,
     scrape::Scrape,
@@ -72,7 +72,9 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
     limits::warn();
     let exits_all = now.exits == Exits::All;
     let options = Options { exits_all, binds: now.binds == Switch::On, ..programs };
-    let live = Live::start(options, CodeZero::Numbered, limit(&now.flood))?;
+    let stored = previous.last.map(|last| last.seq);
+    let (flood, handover) = (limit(&now.flood), manager::handover(stored));
+    let live = Live::go_on(options, CodeZero::Numbered, flood, handover)?;
     // Rights are a thread's own: those that come later have what this one has left.
     privilege::drop_privileges();
     let (sender, requests) = unbounded_channel();
@@ -223,7 +225,9 @@ impl Service {
         })?;
         failed?;
         // Not more at a time than is written at a time.
-        encoded.chunks(BATCH).try_for_each(|batch| self.send(batch))
+        encoded.chunks(BATCH).try_for_each(|batch| self.send(batch))?;
+        self.live.settle();
+        Ok(())
     }
 
     fn deliver(&mut self, events: &[Event]) -> Result<()> {
@@ -303,6 +307,11 @@ impl Service {
         let mut last = Vec::new();
         self.live.finish(|event| last.push(event)).await?;
         self.deliver(&last)?;
+        if self.code_zero == CodeZero::Unnumbered {
+            // The programs may go on until the next run, and no listener does.
+            self.live.set_code_zero(CodeZero::Ignored)?;
+        }
+        self.live.settle();
         // A gap that is over must be stored while it can be: what says so may meet a full disk again.
         for _ in 0..3 {
             let over = self.storage.flush(left(FLUSHING));

@@ -27,9 +27,12 @@ const UNIT: &str = "systemd/system/observer.service";
 /// The limit of `systemd-analyze security`, in tenths: 3.0 with systemd 252, and room for how other releases count.
 const EXPOSURE: &str = "--threshold=32";
 /// What the maintainer scripts must contain.
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 6] = [
     ("postinst", "deb-systemd-helper enable 'observer.service'"),
-    ("postinst", "deb-systemd-invoke"),
+    // An upgrade restarts, and stops nothing before: a stop would lose what the rings hold.
+    ("postinst", "_dh_action=restart"),
+    ("postinst", "deb-systemd-invoke $_dh_action 'observer.service'"),
+    ("prerm", "[ \"$1\" = remove ]"),
     ("prerm", "deb-systemd-invoke stop"),
     ("postrm", "/var/log/observer"),
 ];

@@ -35,7 +35,9 @@ impl Incidents {
             {
                 if self.run.is_some() {
                     self.ports.clear();
-                    for case in &mut self.cases {
+                    // What happened in between is known where the programs went on.
+                    let blind = !session.resumed;
+                    for case in self.cases.iter_mut().filter(|_| blind) {
                         case.restarts.push((event.time, event.number()));
                         case.restarts.truncate(PAST);
                         case.changed = true;

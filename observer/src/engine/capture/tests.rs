@@ -24,6 +24,8 @@ fn header() -> Header {
         kernel: "6.1.0".into(),
         hooks: Vec::new(),
         after: None,
+        resumed: false,
+        since: None,
         clock: ClockInfo {
             source: "CLOCK_BOOTTIME".into(),
             boot_time: Time(Clock::fixed(7).time(0)),

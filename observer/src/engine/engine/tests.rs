@@ -46,6 +46,8 @@ fn session() -> SessionEvent {
         kernel: String::new(),
         hooks: Vec::new(),
         after: None,
+        resumed: false,
+        since: None,
         clock: ClockInfo { source: String::new(), boot_time: Time(Clock::fixed(BOOT).time(0)) },
     }
 }

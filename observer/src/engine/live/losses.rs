@@ -29,6 +29,11 @@ impl Losses {
         self.counted_ns = now_ns;
     }
 
+    /// Which were told, a count for each slot.
+    pub(super) fn told(&self) -> &[u64; SLOTS as usize] {
+        &self.lost
+    }
+
     /// When [`Self::found`] should be called although nothing came.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
         self.due_ns

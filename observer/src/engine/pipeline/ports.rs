@@ -322,6 +322,11 @@ impl PortTracker {
         [due, again, overdue].into_iter().flatten().min()
     }
 
+    /// How many records wait for a scan.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len() + self.dying.len()
+    }
+
     /// Process ids whose deaths matter.
     pub(super) fn holders(&self) -> HashSet<u32> {
         let named = self.fresh.values().flat_map(|(_, answer)| answer.holders());

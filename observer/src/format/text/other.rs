@@ -13,6 +13,12 @@ pub(super) fn session(lines: &mut Lines<'_>, session: &SessionEvent, host: &str)
         session.kernel, session.version
     );
     lines.headline("", &what, Severity::Ordinary);
+    if let Some(since) = session.since.filter(|_| session.resumed) {
+        lines.detail(
+            "resumed",
+            &format!("nothing was missed since {}, but for what is LOST", lines.clock(since)),
+        );
+    }
     let refused = session.hooks.len() - attached;
     if refused > 0 {
         let programs =

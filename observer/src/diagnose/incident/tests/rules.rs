@@ -9,7 +9,7 @@ use super::{
         oom_killed, refused, release, session, stopped, tcp,
     },
 };
-use crate::model::{Event, IncidentEvent};
+use crate::model::{Body, Event, IncidentEvent};
 
 const UNIT: &str = "shop.service";
 
@@ -326,6 +326,11 @@ fn a_restart_of_the_observer_hides_the_end_of_an_outage() {
         session(1, 20.0),
         event(2, 20.1, "listen", &initial),
     ];
+    let mut resumed = history.clone();
+    if let Body::Session(session) = &mut resumed[2].body {
+        session.resumed = true;
+    }
+    assert!(!admits(&one(&resumed), "while observer was not running"));
     let incident = one(&history);
     assert_eq!(incident.outage_seconds, None);
     assert!(says(&incident, "since when is not known"));

@@ -84,6 +84,10 @@ impl<T> ScanQueue<T> {
         out
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
