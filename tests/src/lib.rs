@@ -18,6 +18,7 @@
 pub mod binaries;
 pub mod cgroup;
 pub mod expect;
+pub mod manager;
 pub mod mount;
 pub mod needs;
 pub mod numbers;
@@ -35,6 +36,7 @@ pub mod workload;
 
 pub use cgroup::Cgroup;
 pub use expect::{Events, assert_has};
+pub use manager::Kept;
 pub use mount::Mounted;
 pub use needs::Need;
 pub use numbers::Numbers;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::expect::Events;
+use crate::manager::{Kept, Mailbox};
 use crate::numbers::Numbers;
 use crate::process::Process;
 use crate::skim::{self, Skimmed};
@@ -162,20 +162,29 @@ impl Place {
     /// Starts a service with additional environment variables.
     pub fn start_with(&self, more: &[&str], environment: &[(&str, &str)]) -> Service {
         let path = self.path().join("notify");
-        let _ = fs::remove_file(&path);
-        let notify = UnixDatagram::bind(&path).expect("room for a socket");
-        let tick = Some(Duration::from_millis(50));
-        notify.set_read_timeout(tick).expect("a span that is not zero");
+        let notify = Mailbox::bind(&path, Kept::default());
         let mut command = self.command(&[&["serve"], more].concat());
         command.env("NOTIFY_SOCKET", &path).envs(environment.iter().copied());
         Service { process: Process::start(command), notify }
+    }
+
+    /// Starts a service that gets what the manager kept of the run before, and waits until it is ready.
+    pub fn serve_again(&self, kept: Kept) -> Service {
+        let path = self.path().join("notify");
+        let mut command = self.command(&["serve"]);
+        command.env("NOTIFY_SOCKET", &path);
+        let command = kept.hand_to(&command);
+        let notify = Mailbox::bind(&path, kept);
+        let mut service = Service { process: Process::start(command), notify };
+        service.wait_ready();
+        service
     }
 }
 
 /// `observer serve`. Killed by its pid on drop.
 pub struct Service {
     process: Process,
-    notify: UnixDatagram,
+    notify: Mailbox,
 }
 
 impl Service {
@@ -201,11 +210,9 @@ impl Service {
 
     fn wait_notification(&mut self, what: &str, is_it: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + patience::limit();
-        let mut text = [0; 4096];
         loop {
-            match self.notify.recv(&mut text) {
-                Ok(length) => {
-                    let text = String::from_utf8_lossy(&text[..length]);
+            match self.notify.receive() {
+                Ok(text) => {
                     if text.lines().any(&is_it) {
                         return;
                     }
@@ -248,6 +255,21 @@ impl Service {
         self.wait_notified("STOPPING=1");
         let lines = self.process.err.to_the_end();
         lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    /// Sends SIGTERM, expects an orderly stop, and returns what the manager keeps.
+    pub fn stop_for_restart(mut self) -> Kept {
+        self.signal(libc::SIGTERM);
+        let status = self.process.wait();
+        assert!(status.success(), "it ended with {status}{}", self.process.said());
+        self.notify.to_the_end().1
+    }
+
+    /// Sends SIGKILL, and returns what the manager keeps.
+    pub fn kill_for_restart(mut self) -> Kept {
+        self.signal(libc::SIGKILL);
+        self.process.wait();
+        self.notify.to_the_end().1
     }
 
     /// Sends SIGKILL.

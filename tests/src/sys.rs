@@ -104,3 +104,29 @@ pub fn namespace(pid: u32, kind: &str) -> u64 {
     let number = text.rsplit('[').next().and_then(|rest| rest.strip_suffix(']'));
     number.and_then(|number| number.parse().ok()).expect("kind:[inode]")
 }
+
+/// How many eBPF programs are attached to the kernel by links, of anybody's.
+pub fn links() -> usize {
+    const BPF_LINK_GET_NEXT_ID: i32 = 31;
+    // `union bpf_attr` for this command: the number to begin after, the next one, flags.
+    let mut attributes = [0_u32; 3];
+    let mut count = 0;
+    loop {
+        // SAFETY: the kernel reads and writes as many bytes as it is told.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_LINK_GET_NEXT_ID,
+                attributes.as_mut_ptr(),
+                size_of_val(&attributes),
+            )
+        };
+        if done != 0 {
+            let why = std::io::Error::last_os_error();
+            assert_eq!(why.raw_os_error(), Some(libc::ENOENT), "{why}");
+            return count;
+        }
+        count += 1;
+        attributes = [attributes[1], 0, 0];
+    }
+}

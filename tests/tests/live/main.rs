@@ -26,6 +26,7 @@ mod oom;
 mod paths;
 mod ports;
 mod renamed;
+mod restart;
 mod senders;
 mod servers;
 mod service;
@@ -88,6 +89,7 @@ const FAMILIES: [(&str, &[Test]); 29] = [
     ("capture", capture::TESTS),
     ("clients", clients::TESTS),
     ("service", service::TESTS),
+    ("restart", restart::TESTS),
     ("log", log::TESTS),
     ("metrics", metrics::TESTS),
     ("hostile", hostile::TESTS),
@@ -96,7 +98,7 @@ const FAMILIES: [(&str, &[Test]); 29] = [
 
 /// One test for each hook and tier, and for each difference between kernels. `OBSERVER_TEST_SHORT` runs only these,
 /// which CI does on every kernel.
-const SHORT: [&str; 28] = [
+const SHORT: [&str; 30] = [
     "exit::two_millisecond_process",
     "exit::process_started_before_the_observer",
     "exit::exec_from_a_thread_is_not_an_exit",
@@ -116,6 +118,8 @@ const SHORT: [&str; 28] = [
     "ways::by_io_uring",
     "ways::by_a_32_bit_program",
     "service::status_report",
+    "restart::deaths_after_a_stop",
+    "restart::a_sender_before_a_kill",
     "hostile::a_sender_that_executes_another_program",
     "hostile::a_sender_that_changes_user_and_name",
     "hostile::a_tracer_keeps_a_signal_back",
