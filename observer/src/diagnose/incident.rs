@@ -10,6 +10,7 @@
 
 mod case;
 mod deaths;
+mod in_order;
 mod keys;
 mod lean;
 mod narrate;
@@ -22,11 +23,12 @@ mod step;
 mod weigh;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use case::{Case, Origin};
+use in_order::InOrder;
 use keys::after;
 use places::PlaceIndex;
 use ports::{Outage, ServedPorts};
@@ -110,9 +112,9 @@ pub fn served(events: &[Event]) -> Vec<&Event> {
 #[derive(Debug)]
 pub struct Incidents {
     boot: Option<Arc<str>>,
-    pending: BTreeMap<EventKey, Arc<Event>>,
+    pending: InOrder<EventKey, Arc<Event>>,
     /// What was taken in lately, so that nothing counts twice.
-    seen: BTreeSet<EventKey>,
+    seen: InOrder<EventKey, ()>,
     /// Time of the newest event.
     newest: Option<Time>,
     /// Everything up to this moment has been taken in.
@@ -135,8 +137,8 @@ impl Default for Incidents {
     fn default() -> Self {
         Self {
             boot: None,
-            pending: BTreeMap::new(),
-            seen: BTreeSet::new(),
+            pending: InOrder::default(),
+            seen: InOrder::default(),
             newest: None,
             now: None,
             run: None,
@@ -172,7 +174,7 @@ impl Incidents {
         self.boot = Some(event.boot_id.clone());
         let key = (event.time, event.number(), event.body.kind());
         if !self.seen.contains(&key) {
-            self.pending.entry(key).or_insert_with(|| lean::lean(event));
+            self.pending.insert(key, || lean::lean(event));
         }
         let newest = self.newest.map_or(event.time, |newest| newest.max(event.time));
         self.newest = Some(newest);
@@ -189,7 +191,7 @@ impl Incidents {
     /// When [`Self::tick`] should be called although nothing came.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let pending = self.pending.keys().next().map(|(time, ..)| *time);
+        let pending = self.pending.first().map(|(time, ..)| *time);
         let due = self.due().map(|(time, _)| time);
         // What is due at a moment happens once that moment is over.
         let ask = self.cases.iter().filter_map(Case::ask).min();
@@ -213,8 +215,8 @@ impl Incidents {
 
     /// Takes in everything up to a moment, by time.
     fn settle(&mut self, horizon: Time) {
-        while let Some(first) = self.pending.first_entry() {
-            if first.key().0 > horizon && self.pending.len() <= PENDING {
+        while let Some((first, ..)) = self.pending.first() {
+            if *first > horizon && self.pending.len() <= PENDING {
                 break;
             }
             let Some((key, event)) = self.pending.pop_first() else { break };
@@ -222,7 +224,7 @@ impl Incidents {
             if self.seen.len() >= PENDING {
                 self.seen.pop_first();
             }
-            self.seen.insert(key);
+            self.seen.insert(key, || ());
             self.step(&event);
         }
         self.advance(horizon);

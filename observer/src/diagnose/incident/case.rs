@@ -3,6 +3,7 @@
 //! **Bounded:** 200 named events, and 64 entries of each kind.
 
 mod merge;
+mod named;
 mod parts;
 
 use std::{
@@ -15,23 +16,22 @@ use super::{
     ports::{Outage, Server},
     weigh::Weight,
 };
+use named::NamedEvents;
 pub(super) use parts::{Death, Keys, Origin, OtherServer, Refusal, StillHeld, Tally};
 
-use crate::model::{Event, Process, Socket, Time};
+use crate::model::{Event, Socket, Time};
 
 /// How long an incident stays open without a further event, and how far its events may lie apart, in seconds.
 pub(super) const QUIET: i64 = 120;
 /// Most entries of a list of an incident; the first ones and the newest ones are kept.
 const KEPT: usize = 64;
-/// Most events that an incident names.
-const NAMED: usize = 200;
 
 /// An incident.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) first: Time,
     pub(super) last: Time,
-    pub(super) named: BTreeSet<(Time, u64)>,
+    pub(super) named: NamedEvents,
     pub(super) unnamed: u64,
     pub(super) deaths: Vec<Death>,
     pub(super) tallies: BTreeMap<LoopKey, Tally>,
@@ -64,7 +64,7 @@ impl Case {
         Self {
             first: time,
             last: time,
-            named: BTreeSet::new(),
+            named: NamedEvents::default(),
             unnamed: 0,
             deaths: Vec::new(),
             tallies: BTreeMap::new(),
@@ -126,10 +126,11 @@ impl Case {
         }
         after(self.last, QUIET) >= time
             && after(time, QUIET) >= self.first
-            && (port(&self.sockets)
+            // What joins the deaths of a loop comes first: it is asked for each of a storm.
+            && (keys.again.as_ref().is_some_and(|again| self.again.contains(again))
+                || port(&self.sockets)
                 || ident()
                 || keys.units.iter().any(|unit| self.units.contains(unit))
-                || keys.again.as_ref().is_some_and(|again| self.again.contains(again))
                 || keys.limit.as_ref().is_some_and(|limit| self.limits.contains(limit))
                 || keys.kin.is_some_and(|kin| self.kin.iter().any(|its| its.is_near(&kin)))
                 || keys.oom_seq.is_some_and(|seq| self.ooms.iter().any(|oom| oom.seq == Some(seq))))
@@ -145,13 +146,7 @@ impl Case {
 
     /// Names an event that is evidence, whenever it happened.
     pub(super) fn also(&mut self, time: Time, seq: u64) {
-        if self.named.insert((time, seq)) && self.named.len() > NAMED {
-            let middle = self.named.iter().nth(NAMED / 2).copied();
-            if let Some(middle) = middle {
-                self.named.remove(&middle);
-                self.unnamed += 1;
-            }
-        }
+        self.unnamed += u64::from(self.named.insert((time, seq)));
     }
 
     /// Makes what an event is about a part of what the incident is about.
@@ -179,25 +174,23 @@ impl Case {
         }
     }
 
-    pub(super) fn death(&mut self, event: &Arc<Event>, weight: Weight, process: &Process) {
+    /// `again`: what it has in common with the process before it, where it has failed.
+    pub(super) fn death(&mut self, event: &Arc<Event>, weight: Weight, again: Option<&LoopKey>) {
         keep(&mut self.deaths, Death { event: event.clone(), weight });
-        if weight < Weight::Failed {
-            return;
-        }
         let at = (event.time, event.number());
-        if let Some(key) = LoopKey::of(process) {
+        if let Some(key) = again.filter(|_| weight >= Weight::Failed) {
             self.tally(key, &Tally { count: 1, first: at, last: at });
         }
     }
 
-    fn tally(&mut self, key: LoopKey, more: &Tally) {
-        if !self.tallies.contains_key(&key) && self.tallies.len() >= KEPT {
-            return;
+    fn tally(&mut self, key: &LoopKey, more: &Tally) {
+        if let Some(tally) = self.tallies.get_mut(key) {
+            tally.count += more.count;
+            tally.first = tally.first.min(more.first);
+            tally.last = tally.last.max(more.last);
+        } else if self.tallies.len() < KEPT {
+            self.tallies.insert(key.clone(), *more);
         }
-        let tally = self.tallies.entry(key).or_insert(Tally { count: 0, ..*more });
-        tally.count += more.count;
-        tally.first = tally.first.min(more.first);
-        tally.last = tally.last.max(more.last);
     }
 
     pub(super) fn oom(&mut self, event: &Arc<Event>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Incidents,
     case::{Keys, OtherServer, QUIET, StillHeld},
-    keys::{Ident, Kin, after, child_of_shell, meets, same_service},
+    keys::{Ident, Kin, LoopKey, after, child_of_shell, meets, same_service},
     outage::is_chosen,
     ports::{Outage, Released},
     step::{process_keys, refuse, remember},
@@ -68,8 +68,8 @@ impl Incidents {
             .collect();
         let Some(case) = self.cases.get_mut(at) else { return };
         case.name(event);
+        case.death(event, weight, keys.again.as_ref());
         case.learn(keys);
-        case.death(event, weight, &exit.process);
         for outage in dark {
             case.outage(outage);
         }
@@ -111,7 +111,7 @@ impl Incidents {
         let case = self.case(None, event.time)?;
         for (dead, process, weight) in deaths {
             case.name(&dead);
-            case.death(&dead, weight, &process);
+            case.death(&dead, weight, LoopKey::of(&process).as_ref());
         }
         for (refused, origins) in refused {
             refuse(case, &refused, origins);

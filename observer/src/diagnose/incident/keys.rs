@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
 
 use crate::model::{Process, Socket, Time};
 
@@ -148,9 +148,9 @@ pub(super) fn child_of_shell(process: &Process) -> bool {
 
 /// So many seconds later.
 pub(super) fn after(time: Time, seconds: i64) -> Time {
-    let moved = time.0.checked_add(SignedDuration::from_secs(seconds));
-    let end = if seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-    Time(moved.unwrap_or(end))
+    let second = time.0.as_second().saturating_add(seconds);
+    let end = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Time(Timestamp::new(second, time.0.subsec_nanosecond()).unwrap_or(end))
 }
 
 /// Seconds from one moment to another; 0 when they are the wrong way round.

@@ -53,7 +53,7 @@ pub(super) fn gist(case: &Case) -> String {
 pub(super) fn incident(case: &Case, now: Time) -> IncidentEvent {
     let now = now.max(case.last);
     let lines = lines(case, now);
-    let mut named = case.named.clone();
+    let mut named = case.named.to_set();
     named.extend(
         lines.iter().flat_map(|line| {
             line.sentence.events.iter().map(move |seq| (line.sentence.time, *seq))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Incidents, MOMENT,
     case::{Case, Keys},
-    keys::{Ident, after, meets, unit},
+    keys::{Ident, LoopKey, after, meets, unit},
     ports::{Outage, Released},
     weigh::{is_late, weigh},
 };
@@ -87,7 +87,7 @@ impl Incidents {
             for dead in deaths {
                 if let Body::Exit(exit) = &dead.body {
                     case.name(&dead);
-                    case.death(&dead, weigh(exit), &exit.process);
+                    case.death(&dead, weigh(exit), LoopKey::of(&exit.process).as_ref());
                 }
             }
             case.outage(outage);

@@ -51,17 +51,17 @@ impl Incidents {
 
     /// The incident that these keys belong to; several that meet there become one.
     pub(super) fn joined(&mut self, keys: &Keys, time: Time) -> Option<usize> {
-        let found: Vec<usize> = (0..self.cases.len())
-            .filter(|at| self.cases.get(*at).is_some_and(|case| case.joins(keys, time)))
-            .collect();
-        let (first, others) = found.split_first()?;
-        for at in others.iter().rev() {
-            let other = self.cases.remove(*at);
-            if let Some(case) = self.cases.get_mut(*first) {
+        let cases = self.cases.iter().enumerate();
+        let mut found = cases.filter(|(_, case)| case.joins(keys, time)).map(|(at, _)| at);
+        let first = found.next()?;
+        let others: Vec<usize> = found.collect();
+        for at in others.into_iter().rev() {
+            let other = self.cases.remove(at);
+            if let Some(case) = self.cases.get_mut(first) {
                 case.merge(other, same_refusal);
             }
         }
-        Some(*first)
+        Some(first)
     }
 
     /// That incident, or a new one.

@@ -13,7 +13,7 @@ impl Case {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         self.unnamed += other.unnamed;
-        for (time, seq) in other.named {
+        for (time, seq) in other.named.iter() {
             self.also(time, seq);
         }
         let keys = Keys {
@@ -27,7 +27,7 @@ impl Case {
         other.again.into_iter().for_each(|again| keep_first(&mut self.again, again));
         other.limits.into_iter().for_each(|limit| keep_first(&mut self.limits, limit));
         other.deaths.into_iter().for_each(|death| keep(&mut self.deaths, death));
-        other.tallies.into_iter().for_each(|(key, tally)| self.tally(key, &tally));
+        other.tallies.into_iter().for_each(|(key, tally)| self.tally(&key, &tally));
         other.refusals.into_iter().for_each(|refusal| self.refusal(refusal, &is_same));
         other.ooms.iter().for_each(|oom| self.oom(oom));
         other.outages.into_iter().for_each(|outage| self.outage(outage));
