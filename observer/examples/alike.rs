@@ -82,19 +82,18 @@ fn record(number: u32, time_ns: u64, status: u32) -> Bytes {
     let tgid = 1000 + number % 30_000;
     let (start_time_ns, killed) = (time_ns - 700_000, matches!(status, 1..=0x7f));
     if number > 0 {
-        let header = Header { size: 64, kind: KIND_EXIT_LIKE, abi: ABI, time_ns };
+        let header = Header { size: 56, kind: KIND_EXIT_LIKE, abi: ABI, time_ns };
         let like = LikeRecord {
             header,
             start_time_ns,
             mm: 0xffff_0000_0000 + u64::from(tgid) * 0x1000,
             tgid,
-            tid: tgid,
             ppid: 900,
             ns_pid: tgid,
-            status,
-            peak_rss_pages: 300 + number % 50,
             pattern: PATTERN,
             note_age_ns: if killed { 30_000 + number % 9000 } else { 0 },
+            status: u16::try_from(status).expect("a wait status"),
+            peak_rss_pages: u16::try_from(300 + number % 50).expect("a small one"),
         };
         return Bytes::copy_from_slice(like.as_bytes());
     }
@@ -126,7 +125,7 @@ fn record(number: u32, time_ns: u64, status: u32) -> Bytes {
 
 fn task(bytes: &mut Vec<u8>, tgid: u32, start_time_ns: u64, comm: &[u8]) {
     let mut record = TaskRecord::new_zeroed();
-    (record.tgid, record.tid, record.ns_pid, record.ppid) = (tgid, tgid, tgid, 900);
+    (record.tgid, record.ns_pid, record.ppid) = (tgid, tgid, 900);
     record.start_time_ns = start_time_ns;
     record.netns = 4_026_531_840;
     record.comm[..comm.len()].copy_from_slice(comm);

@@ -16,7 +16,11 @@ use observer::{
     decode::Patterns,
     engine::{Input, capture::Capture, replay},
     enrich::Users,
-    format::{style::Palette, text::TextFormat},
+    format::{
+        json::{self, JsonLines},
+        style::Palette,
+        text::TextFormat,
+    },
     model::{Body, Event},
 };
 
@@ -140,6 +144,33 @@ fn deaths_do_not_depend_on_when_rings_are_drained() {
             }
         }
         assert_eq!(deaths(&replayed(&twice)), expected, "{name}, each record twice");
+    }
+}
+
+/// The lines of a capture's events. A record that is completed before the engine sees it takes the long way.
+#[test]
+fn lines_of_deaths_that_are_alike_are_those_of_the_long_way() {
+    for (name, file) in captures() {
+        let capture = Capture::read(&file).expect("a capture");
+        let mut lines = JsonLines::default();
+        let mut ours = Vec::new();
+        for event in replayed(&capture) {
+            lines.line(&event, &mut ours).expect("JSON");
+        }
+        let (mut patterns, mut completed) = (Patterns::default(), capture);
+        for (_, input) in &mut completed.inputs {
+            if let Input::Records(records) = input {
+                for record in records {
+                    let whole = patterns.read(record).whole().into_owned();
+                    *record = whole;
+                }
+            }
+        }
+        let mut theirs = Vec::new();
+        for event in replayed(&completed) {
+            json::line(&event, &mut theirs).expect("JSON");
+        }
+        assert_eq!(String::from_utf8_lossy(&ours), String::from_utf8_lossy(&theirs), "{name}");
     }
 }
 

@@ -31,7 +31,7 @@ pub fn run(args: &LogArgs, settings: &Settings) -> Result<u8> {
     let folder = Folder::with_events(&settings.dir)?;
     let format = args.show.format();
     let mut out = StdoutLines::new();
-    let encoder = encoder(format, TimeZone::system());
+    let mut encoder = encoder(format, TimeZone::system());
     write(&mut out, &encoder.header()?)?;
     let mut encoded = Vec::new();
     let mut shown = 0u64;

@@ -104,7 +104,7 @@ fn show(args: &WhyArgs, events: &[Event]) -> Result<()> {
     if events.is_empty() {
         return Ok(());
     }
-    let encoder = encoder(args.format(), TimeZone::system());
+    let mut encoder = encoder(args.format(), TimeZone::system());
     let mut out = encoder.header()?;
     for event in events {
         encoder.event(event, &mut out)?;

@@ -22,30 +22,26 @@ pub struct Patterns(HashMap<u32, (u32, Bytes)>);
 pub struct Partial<'a> {
     record: &'a Bytes,
     pattern: Option<Bytes>,
+    /// The id of the pattern that this record is.
+    pub new_pattern: Option<u32>,
 }
 
 impl Patterns {
     /// Takes the next record, in the order of the ring: a pattern comes before the records that refer to it.
     pub fn read<'a>(&mut self, record: &'a Bytes) -> Partial<'a> {
         let kind = Header::read_from_prefix(record).map_or(0, |(header, _)| header.kind);
-        let pattern = match kind {
-            KIND_EXIT => {
-                self.keep(record);
-                None
-            }
-            KIND_EXIT_LIKE => self.of(record),
-            _ => None,
-        };
-        Partial { record, pattern }
+        let pattern = if kind == KIND_EXIT_LIKE { self.of(record) } else { None };
+        let new_pattern = if kind == KIND_EXIT { self.keep(record) } else { None };
+        Partial { record, pattern, new_pattern }
     }
 
-    fn keep(&mut self, record: &Bytes) {
-        let Ok((exit, _)) = ExitRecord::read_from_prefix(record) else { return };
-        if exit.pattern != 0 {
-            // A copy, since the record shares its memory with the whole drain.
-            let copy = Bytes::copy_from_slice(record);
-            self.0.insert(place(exit.pattern), (exit.pattern, copy));
-        }
+    fn keep(&mut self, record: &Bytes) -> Option<u32> {
+        let (exit, _) = ExitRecord::read_from_prefix(record).ok()?;
+        let pattern = Some(exit.pattern).filter(|pattern| *pattern != 0)?;
+        // A copy, since the record shares its memory with the whole drain.
+        let copy = Bytes::copy_from_slice(record);
+        self.0.insert(place(pattern), (pattern, copy));
+        Some(pattern)
     }
 
     fn of(&self, record: &Bytes) -> Option<Bytes> {
@@ -71,6 +67,13 @@ fn place(pattern: u32) -> u32 {
 }
 
 impl<'a> Partial<'a> {
+    /// What makes the death differ from its pattern, where it was sent like that and the pattern is known.
+    #[must_use]
+    pub fn like(&self) -> Option<LikeRecord> {
+        self.pattern.as_ref()?;
+        LikeRecord::read_from_bytes(self.record).ok()
+    }
+
     /// The whole record; unchanged if it is whole already, or if its pattern is unknown.
     #[must_use]
     pub fn whole(&self) -> Cow<'a, Bytes> {
@@ -87,7 +90,6 @@ fn complete(record: &Bytes, pattern: &Bytes) -> Option<Bytes> {
     exit.header.time_ns = like.header.time_ns;
     exit.status = like.status.into();
     exit.peak_rss_pages = like.peak_rss_pages.into();
-    exit.pattern = 0;
     task.start_time_ns = like.start_time_ns;
     task.mm = like.mm;
     task.tgid = like.tgid;
@@ -127,36 +129,11 @@ fn note_at(task: &TaskRecord) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use observer_common::header::ABI;
-
     use super::*;
     use crate::decode::{
-        DecodeError, Exit, KernelEvent, decode,
-        samples::{exit, exit_bytes, note},
+        DecodeError, KernelEvent, decode,
+        samples::{exit, exit_bytes, like_bytes, note},
     };
-
-    /// The kernel side's short record of a death.
-    fn like(exit: &Exit, pattern: u32) -> Bytes {
-        let (header, task) = (
-            Header { size: 56, kind: KIND_EXIT_LIKE, abi: ABI, time_ns: exit.time_ns },
-            &exit.task.record,
-        );
-        let record = LikeRecord {
-            header,
-            start_time_ns: task.start_time_ns,
-            mm: task.mm,
-            tgid: task.tgid,
-            ppid: task.ppid,
-            ns_pid: task.ns_pid,
-            pattern,
-            note_age_ns: exit.notes.first().map_or(0, |note| {
-                u32::try_from(exit.time_ns - note.record.time_ns).expect("a new one")
-            }),
-            status: u16::try_from(exit.record.status).expect("a wait status"),
-            peak_rss_pages: u16::try_from(exit.record.peak_rss_pages).expect("a small one"),
-        };
-        Bytes::copy_from_slice(record.as_bytes())
-    }
 
     fn full(pid: u32, pattern: u32) -> Bytes {
         let mut death = exit(pid, 0x100);
@@ -171,8 +148,12 @@ mod tests {
         later.time_ns += 7;
         later.record.peak_rss_pages = 1;
         (later.task.record.ppid, later.task.record.ns_pid) = (5, 3);
+        later.record.pattern = 0x1_0003;
         patterns.read(&full(20, 0x1_0003));
-        assert_eq!(patterns.read(&like(&later, 0x1_0003)).whole()[..], exit_bytes(&later)[..]);
+        assert_eq!(
+            patterns.read(&like_bytes(&later, 0x1_0003)).whole()[..],
+            exit_bytes(&later)[..]
+        );
         // Other records stay as they are.
         let own = full(22, 0);
         assert_eq!(*patterns.read(&own).whole(), own);
@@ -197,9 +178,10 @@ mod tests {
             let mut pattern = killed(20, first);
             pattern.record.pattern = 0x1_0003;
             patterns.read(&exit_bytes(&pattern));
-            let later = killed(21, second);
+            let mut later = killed(21, second);
+            later.record.pattern = 0x1_0003;
             let whole = exit_bytes(&later);
-            assert_eq!(patterns.read(&like(&later, 0x1_0003)).whole()[..], whole[..]);
+            assert_eq!(patterns.read(&like_bytes(&later, 0x1_0003)).whole()[..], whole[..]);
         }
     }
 
@@ -209,7 +191,7 @@ mod tests {
         patterns.read(&full(20, 0x1_0003));
         patterns.read(&full(20, 0x2_0003));
         for stranger in [0x1_0003, 0x2_0004, 0] {
-            let record = like(&exit(21, 9), stranger);
+            let record = like_bytes(&exit(21, 9), stranger);
             let error = decode(&patterns.read(&record).whole()).map(|_: KernelEvent| ());
             assert_eq!(error, Err(DecodeError::Pattern));
         }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use observer_common::{
-    exit::ExitRecord,
-    header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_OOM},
+    exit::{ExitRecord, LikeRecord},
+    header::{ABI, Header, KIND_BIND, KIND_EXIT, KIND_EXIT_LIKE, KIND_OOM},
     oom::{CONSTRAINT_UNKNOWN, LEVEL_UNKNOWN, MemoryLevel, OOM_KILL_SENT, OomRecord},
     signal::{NOTE_HAS_SENDER, ORIGIN_KERNEL, ORIGIN_USER, SignalNote},
     socket::{BindRecord, CALL_BIND},
@@ -116,6 +116,25 @@ pub(crate) fn exit_bytes(exit: &Exit) -> Bytes {
         note.sender.iter().for_each(|sender| put_task(&mut bytes, sender));
     }
     with_header(bytes, KIND_EXIT, exit.time_ns)
+}
+
+/// The kernel side's short record of this death.
+pub(crate) fn like_bytes(exit: &Exit, pattern: u32) -> Bytes {
+    let task = &exit.task.record;
+    let age = exit.notes.first().map_or(0, |note| exit.time_ns - note.record.time_ns);
+    let record = LikeRecord {
+        header: Header { size: 56, kind: KIND_EXIT_LIKE, abi: ABI, time_ns: exit.time_ns },
+        start_time_ns: task.start_time_ns,
+        mm: task.mm,
+        tgid: task.tgid,
+        ppid: task.ppid,
+        ns_pid: task.ns_pid,
+        pattern,
+        note_age_ns: u32::try_from(age).unwrap_or(0),
+        status: u16::try_from(exit.record.status).unwrap_or(0),
+        peak_rss_pages: u16::try_from(exit.record.peak_rss_pages).unwrap_or(0),
+    };
+    Bytes::copy_from_slice(record.as_bytes())
 }
 
 /// The record that decodes to this OOM kill.

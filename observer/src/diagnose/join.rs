@@ -154,6 +154,12 @@ impl Joiner {
         Some(self.kill_of(exit)?.time_ns)
     }
 
+    /// Whether an OOM kill may concern the death of this process, other than by [`may_be_oom`].
+    #[must_use]
+    pub fn may_concern(&self, id: TaskId) -> bool {
+        !self.ooms.is_empty() || self.known.iter().any(|known| known.victim == id)
+    }
+
     /// The OOM kill that a death belongs to: its own, or that of a process with the same memory, which the kernel kills
     /// along. Each member of a memory.oom.group is marked, and so has an OOM record of its own.
     fn kill_of(&self, exit: &Exit) -> Option<&KnownKill> {

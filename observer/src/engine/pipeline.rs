@@ -7,6 +7,7 @@
 //! **Bounded:** [`HELD`] outputs of [`HELD_BYTES`]; [`SYMBOLS`] names of kernel functions; see [`ports`] for what waits there, and
 //! [`flood`] for what is kept of floods.
 
+mod alike_cache;
 mod deaths;
 mod flood;
 mod limited;
@@ -33,6 +34,7 @@ use crate::{
     model::{Body, Event, IncidentEvent, LossEvent, SessionEvent, Time},
 };
 
+use alike_cache::AlikeCache;
 pub use flood::FloodLimit;
 use flood::Floods;
 use output::{Output, Queued, RELEASED, ReleasedSockets};
@@ -58,6 +60,7 @@ pub(super) struct Pipeline {
     recent: RecentDeaths,
     seen: Seen,
     patterns: Patterns,
+    alike: AlikeCache,
     ports: Option<PortTracker>,
     code_zero: CodeZero,
     /// Absent where every event is told.
@@ -89,6 +92,7 @@ impl Pipeline {
             recent: RecentDeaths::default(),
             seen: Seen::default(),
             patterns: Patterns::default(),
+            alike: AlikeCache::default(),
             ports,
             code_zero,
             floods: flood.map(Floods::new),
@@ -158,14 +162,21 @@ impl Pipeline {
     /// used again at once costs the allocator least.
     pub(super) fn records(&mut self, records: &[Bytes], now_ns: u64, emit: &mut dyn FnMut(Event)) {
         self.now_ns = now_ns;
+        self.enricher.users.check();
         let read =
             records.iter().map(|record| (decode::time_ns(record), self.patterns.read(record)));
         let mut order: Vec<(u64, decode::Partial)> = read.collect();
+        order
+            .iter()
+            .filter_map(|(_, record)| record.new_pattern)
+            .for_each(|id| self.alike.forget(id));
         order.sort_by_key(|(time_ns, _)| *time_ns);
         let mut ready = Vec::new();
         for (_, record) in order {
-            self.take(&record.whole(), now_ns, &mut ready);
-            self.emit_ready(now_ns, emit);
+            if !self.alike(&record, now_ns, emit) {
+                self.take(&record.whole(), now_ns, &mut ready);
+                self.emit_ready(now_ns, emit);
+            }
         }
         self.joiner.expire(now_ns, &mut ready);
         self.queue_ready(&mut ready);

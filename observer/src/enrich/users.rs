@@ -17,6 +17,7 @@ pub struct Users {
     changed: Option<SystemTime>,
     checked: Option<Instant>,
     names: HashMap<u32, Arc<str>>,
+    version: u64,
 }
 
 /// How often the file's modification time is checked.
@@ -26,7 +27,7 @@ impl Users {
     /// Names from a file in the form of passwd(5).
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: Some(path.into()), changed: None, checked: None, names: HashMap::new() }
+        Self { path: Some(path.into()), ..Self::fixed(HashMap::new()) }
     }
 
     /// The users of this host.
@@ -38,7 +39,7 @@ impl Users {
     /// Fixed names, for a capture: it may come from another host.
     #[must_use]
     pub fn fixed(names: HashMap<u32, Arc<str>>) -> Self {
-        Self { path: None, changed: None, checked: None, names }
+        Self { path: None, changed: None, checked: None, names, version: 0 }
     }
 
     /// Why an id has no name.
@@ -52,11 +53,22 @@ impl Users {
 
     /// A user's name.
     pub fn name(&mut self, uid: u32) -> Option<Arc<str>> {
+        self.check();
+        self.names.get(&uid).cloned()
+    }
+
+    /// Reads the file again if it has changed, and it is time to find out.
+    pub fn check(&mut self) {
         if self.checked.is_none_or(|at| at.elapsed() > CHECK_EVERY) {
             self.checked = Some(Instant::now());
             self.refresh();
         }
-        self.names.get(&uid).cloned()
+    }
+
+    /// Changes whenever a name may have.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     fn refresh(&mut self) {
@@ -67,6 +79,7 @@ impl Users {
         }
         let Ok(bytes) = std::fs::read(path) else { return };
         self.changed = changed;
+        self.version += 1;
         self.names.clear();
         for line in String::from_utf8_lossy(&bytes).lines() {
             let mut fields = line.split(':');
@@ -90,8 +103,10 @@ mod tests {
         std::fs::write(&path, "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbroken\nwww:x:33:33\n")
             .expect("write");
         let mut users = Users::new(path);
+        let before = users.version();
         assert_eq!(users.name(0).as_deref(), Some("root"));
         assert_eq!(users.name(33).as_deref(), Some("www"));
         assert_eq!(users.name(7), None);
+        assert_ne!(users.version(), before);
     }
 }

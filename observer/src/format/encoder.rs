@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{csv, ecs, json, text::TextFormat};
+use super::{csv, ecs, json::JsonLines, text::TextFormat};
 use crate::{model::Event, sanitize::for_terminal};
 
 /// How an event is written.
@@ -20,6 +20,7 @@ pub enum Encoding {
 /// Writes events in one format.
 pub struct Encoder {
     encoding: Encoding,
+    lines: JsonLines,
     /// The reader is a terminal.
     terminal: bool,
 }
@@ -28,7 +29,7 @@ impl Encoder {
     /// For that reader. Whether it is a terminal is asked once: a system call for each event would cost a twentieth of it.
     #[must_use]
     pub fn new(encoding: Encoding, terminal: bool) -> Self {
-        Self { encoding, terminal }
+        Self { encoding, lines: JsonLines::default(), terminal }
     }
 
     /// Whether people read it.
@@ -46,11 +47,11 @@ impl Encoder {
     }
 
     /// Appends an event's lines, each ended. On a terminal no character of it is left raw that could hide or move things.
-    pub fn event(&self, event: &Event, to: &mut Vec<u8>) -> Result<()> {
+    pub fn event(&mut self, event: &Event, to: &mut Vec<u8>) -> Result<()> {
         let begin = to.len();
         match &self.encoding {
             Encoding::Text(text) => to.extend_from_slice(text.event(event).as_bytes()),
-            Encoding::Json => json::line(event, to)?,
+            Encoding::Json => self.lines.line(event, to)?,
             Encoding::Csv => to.extend_from_slice(csv::event(event)?.as_bytes()),
             Encoding::Ecs => {
                 to.extend_from_slice(ecs::event(event)?.as_bytes());

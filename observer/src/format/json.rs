@@ -2,7 +2,29 @@
 
 use anyhow::Result;
 
-use crate::model::{CUTS, Event, LINE_MAX};
+use super::line_cache::LineCache;
+use crate::model::{Body, CUTS, Event, LINE_MAX};
+
+/// Writes lines, and remembers those of deaths that are alike.
+#[derive(Default)]
+pub struct JsonLines(LineCache);
+
+impl JsonLines {
+    /// As [`line`].
+    pub fn line(&mut self, event: &Event, to: &mut Vec<u8>) -> Result<()> {
+        if let Body::Exit(exit) = &event.body
+            && let Some(shape) = exit.shape
+        {
+            if self.0.line(event, exit, shape, to)? {
+                return Ok(());
+            }
+            let begin = to.len();
+            line(event, to)?;
+            return self.0.learn(event, exit, shape, &to[begin..]);
+        }
+        line(event, to)
+    }
+}
 
 /// Appends the event's line with its end. What would be longer than [`LINE_MAX`] is cut.
 pub fn line(event: &Event, to: &mut Vec<u8>) -> Result<()> {

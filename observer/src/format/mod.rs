@@ -5,6 +5,7 @@ pub mod ecs;
 pub mod encoder;
 pub mod html;
 pub mod json;
+mod line_cache;
 mod parts;
 pub mod style;
 pub mod text;

@@ -38,7 +38,7 @@ impl Event {
             Body::Exit(exit) => {
                 let exit = Arc::make_mut(exit);
                 process(&mut exit.process, left);
-                cause(&mut exit.cause, left);
+                cause(Arc::make_mut(&mut exit.cause), left);
                 if exit.released.len() > left.released {
                     exit.released_total.get_or_insert(exit.released.len() as u64);
                     exit.released.truncate(left.released);

@@ -1,11 +1,11 @@
 //! Kind `exit`: a process ended.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Missing, Process, Socket, signal_name};
+use super::{Cause, Missing, Process, Shape, Socket, signal_name};
 
 /// A process's last thread ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -27,10 +27,14 @@ pub struct ExitEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_total: Option<u64>,
     /// Why.
-    pub cause: Cause,
+    pub cause: Arc<Cause>,
     /// Why a key is not here.
     #[serde(default, skip_serializing_if = "Missing::is_empty")]
     pub missing: Missing,
+    /// What it has in common with others; `None`: it may differ from every other in anything. Whoever changes more than the
+    /// numbers must take it away. Not in events.
+    #[serde(skip)]
+    pub shape: Option<Shape>,
 }
 
 /// A wait status: either `code`, or the signal.

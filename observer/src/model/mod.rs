@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** no kernel types, no I/O. Fields may be added; to change or remove one takes a new [`SCHEMA`].
 
+mod alike;
 mod bind;
 mod cause;
 pub mod cgroup;
@@ -19,6 +20,7 @@ mod socket;
 mod text;
 mod time;
 
+pub use alike::{Numbers, Shape};
 pub use bind::{BindEvent, Call, Errno, Holder, ListenEvent, Relation, ReleaseEvent};
 pub use cause::{Cause, CauseType, Confidence, Prompt};
 pub use cut::{CUTS, LINE_MAX};

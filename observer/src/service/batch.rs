@@ -6,7 +6,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::{
-    format::json,
+    format::json::JsonLines,
     model::{Body, Event, Kind, Time},
     store::StoredEvent,
 };
@@ -38,7 +38,7 @@ pub struct Wanted {
 
 impl EncodedEvent {
     /// Encodes an event; `None`: nobody wants it.
-    pub fn of(event: &Event, wanted: Wanted) -> Result<Option<Self>> {
+    pub fn of(event: &Event, wanted: Wanted, lines: &mut JsonLines) -> Result<Option<Self>> {
         let only_all = event.seq.is_none()
             && matches!(
                 event.body,
@@ -49,7 +49,7 @@ impl EncodedEvent {
             return Ok(None);
         }
         let mut text = Vec::with_capacity(1024);
-        json::line(event, &mut text)?;
+        lines.line(event, &mut text)?;
         let lost = match &event.body {
             Body::Loss(loss) => loss.lost.clone(),
             _ => BTreeMap::new(),

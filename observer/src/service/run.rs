@@ -39,6 +39,7 @@ use crate::{
         live::{Live, turn::TurnWaiter},
     },
     error::status,
+    format::json::JsonLines,
     kernel::{host::Host, load::Options, preflight},
     logging,
     model::{After, Event, LossEvent, Time, human},
@@ -85,6 +86,7 @@ pub async fn serve(programs: Options, settings: impl Fn() -> Result<Settings>) -
         clients: Clients::new(Host::this()),
         code_zero: if exits_all { CodeZero::Numbered } else { CodeZero::Ignored },
         counts: Counts::new(),
+        lines: JsonLines::default(),
         manager: Manager::default(),
         sender,
         scans: VecDeque::new(),
@@ -123,6 +125,7 @@ pub(super) struct Service {
     /// What becomes of deaths with code 0.
     code_zero: CodeZero,
     pub(super) counts: Counts,
+    lines: JsonLines,
     manager: Manager,
     pub(super) sender: UnboundedSender<Asked>,
     /// Who waits for a scan.
@@ -156,7 +159,7 @@ impl Service {
     /// A segment begins with its session, which everybody gets.
     fn begin_segment(&mut self, session: &Event) -> Result<()> {
         self.counts.add(session);
-        let encoded = EncodedEvent::of(session, self.clients.want())?;
+        let encoded = EncodedEvent::of(session, self.clients.want(), &mut self.lines)?;
         if let Some(stored) = encoded.as_ref().and_then(EncodedEvent::stored) {
             self.storage.begin(stored);
         }
@@ -213,12 +216,12 @@ impl Service {
 
     /// What the engine has, to the store first, then to clients. An event is encoded before the next one is made.
     fn drain(&mut self) -> Result<()> {
-        let (wanted, counts) = (self.clients.want(), &mut self.counts);
+        let (wanted, counts, lines) = (self.clients.want(), &mut self.counts, &mut self.lines);
         let mut encoded = Vec::new();
         let mut failed = Ok(());
         self.live.events(|event| {
             counts.add(&event);
-            match EncodedEvent::of(&event, wanted) {
+            match EncodedEvent::of(&event, wanted, lines) {
                 Ok(event) => encoded.extend(event),
                 Err(error) => failed = Err(error),
             }
@@ -235,7 +238,7 @@ impl Service {
         let mut encoded = Vec::new();
         for event in events {
             self.counts.add(event);
-            encoded.extend(EncodedEvent::of(event, wanted)?);
+            encoded.extend(EncodedEvent::of(event, wanted, &mut self.lines)?);
         }
         self.send(&encoded)
     }

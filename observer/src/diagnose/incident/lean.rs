@@ -15,6 +15,7 @@ pub(super) fn lean(event: &Event) -> Arc<Event> {
     match &mut lean.body {
         Body::Exit(exit) if is_long(&exit.process) || exit.released.len() > RELEASED => {
             let exit = Arc::make_mut(exit);
+            exit.shape = None;
             shorten(&mut exit.process);
             exit.released.truncate(RELEASED);
         }

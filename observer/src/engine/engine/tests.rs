@@ -1,5 +1,7 @@
 //! From inputs to events, as the live kernel and a capture push them.
 
+mod alike;
+
 use bytes::Bytes;
 
 use super::{CodeZero, Engine, FloodLimit, Setup};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Pipeline, ReleasedSockets};
+use super::{HOLD_NS, Pipeline, PortTracker, ReleasedSockets, alike_cache::numbers};
 use crate::{
-    decode::{Exit, Note, Oom},
+    decode::{Exit, Note, Oom, Partial, TaskId},
     diagnose::{
         exit::{Facts, Noted, cause, seconds_between},
         oom::{Join, Surroundings, event as oom_event},
@@ -73,17 +73,6 @@ impl Pipeline {
             };
             missing.insert("peak_rss_bytes".into(), why.into());
         }
-        // `npm run` ends with the code of its shell, which ended with that of a child that was killed.
-        if (129..=192).contains(&status.shell_status) {
-            self.recent.push(Recent {
-                id,
-                ppid: exit.task.record.ppid,
-                signal: status.signal,
-                shell_status: status.shell_status,
-                time_ns: exit.time_ns,
-                comm: process.comm.clone().unwrap_or_default(),
-            });
-        }
         let body = ExitEvent {
             process,
             status,
@@ -92,15 +81,80 @@ impl Pipeline {
             released_total: (released.total > released.sockets.len() as u64)
                 .then_some(released.total),
             released: released.sockets,
-            cause,
+            cause: Arc::new(cause),
             missing,
+            shape: None,
         };
-        let body = Body::Exit(Arc::new(body));
-        if is_code_zero && self.code_zero == CodeZero::Unnumbered {
-            emit(self.unnumbered(exit.time_ns, body));
-        } else {
-            self.limited(exit.time_ns, body, released.served, emit);
+        if (129..=192).contains(&body.status.shell_status) {
+            self.remember(id, exit.task.record.ppid, exit.time_ns, &body);
         }
+        let mut body = Arc::new(body);
+        self.alike.learn(exit, &mut body, self.enricher.users.version());
+        self.leave(exit.time_ns, (is_code_zero, released.served), body, emit);
+    }
+
+    /// Emits a death that differs in its numbers alone from the last one of its pattern, without all that it took to make that one;
+    /// false: it takes the long way. It was seen before, or nobody wants it: it is not emitted.
+    pub(super) fn alike(
+        &mut self,
+        record: &Partial<'_>,
+        now_ns: u64,
+        emit: &mut dyn FnMut(Event),
+    ) -> bool {
+        let Some(like) = record.like() else { return false };
+        let id = TaskId { tgid: like.tgid, start_ns: like.start_time_ns };
+        let time_ns = like.header.time_ns;
+        // What waits for a scan comes first.
+        let waits_ns = now_ns.saturating_sub(HOLD_NS);
+        let concerns = |ports: &PortTracker| {
+            ports.waits_since_ns(waits_ns).is_some() || ports.may_concern(id, time_ns)
+        };
+        if !self.queue.is_empty()
+            || self.ports.as_ref().is_some_and(concerns)
+            || self.joiner.may_concern(id)
+        {
+            return false;
+        }
+        let Some(exit) = self.alike.get(&like, self.enricher.users.version()) else { return false };
+        let is_code_zero = like.status == 0;
+        if !self.seen.insert(id) || (is_code_zero && self.code_zero == CodeZero::Ignored) {
+            return true;
+        }
+        // In place, unless somebody has kept the one before.
+        Arc::make_mut(exit).put(&numbers(&like, &self.enricher.clock, self.host.page_bytes));
+        let exit = Arc::clone(exit);
+        if exit.status.signal.is_some() {
+            self.remember(id, like.ppid, time_ns, &exit);
+        }
+        self.leave(time_ns, (is_code_zero, false), exit, emit);
+        true
+    }
+
+    fn leave(
+        &mut self,
+        time_ns: u64,
+        (is_code_zero, served): (bool, bool),
+        exit: Arc<ExitEvent>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let body = Body::Exit(exit);
+        if is_code_zero && self.code_zero == CodeZero::Unnumbered {
+            emit(self.unnumbered(time_ns, body));
+        } else {
+            self.limited(time_ns, body, served, emit);
+        }
+    }
+
+    /// `npm run` ends with the code of its shell, which ended with that of a child that was killed.
+    fn remember(&mut self, id: TaskId, ppid: u32, time_ns: u64, exit: &ExitEvent) {
+        self.recent.push(Recent {
+            id,
+            ppid,
+            signal: exit.status.signal,
+            shell_status: exit.status.shell_status,
+            time_ns,
+            comm: exit.process.comm.clone().unwrap_or_default(),
+        });
     }
 
     fn sender(&mut self, exit: &Exit, note: &Note, victim: &Process) -> Process {

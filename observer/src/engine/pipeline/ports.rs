@@ -218,6 +218,14 @@ impl PortTracker {
         out.extend(dying.releases);
     }
 
+    /// Whether the death of this process says anything about ports, or a scan must know of it: it goes to [`Self::exit`].
+    pub(super) fn may_concern(&self, id: TaskId, end_ns: u64) -> bool {
+        self.scanning
+            || self.table.is_holder(id)
+            || self.fresh.values().any(|(_, answer)| answer.names(id))
+            || self.table.closed_by(id, end_ns).next().is_some()
+    }
+
     fn closed_by(&self, exit: &Exit) -> ReleasedSockets {
         let closed = self.table.closed_by(exit.task.id(), exit.time_ns);
         ReleasedSockets::of(closed.map(|socket| without_state(&socket)).collect(), 0)

@@ -34,7 +34,8 @@ fn death(process: Process, cause: Cause) -> Body {
         peak_rss_bytes: None,
         released: Vec::new(),
         released_total: None,
-        cause,
+        cause: Arc::new(cause),
+        shape: None,
         missing: Missing::new(),
     }))
 }
