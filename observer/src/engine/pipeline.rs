@@ -11,6 +11,7 @@ mod alike_cache;
 mod deaths;
 mod flood;
 mod limited;
+mod losses;
 mod output;
 mod ports;
 mod seen;
@@ -367,37 +368,11 @@ impl Pipeline {
         events
     }
 
-    pub(super) fn loss(&mut self, loss: &Loss) -> Event {
-        let clock = &self.enricher.clock;
-        let (from_ns, to_ns) = loss.span_ns;
-        let event = LossEvent {
-            lost: [(loss.kind.clone(), loss.count)].into(),
-            from: Time(clock.time(from_ns)),
-            to: Time(clock.time(to_ns)),
-            reason: loss.reason.clone(),
-            at_most: loss.at_most,
-        };
-        self.numbered(to_ns, Body::Loss(event))
-    }
-
-    /// An event about what was lost behind the engine.
-    pub(super) fn lost(&mut self, loss: LossEvent) -> Event {
-        let time = loss.to;
-        Event { time, ..self.numbered(0, Body::Loss(loss)) }
-    }
-
     /// An incident; one that still grows is for listeners only, and has no `seq`.
     pub(super) fn incident(&mut self, incident: IncidentEvent) -> Event {
         let (time, open) = (incident.to, incident.open);
         let body = Body::Incident(Box::new(incident));
         let event = if open { self.unnumbered(0, body) } else { self.numbered(0, body) };
         Event { time, ..event }
-    }
-
-    /// A loss of the records that could not be decoded since the last time.
-    pub(super) fn undecodable(&mut self, span_ns: (u64, u64)) -> Option<Event> {
-        let count = std::mem::take(&mut self.undecodable);
-        let (kind, reason) = ("unknown".to_owned(), "they could not be decoded".to_owned());
-        (count > 0).then(|| self.loss(&Loss { kind, count, span_ns, reason, at_most: false }))
     }
 }

@@ -63,7 +63,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-const FAMILIES: [(&str, &[Test]); 29] = [
+const FAMILIES: [(&str, &[Test]); 30] = [
     ("exit", exit::TESTS),
     ("fair", fair::TESTS),
     ("storm", storm::TESTS),
