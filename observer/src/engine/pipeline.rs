@@ -167,10 +167,7 @@ impl Pipeline {
         let read =
             records.iter().map(|record| (decode::time_ns(record), self.patterns.read(record)));
         let mut order: Vec<(u64, decode::Partial)> = read.collect();
-        order
-            .iter()
-            .filter_map(|(_, record)| record.new_pattern)
-            .for_each(|id| self.alike.forget(id));
+        self.alike.forget(order.iter().filter_map(|(_, record)| record.new_pattern));
         order.sort_by_key(|(time_ns, _)| *time_ns);
         let mut ready = Vec::new();
         for (_, record) in order {

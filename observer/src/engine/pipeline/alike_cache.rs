@@ -20,8 +20,10 @@ use crate::{
 };
 use observer_common::exit::LikeRecord;
 
-/// Places: each processor has sixteen patterns, and of each a few statuses may be common.
+/// Places: each processor has sixteen patterns.
 const PLACES: usize = 512;
+/// Of them for the statuses of one pattern.
+const STATUSES: usize = 2;
 
 /// The last death of each pattern.
 pub(super) struct AlikeCache(Box<[Option<Entry>]>);
@@ -80,11 +82,13 @@ impl AlikeCache {
         is_like.then_some(&mut entry.exit)
     }
 
-    /// The id of a pattern came back with another one.
-    pub(super) fn forget(&mut self, pattern: u32) {
-        for slot in &mut self.0 {
-            if slot.as_ref().is_some_and(|entry| entry.pattern == pattern) {
-                *slot = None;
+    /// These ids of patterns name others from now on.
+    pub(super) fn forget(&mut self, patterns: impl Iterator<Item = u32>) {
+        for pattern in patterns {
+            for slot in &mut self.0[row(pattern)..][..STATUSES] {
+                if slot.as_ref().is_some_and(|entry| entry.pattern == pattern) {
+                    *slot = None;
+                }
             }
         }
     }
@@ -141,8 +145,11 @@ pub(super) fn numbers(like: &LikeRecord, clock: &Clock, page_bytes: u64) -> Numb
     }
 }
 
-/// The place of a pattern, whose low bits count upwards, and of a status: a few are common.
+/// Where the places of a pattern begin, whose low bits count upwards. Each new pattern asks for them: they are few, and together.
+fn row(pattern: u32) -> usize {
+    (pattern as usize * STATUSES) % PLACES
+}
+
 fn place(pattern: u32, status: u32) -> usize {
-    const GOLDEN: u32 = 0x9e37_79b9;
-    (pattern ^ status.wrapping_mul(GOLDEN).rotate_left(8)) as usize % PLACES
+    row(pattern) + ((status ^ (status >> 8)) as usize) % STATUSES
 }
