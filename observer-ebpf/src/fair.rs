@@ -90,7 +90,7 @@ impl Claim {
                 start = read;
             }
             let taken = used + R::BYTES / RESERVE;
-            let free = if R::BYTES > taken { R::BYTES - taken } else { 0 };
+            let free = R::BYTES.saturating_sub(taken);
             let admitted = bytes + len <= R::BYTES / LITTLE || bytes + len <= free * R::TIMES;
             (*share).start = start;
             (*share).bytes = if admitted { bytes + len } else { bytes };
