@@ -104,7 +104,7 @@ impl Mailbox {
     }
 
     /// All that was sent by a service that has ended, and what it left.
-    pub(crate) fn to_the_end(mut self) -> (Vec<String>, Kept) {
+    pub(crate) fn into_the_rest(mut self) -> (Vec<String>, Kept) {
         self.socket.set_nonblocking(true).expect("a socket");
         let texts = std::iter::from_fn(|| self.receive().ok()).collect();
         (texts, self.kept)
@@ -135,11 +135,12 @@ fn receive(socket: &UnixDatagram) -> io::Result<(String, Vec<OwnedFd>)> {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while let Some(found) = header.as_ref() {
             if (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-                let data = libc::CMSG_DATA(header).cast::<RawFd>();
+                let data = libc::CMSG_DATA(header);
                 let len = found.cmsg_len - (data.addr() - header.addr());
-                for n in 0..len / size_of::<RawFd>() {
-                    descriptors.push(OwnedFd::from_raw_fd(data.add(n).read_unaligned()));
-                }
+                let bytes = std::slice::from_raw_parts(data, len);
+                let (numbers, _) = bytes.as_chunks();
+                let numbers = numbers.iter().map(|bytes| RawFd::from_ne_bytes(*bytes));
+                descriptors.extend(numbers.map(|number| OwnedFd::from_raw_fd(number)));
             }
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }

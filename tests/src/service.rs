@@ -262,14 +262,14 @@ impl Service {
         self.signal(libc::SIGTERM);
         let status = self.process.wait();
         assert!(status.success(), "it ended with {status}{}", self.process.said());
-        self.notify.to_the_end().1
+        self.notify.into_the_rest().1
     }
 
     /// Sends SIGKILL, and returns what the manager keeps.
     pub fn kill_for_restart(mut self) -> Kept {
         self.signal(libc::SIGKILL);
         self.process.wait();
-        self.notify.to_the_end().1
+        self.notify.into_the_rest().1
     }
 
     /// Sends SIGKILL.

@@ -60,7 +60,7 @@ pub struct Remains {
     /// Names under which the manager keeps it.
     names: Vec<String>,
     /// Its programs are attached as long as somebody has these.
-    _links: Vec<OwnedFd>,
+    links: Vec<OwnedFd>,
     /// The rings.
     pub rings: Vec<RingBuf<MapData>>,
     /// Other maps by name, of programs with the ABI of ours.
@@ -140,12 +140,12 @@ pub fn sort(given: Vec<(String, OwnedFd)>) -> Vec<Remains> {
 impl Remains {
     fn new(run: u64) -> Self {
         let (names, links, rings, maps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { run, names, _links: links, rings, maps, ledger: None }
+        Self { run, names, links, rings, maps, ledger: None }
     }
 
     fn add(&mut self, part: KeptPart, same_abi: bool, descriptor: OwnedFd) -> Result<()> {
         match part {
-            KeptPart::Links => self._links.push(descriptor),
+            KeptPart::Links => self.links.push(descriptor),
             KeptPart::Ledger if same_abi => self.ledger = LeftLedger::read(descriptor),
             KeptPart::Ledger => {}
             KeptPart::Maps => {
@@ -187,12 +187,12 @@ impl Remains {
 pub(super) fn maps(ebpf: &Ebpf) -> Result<Vec<OwnedFd>> {
     let descriptor = |name: &&str| {
         let map = ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
-        let data = match map {
-            Map::RingBuf(data)
-            | Map::HashMap(data)
-            | Map::LruHashMap(data)
-            | Map::PerCpuArray(data) => data,
-            _ => anyhow::bail!("{name} is of a type that is not handed over"),
+        let (Map::RingBuf(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)) = map
+        else {
+            anyhow::bail!("{name} is of a type that is not handed over");
         };
         Ok(data.fd().as_fd().try_clone_to_owned()?)
     };
@@ -320,7 +320,7 @@ mod tests {
         let null = || OwnedFd::from(File::open("/dev/null").expect("a device"));
         let names = ["connection", "observer.1.9.links", "observer.1.3.maps", "observer.7.4.links"];
         let remains = sort(names.map(|name| (name.to_owned(), null())).into());
-        let runs: Vec<_> = remains.iter().map(|r| (r.run, r._links.len(), r.rings.len())).collect();
+        let runs: Vec<_> = remains.iter().map(|r| (r.run, r.links.len(), r.rings.len())).collect();
         assert_eq!(runs, [(3, 0, 0), (4, 1, 0), (9, 1, 0)]);
         assert_eq!(next_run(&remains), 10);
         assert_eq!(next_run(&[]), 1);

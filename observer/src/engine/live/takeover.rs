@@ -7,7 +7,7 @@
 //! **Bounded:** [`HELD_BYTES`] of records; what comes beyond is counted as lost. Nothing later than the moment of the last look is
 //! read, so that a storm does not keep this going.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, os::fd::AsFd as _, sync::Arc};
 
 use bytes::Bytes;
 use observer_common::{
@@ -118,13 +118,12 @@ impl Takeover {
             .inspect_err(|error| tracing::warn!(%error, "the next run will not know this one"));
         let ledger = ledger.ok().map(Arc::new);
         if let Some(ledger) = &ledger {
-            use std::os::fd::AsFd as _;
             // The manager has it before anything is counted in it.
             (handover.keep)(&handover::name(run, KeptPart::Ledger), &[ledger.as_fd()]);
         }
         let with_patterns = |remains: Remains| {
             let mut patterns = Patterns::default();
-            let known = remains.ledger.iter().flat_map(|ledger| ledger.patterns());
+            let known = remains.ledger.iter().flat_map(LeftLedger::patterns);
             known.for_each(|record| drop(patterns.read(&record)));
             (remains, patterns)
         };
