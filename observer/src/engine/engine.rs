@@ -158,9 +158,9 @@ impl Engine {
         self.pipeline.seq()
     }
 
-    /// How many records were taken in and are not events yet.
+    /// How many records were taken in and are in no event that was emitted; at most.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> u64 {
         self.pipeline.waiting()
     }
 

@@ -122,10 +122,11 @@ impl Pipeline {
         self.seq = seq;
     }
 
-    /// How many records wait.
-    pub(super) fn waiting(&self) -> usize {
+    /// How many records wait, and how many events no flood has told of yet; at most.
+    pub(super) fn waiting(&self) -> u64 {
         let ports = self.ports.as_ref().map_or(0, PortTracker::waiting);
-        self.queue.len() + self.joiner.waiting() + ports
+        let floods = self.floods.as_ref().map_or(0, Floods::waiting);
+        floods.saturating_add((self.queue.len() + self.joiner.waiting() + ports) as u64)
     }
 
     pub(super) fn seq(&self) -> u64 {

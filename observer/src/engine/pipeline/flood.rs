@@ -190,6 +190,16 @@ impl Floods {
         before.into_iter().chain(itself)
     }
 
+    /// How many events no flood has told of yet; at most.
+    pub(super) fn waiting(&self) -> u64 {
+        if self.due_ns.is_none() {
+            return 0;
+        }
+        let floods = self.origins.values().filter_map(|state| state.flood.as_deref());
+        let waiting = |flood: &Flood| flood.counted.count() + u64::from(flood.kept.is_some());
+        floods.map(waiting).fold(0, u64::saturating_add)
+    }
+
     /// When to ask [`Self::due`].
     pub(super) fn deadline_ns(&self) -> Option<u64> {
         self.due_ns

@@ -50,6 +50,11 @@ impl Counted {
         }
     }
 
+    /// How many.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The event about them; `None`: there are none.
     pub(super) fn event(self, origin: &Origin, example: Option<u64>) -> Option<FloodEvent> {
         let (from, to) = self.span?;

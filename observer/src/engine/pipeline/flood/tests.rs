@@ -90,6 +90,8 @@ fn the_first_ones_and_the_last_one_are_told_and_the_others_counted() {
     let mut floods = Floods::new(LIMIT);
     let body = plain(EVE, "/eve");
     assert_eq!(come(&mut floods, &body, false, 100, NOW), Fate { told: 20, left: 79 });
+    // Those that are counted and the last one.
+    assert_eq!(floods.waiting(), 80);
     assert!(floods.due(NOW + QUIET_NS - 1).is_empty());
     assert_eq!(floods.deadline_ns(), Some(NOW + QUIET_NS));
     let reports = floods.due(NOW + QUIET_NS);
@@ -102,7 +104,7 @@ fn the_first_ones_and_the_last_one_are_told_and_the_others_counted() {
         (flood.example, flood.from, flood.to),
         (Some(20), event(body, NOW).time, flood.from)
     );
-    assert_eq!((floods.deadline_ns(), floods.kept_bytes), (None, 0));
+    assert_eq!((floods.deadline_ns(), floods.kept_bytes, floods.waiting()), (None, 0, 0));
 }
 
 #[test]
