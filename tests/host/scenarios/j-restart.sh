@@ -32,6 +32,11 @@ lost() {
 one_run() {
     test "$(links)" -le "$watched"
 }
+another_run() {
+    local pid
+    pid=$(main_pid observer.service)
+    [[ $pid != 0 && $pid != "$1" ]] && systemctl is-active --quiet observer.service
+}
 stopped() {
     test "$(links)" -le "$idle"
 }
@@ -49,7 +54,11 @@ within 30 sh -c 'observer log --kind exit --unit storm.service --json | grep -q 
 systemctl restart observer.service
 first=$(main_pid observer.service)
 kill -9 "$first"
-within 60 sh -c "test \"\$(systemctl show -p MainPID --value observer.service)\" -gt 0 -a \"\$(systemctl show -p MainPID --value observer.service)\" != $first && systemctl is-active -q observer.service"
+if ! within 240 another_run "$first"; then
+    systemctl status --no-pager observer.service || true
+    journalctl --no-pager -u observer.service | tail -n 40
+    exit 1
+fi
 second=$(main_pid observer.service)
 # Five starts a minute are the limit.
 systemctl reset-failed observer.service
