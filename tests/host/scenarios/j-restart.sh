@@ -49,7 +49,7 @@ test "$watched" -gt "$idle"
 before=$(resumed || true)
 deaths=3000
 systemd-run --quiet --unit=storm.service --service-type=oneshot --no-block \
-    /bin/bash -c "for ((n = 0; n < $deaths; n++)); do (exit 77); done"
+    /bin/bash -c "for ((n = 0; n < $deaths; n++)); do (exit 77); done; true"
 within 30 sh -c 'observer log --kind exit --unit storm.service --json | grep -q "\"code\":77"'
 systemctl restart observer.service
 first=$(main_pid observer.service)
