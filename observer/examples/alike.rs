@@ -55,6 +55,7 @@ fn measure(deaths: u32, status: u32) -> (u128, usize) {
         clock: Clock::fixed(1_795_357_935_000_000_000),
         users: Users::fixed([(0, "root".into())].into()),
         code_zero: CodeZero::Unnumbered,
+        flood: None,
         ports: Some(false),
     });
     let mut encoder = Encoder::new(Encoding::Json, false);

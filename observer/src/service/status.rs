@@ -161,7 +161,7 @@ impl Counts {
         match &event.body {
             Body::Exit(exit) => *self.exits.entry(exit.cause.cause_type).or_default() += 1,
             Body::Bind(bind) => {
-                *self.binds.entry(bind.cause.cause_type).or_default() += bind.count()
+                *self.binds.entry(bind.cause.cause_type).or_default() += bind.count();
             }
             Body::Flood(flood) => *self.summed.entry(flood.of).or_default() += flood.count,
             Body::Loss(loss) => {

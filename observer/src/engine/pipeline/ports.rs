@@ -137,7 +137,8 @@ impl PortTracker {
         enricher: &mut Enricher,
     ) -> (Vec<Output>, u64) {
         let (refused, unknown) = self.repeats.counted(counts);
-        let outputs = refused.into_iter().flat_map(|record| self.refused(record, enricher));
+        let outputs =
+            refused.into_iter().flat_map(|record| self.refused(Box::new(record), enricher));
         (outputs.collect(), unknown)
     }
 

@@ -55,7 +55,7 @@ impl RepeatTracker {
     }
 
     /// Counts came: what was not told of yet becomes one refusal a key. And how many refusals belong to none.
-    pub(super) fn counted(&mut self, counts: &[RepeatCount]) -> (Vec<Box<Bind>>, u64) {
+    pub(super) fn counted(&mut self, counts: &[RepeatCount]) -> (Vec<Bind>, u64) {
         let (mut refused, mut unknown) = (Vec::new(), 0);
         for count in counts {
             if !self.has_room_for(&count.key) {
@@ -69,7 +69,7 @@ impl RepeatTracker {
             let new = count.counted.saturating_sub(before);
             match &told.last {
                 Some(last) if new > 0 => {
-                    let mut bind = last.clone();
+                    let mut bind = Bind::clone(last);
                     bind.time_ns = count.last_ns;
                     bind.repeats = new - 1;
                     refused.push(bind);
