@@ -78,8 +78,13 @@ pub(crate) fn mark() -> String {
 
 /// Runs `number` operations of a load on both of two workers.
 pub(crate) fn run(workload: &Path, name: &str, number: u64) -> Result<Taken> {
+    run_after(workload, &[], name, number)
+}
+
+/// The same behind other words of the workload, such as `as-user UID`.
+pub(crate) fn run_after(workload: &Path, words: &[&str], name: &str, number: u64) -> Result<Taken> {
     let mut command = Command::new(workload);
-    command.args(["named", &mark(), "bench", name, &number.to_string()]);
+    command.args(["named", &mark()]).args(words).args(["bench", name, &number.to_string()]);
     let said = process::read(&mut command)?;
     let value: Value = serde_json::from_str(&said)
         .with_context(|| format!("`{}` said {said:?}", process::line(&command)))?;
