@@ -3,6 +3,7 @@
 //! **Bounded:** one scan at a time ([`turn`]), which is given up when it hangs ([`threads`]); the end by [`ending`]; what the
 //! rings hold is bounded where they are made.
 
+mod backlog;
 mod ending;
 mod lookup;
 mod losses;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 
 use self::{
+    backlog::Backlog,
     losses::Losses,
     takeover::{Doubles, TakenOver, Takeover},
     threads::{Pending, ScanHealth, Threads},
@@ -82,6 +84,7 @@ pub struct Live {
     /// What the run before left, until the first inputs.
     taken: Option<TakenOver>,
     doubles: Doubles,
+    backlog: Backlog,
 }
 
 impl Live {
@@ -136,6 +139,7 @@ impl Live {
             ledger,
             taken,
             doubles,
+            backlog: Backlog::default(),
         })
     }
 
@@ -215,7 +219,7 @@ impl Live {
         if std::mem::take(&mut self.swollen) {
             give_memory_back();
         }
-        if self.scanned.is_some() || self.taken.is_some() {
+        if self.scanned.is_some() || self.taken.is_some() || !self.backlog.is_empty() {
             return Ok(());
         }
         let lent = self.scan.is_none() && !self.turn.is_free();
@@ -245,20 +249,24 @@ impl Live {
 
     /// All inputs of one moment, in the order of [`Input`].
     fn cycle(&mut self, end: bool, emit: &mut impl FnMut(Event)) -> Result<()> {
-        let mut records = self.rings.drain();
-        self.swollen |= records.iter().map(Bytes::len).sum::<usize>() > SWOLLEN;
+        let mut losses = Vec::new();
+        if let Some(taken) = self.taken.take() {
+            // Before the own rings are read: of a death in both the first counts, which is the old one.
+            self.backlog.add(taken.records);
+            self.swollen = true;
+            losses = taken.losses;
+        }
+        if self.backlog.is_empty() {
+            let mut records = self.rings.drain();
+            self.swollen |= records.iter().map(Bytes::len).sum::<usize>() > SWOLLEN;
+            self.doubles.remove_from(&mut records, clock::boot_ns());
+            self.backlog.add(records);
+        }
         let now = clock::boot_ns();
         if let Some(epoch_ns) = self.engine.clock().step() {
             self.push(now, Input::Clock(epoch_ns), emit);
         }
-        let mut losses = Vec::new();
-        if let Some(taken) = self.taken.take() {
-            // Of a death in both rings the first counts: the old one.
-            self.push_records(now, taken.records, emit);
-            self.swollen = true;
-            losses = taken.losses;
-        }
-        self.doubles.remove_from(&mut records, now);
+        let records = self.backlog.take();
         self.push_records(now, records, emit);
         let counts = self.refusals.read(now, self.rings.was_refused(), end);
         if !counts.is_empty() {

@@ -16,6 +16,9 @@ impl Live {
     /// Pushes the last of it, waits for the scans that it takes, and emits everything that waits. Detaches nothing yet.
     pub async fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
         self.cycle(true, &mut emit)?;
+        while !self.backlog.is_empty() {
+            self.cycle(true, &mut emit)?;
+        }
         if tokio::time::timeout(ENDING, self.last_scans(&mut emit)).await.is_err() {
             tracing::warn!("the last scans took too long: what waited for them is told without");
         }

@@ -73,7 +73,7 @@ impl Live {
     /// All that was emitted was given to the store: the next run need not count it as lost.
     pub fn settle(&self) {
         if let Some(ledger) = &self.ledger {
-            let waiting = self.engine.waiting();
+            let waiting = self.engine.waiting() + self.backlog.len() as u64;
             let (seq, told) = (self.engine.seq(), self.losses.told());
             ledger.settle(waiting, seq, clock::boot_ns(), told, self.refusals.known());
         }

@@ -195,7 +195,11 @@ fn hanging_mount(mut args: Args) -> Outcome {
         let mounted = libc::mount(kind, place.as_ptr(), kind, 0, options.as_ptr().cast());
         sys::check("mount", mounted)?;
     }
+    let device = fuse.as_raw_fd();
     let binder = sys::fork_tied(|| {
+        // With a copy of it, this process would keep alive what it waits for, and could not be killed.
+        // SAFETY: nothing in this process uses it.
+        unsafe { libc::close(device) };
         sys::say("ready", 1);
         let Ok(wish) = Wish::parse(&["unix".to_owned(), format!("{dir}/socket")]) else {
             return 98;
