@@ -277,16 +277,16 @@ fn report(writer: Writer, record: *mut BindRecord, sk: *const u8, inode: u64) {
     let process = writer.next();
     capture::<Probe>(writer, current(), ARGS_MAX);
     if result == 0 {
-        let claim = fair::claim::<PortRing>(current());
-        writer.submit::<PortRing>(KIND_BIND, now(), &claim);
+        fair::claim::<PortRing>(writer, current());
+        writer.submit::<PortRing>(KIND_BIND, now());
         return;
     }
     if has_parents_root(current()) {
         // SAFETY: `capture` has written the record there.
         unsafe { (*writer.part::<TaskRecord>(process)).flags |= TASK_PARENTS_ROOT };
     }
-    let claim = fair::claim::<RefusalRing>(current());
-    writer.submit::<RefusalRing>(KIND_BIND, now(), &claim);
+    fair::claim::<RefusalRing>(writer, current());
+    writer.submit::<RefusalRing>(KIND_BIND, now());
 }
 
 /// Copies the requested address; returns its length, 0 when it can't be read.

@@ -147,7 +147,7 @@ fn died<C: EbpfContext>(ctx: &C, task: *const u8, slot: u32) {
 #[inline(always)]
 fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
     let Some(writer) = Writer::start(slot) else { return };
-    let claim = fair::claim::<ExitRing>(task);
+    fair::claim::<ExitRing>(writer, task);
     let record = writer.fixed::<ExitRecord>();
     let mm: *const u8 = field::<Direct, _>(task, &TASK_MM);
     // SAFETY: `fixed` gave room for the record; its header is written by `submit`, everything else here.
@@ -167,9 +167,9 @@ fn report(task: *const u8, signal: *const u8, status: u32, slot: u32) {
     // SAFETY: as above.
     unsafe { (*record).notes = notes };
     if slot == SLOT_EXIT && notes <= 1 {
-        pattern_cache::submit(writer, now(), if notes == 1 { note } else { 0 }, &claim);
+        pattern_cache::submit(writer, now(), if notes == 1 { note } else { 0 });
     } else {
-        writer.submit::<ExitRing>(KIND_EXIT, now(), &claim);
+        writer.submit::<ExitRing>(KIND_EXIT, now());
     }
 }
 

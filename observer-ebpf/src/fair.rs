@@ -10,11 +10,14 @@
 //!
 //! **Bounded:** [`SHARE_PLACES`] origins. Whoever is pushed out of the map begins anew, as if it had nothing outstanding.
 
+use core::ptr::{read_volatile, write_volatile};
+
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS};
 
 use crate::{
     maps::{Ring, SHARES},
     origin::Origin,
+    scratch::Writer,
 };
 
 /// Most origins that are counted at a time.
@@ -45,28 +48,42 @@ pub(crate) struct Share {
     bytes: u64,
 }
 
-/// Whose share the next record takes from. Not an `Option`: see [`crate::path_cache`].
-#[derive(Clone, Copy)]
+/// Whose share the next record takes from. It lies in scratch memory: of values on the stack the verifier would follow both ways
+/// through all that comes after, which is more than Linux 5.10 allows.
+#[repr(C)]
 pub(crate) struct Claim {
-    key: ShareKey,
-    is_counted: bool,
+    group: u64,
+    user: u32,
+    is_counted: u32,
 }
 
 impl Claim {
-    /// The claim of a task's origin. The walk to the origin is made only when it counts.
+    /// Makes it the claim of a task's origin to a ring. The walk to the origin is made only when it counts.
     #[inline(always)]
-    fn of(ring: u32, is_crowded: bool, task: *const u8) -> Self {
-        if !is_crowded {
-            return Self { key: ShareKey { group: 0, user: 0, ring }, is_counted: false };
+    fn fill<R: Ring>(claim: *mut Self, task: *const u8) {
+        let is_counted = is_crowded::<R>();
+        if is_counted {
+            let Origin { group, user } = Origin::of(task);
+            // SAFETY: scratch memory of the calling program.
+            unsafe {
+                write_volatile(&raw mut (*claim).group, group);
+                write_volatile(&raw mut (*claim).user, user);
+            }
         }
-        let Origin { group, user } = Origin::of(task);
-        Self { key: ShareKey { group, user, ring }, is_counted: true }
+        // SAFETY: as above.
+        unsafe { write_volatile(&raw mut (*claim).is_counted, u32::from(is_counted)) };
     }
 
     /// Whether the ring takes a record of `len` bytes, which counts from then on.
     #[inline(always)]
-    pub(crate) fn admits<R: Ring>(&self, len: u32) -> bool {
-        if !self.is_counted {
+    fn admits<R: Ring>(claim: *const Self, len: u32) -> bool {
+        // SAFETY: scratch memory of the calling program, which `fill` has filled.
+        let (key, is_counted) = unsafe {
+            let group = read_volatile(&raw const (*claim).group);
+            let user = read_volatile(&raw const (*claim).user);
+            (ShareKey { group, user, ring: R::ID }, read_volatile(&raw const (*claim).is_counted))
+        };
+        if is_counted == 0 {
             return true;
         }
         let ring = R::map();
@@ -74,9 +91,9 @@ impl Claim {
         let read = ring.query(BPF_RB_CONS_POS.into());
         let written = read + used;
         let len = (u64::from(len) + RING_HEADER + 7) & !7;
-        let Some(share) = SHARES.get_ptr_mut(self.key) else {
+        let Some(share) = SHARES.get_ptr_mut(key) else {
             let share = Share { start: written, end: written + len, bytes: len };
-            let _ = SHARES.insert(self.key, share, 0);
+            let _ = SHARES.insert(key, share, 0);
             return true;
         };
         // SAFETY: a value of the map, of plain numbers; its races are in the first comment.
@@ -108,8 +125,14 @@ fn is_crowded<R: Ring>() -> bool {
     R::map().query(BPF_RB_AVAIL_DATA.into()) >= R::BYTES / CROWDED
 }
 
-/// The claim of a task to a ring.
+/// The record of `writer` will take from the share of that task's origin.
 #[inline(always)]
-pub(crate) fn claim<R: Ring>(task: *const u8) -> Claim {
-    Claim::of(R::ID, is_crowded::<R>(), task)
+pub(crate) fn claim<R: Ring>(writer: Writer, task: *const u8) {
+    Claim::fill::<R>(writer.claim(), task);
+}
+
+/// Whether the ring takes a record of `len` bytes, which counts from then on.
+#[inline(always)]
+pub(crate) fn admits<R: Ring>(writer: Writer, len: u32) -> bool {
+    Claim::admits::<R>(writer.claim(), len)
 }

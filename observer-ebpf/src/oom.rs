@@ -100,7 +100,7 @@ fn this_thread() -> u64 {
 #[inline(always)]
 fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
     let Some(writer) = Writer::start(SLOT_OOM) else { return };
-    let claim = fair::claim::<OomRing>(victim);
+    fair::claim::<OomRing>(writer, victim);
     let record = writer.fixed::<OomRecord>();
     let mm: *const u8 = field::<A, _>(victim, &TASK_MM);
     let signal: *const u8 = field::<A, _>(victim, &TASK_SIGNAL);
@@ -136,7 +136,7 @@ fn report<A: Access>(ctx: &BtfTracePointContext, victim: *const u8) {
     }
     capture::<A>(writer, victim, 0);
     capture::<Probe>(writer, current(), ARGS_MAX);
-    writer.submit::<OomRing>(KIND_OOM, now(), &claim);
+    writer.submit::<OomRing>(KIND_OOM, now());
 }
 
 /// Whether the victim got a SIGKILL: `__oom_kill_process` sends it before the mark, and marks a process that was ending anyway

@@ -15,10 +15,11 @@ use crate::fields::{
     USER_NS_OWNER, USER_NS_PARENT, field, pointer, try_field,
 };
 
-/// User namespaces nest so deep at most (`create_user_ns`, kernel/user_namespace.c).
-const NAMESPACES: u32 = 34;
+/// Whoever nests user namespaces deeper is one user with all who do: [`NESTED`].
+const NAMESPACES: u32 = 4;
+const NESTED: u32 = u32::MAX - 1;
 /// Whoever nests cgroups deeper has one origin for all of those.
-const GROUPS: u32 = 16;
+const GROUPS: u32 = 10;
 
 /// Two processes of one origin share what one origin may take.
 #[derive(Clone, Copy)]
@@ -53,11 +54,11 @@ pub(crate) fn user<A: Access>(task: *const u8) -> u32 {
     for _ in 0..NAMESPACES {
         let parent: *const u8 = field::<A, _>(namespace, &USER_NS_PARENT);
         if parent.is_null() || field::<A, u32>(parent, &USER_NS_LEVEL) == 0 {
-            break;
+            return field::<A, u32>(namespace, &USER_NS_OWNER);
         }
         namespace = parent;
     }
-    field::<A, u32>(namespace, &USER_NS_OWNER)
+    NESTED
 }
 
 #[inline(always)]

@@ -23,7 +23,7 @@ use observer_common::{
 };
 
 use crate::{
-    fair::Claim,
+    fair,
     maps::{ExitRing, PATTERN_PLACES, PATTERNS, Ring, count_lost},
     scratch::Writer,
 };
@@ -45,7 +45,7 @@ pub(crate) struct Pattern {
 /// Submits the record of a death: all of `writer`, or only what differs from its pattern. `note` is the offset of its only note,
 /// 0 without one. Only the first exit program may call this: the kernel never runs that program twice at once on one CPU.
 #[inline(always)]
-pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32, claim: &Claim) {
+pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32) {
     let exit = writer.bytes().cast_mut().cast::<ExitRecord>();
     let len = writer.len();
     // SAFETY: the record begins with an `ExitRecord`, and the note lies at the caller's offset; their fields are written.
@@ -60,7 +60,7 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32, claim: &Claim) {
     let (Some(one), Some(other), true) =
         (PATTERNS.get_ptr_mut(first), PATTERNS.get_ptr_mut(first + 1), fits)
     else {
-        writer.submit::<ExitRing>(KIND_EXIT, time_ns, claim);
+        writer.submit::<ExitRing>(KIND_EXIT, time_ns);
         return;
     };
     writer.pad();
@@ -73,11 +73,11 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32, claim: &Claim) {
             take_out_note(writer.part(note), like);
         }
         if matches(one, exit.cast(), len) {
-            submit_like(like, pattern_id((*one).filled, first), time_ns, claim);
+            submit_like(like, pattern_id((*one).filled, first), time_ns, writer);
             return;
         }
         if matches(other, exit.cast(), len) {
-            submit_like(like, pattern_id((*other).filled, first + 1), time_ns, claim);
+            submit_like(like, pattern_id((*other).filled, first + 1), time_ns, writer);
             return;
         }
         // The two places take turns.
@@ -89,7 +89,7 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32, claim: &Claim) {
             put_back_note(writer.part(note), like, time_ns);
         }
         (*exit).pattern = pattern_id((*pattern).filled, place);
-        if !writer.submit::<ExitRing>(KIND_EXIT, time_ns, claim) {
+        if !writer.submit::<ExitRing>(KIND_EXIT, time_ns) {
             (*pattern).len = 0;
         }
     }
@@ -98,13 +98,14 @@ pub(crate) fn submit(writer: Writer, time_ns: u64, note: u32, claim: &Claim) {
 /// # Safety
 /// Every field of `like` must be written but its header and its pattern.
 #[inline(always)]
-unsafe fn submit_like(like: *mut LikeRecord, pattern: u32, time_ns: u64, claim: &Claim) {
+unsafe fn submit_like(like: *mut LikeRecord, pattern: u32, time_ns: u64, writer: Writer) {
     let size = size_of::<LikeRecord>() as u32;
     // SAFETY: these two complete it.
     let sent = unsafe {
         (*like).pattern = pattern;
         (*like).header = Header { size, kind: KIND_EXIT_LIKE, abi: ABI, time_ns };
-        claim.admits::<ExitRing>(size) && ExitRing::map().output::<LikeRecord>(&*like, 0).is_ok()
+        fair::admits::<ExitRing>(writer, size)
+            && ExitRing::map().output::<LikeRecord>(&*like, 0).is_ok()
     };
     if !sent {
         count_lost(SLOT_EXIT);

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated as helpers;
 use observer_common::header::{ABI, Header};
 
 use crate::{
-    fair::Claim,
+    fair::{self, Claim},
     maps::{Ring, SCRATCH, count_lost},
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct Scratch {
     len: u32,
     chunk: u32,
     word: u64,
+    claim: Claim,
     bytes: [u8; BYTES],
 }
 
@@ -124,6 +125,13 @@ impl Writer {
         }
     }
 
+    /// Whose share of a ring the record takes from.
+    #[inline(always)]
+    pub(crate) fn claim(self) -> *mut Claim {
+        // SAFETY: a place inside the map's value.
+        unsafe { &raw mut (*self.scratch).claim }
+    }
+
     /// The slot of the calling program.
     #[inline(always)]
     pub(crate) fn slot(self) -> u32 {
@@ -214,12 +222,12 @@ impl Writer {
     /// Writes the header, with which the record begins, and submits the record; counts it as lost when the ring, or its share
     /// for this origin, is full. Returns whether the ring took it.
     #[inline(always)]
-    pub(crate) fn submit<R: Ring>(self, kind: u16, time_ns: u64, claim: &Claim) -> bool {
+    pub(crate) fn submit<R: Ring>(self, kind: u16, time_ns: u64) -> bool {
         let len = self.len();
         let header = self.bytes().cast_mut().cast::<Header>();
         // SAFETY: `bytes` is aligned to 8 and large enough for a header.
         unsafe { header.write(Header { size: len, kind, abi: ABI, time_ns }) };
-        let submitted = len <= BYTES as u32 && claim.admits::<R>(len) && {
+        let submitted = len <= BYTES as u32 && fair::admits::<R>(self, len) && {
             // SAFETY: inside `bytes`, which was zero from the start.
             let record = unsafe { core::slice::from_raw_parts(self.bytes(), len as usize) };
             R::map().output::<[u8]>(record, 0).is_ok()
